@@ -1,0 +1,68 @@
+"""The table of agents, and the Python API: `build` a run from a config, `load` a trained one.
+
+    from agents import build, load
+
+    report = build("configs/bilstm.yaml", {"train.num_epochs": 2}).run()
+    load("experiments/bilstm").predict(["a text", {"title": "a title", "text": "and a text"}])
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.base import BaseAgent
+from agents.classification import ClassificationAgent
+from agents.prediction import Predictor
+from graphs.models import ENCODERS
+from utils.config import Config, load_config
+from utils.device import choose_device
+from utils.distributed import refuse_many_processes
+from utils.experiment import Experiment
+from utils.run_log import set_up_console
+from utils.schema import blamed_on, check_config, lookup
+from utils.seed import set_up_torch
+from utils.settings import RunSettings
+
+AGENTS: dict[str, type[BaseAgent]] = {
+    "classification": ClassificationAgent,
+}
+
+
+def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+    """A config with its defaults filled in, every name, type and value of it checked. Raises ConfigError; reads no data."""
+    config = load_config(path, overrides)
+    if "agent" not in config:
+        raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
+    if config.agent in ENCODERS:  # what users of other templates try first
+        name = config.agent
+        raise config.error("agent", f"agent: {name} is a model; write agent: classification, model: {{name: {name}}}")
+    agent = lookup(AGENTS, config.agent, config, "agent")
+    check_config(config, agent.sections, RunSettings)
+    with blamed_on(config, "", config):
+        RunSettings(**{key: value for key, value in config.items() if key not in agent.sections})
+        choose_device(config.device)
+    agent.check(config)
+    return config
+
+
+def build(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), *, is_fresh: bool = False) -> BaseAgent:
+    """The agent of a config, its folder claimed, its data read; `run` trains it. Overrides: {"train.num_epochs": 2}."""
+    refuse_many_processes()
+    set_up_console()
+    config = checked_config(path, overrides)
+    return build_agent(config, Experiment.open(config, is_fresh=is_fresh))
+
+
+def build_agent(config: Config, experiment: Experiment) -> BaseAgent:
+    """The agent of a checked config and its claimed folder; seeded before anything is built."""
+    try:
+        set_up_torch(config.num_threads, config.seed, is_deterministic=config.deterministic)
+        return AGENTS[config.agent](config, experiment)
+    except BaseException:
+        experiment.close()
+        raise
+
+
+def load(folder: str | Path, device: str = "cpu") -> Predictor:
+    """The trained classifier of a run's folder, such as experiments/bilstm."""
+    return Predictor(folder, device)

@@ -1,0 +1,245 @@
+"""The life of every run: build -> (resume) -> train -> validate -> test on the best checkpoint -> report.
+
+This file holds the loop and only the loop. A task's file says how a batch becomes a loss (`compute_loss`) and what is counted
+(`new_metrics`), and builds its data, model, loss and optimizer in `__init__`.
+"""
+
+import logging
+import time
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from datasets.batches import Batch, Loader
+from utils import signals
+from utils.checkpoint import CheckpointStore
+from utils.config import Config
+from utils.device import choose_device
+from utils.distributed import DistributedSettings
+from utils.environment import compare_facts, environment_facts
+from utils.errors import NonFiniteError
+from utils.experiment import Experiment
+from utils.metrics import LossMeter, Metrics
+from utils.optim import OPTIMIZERS, Updater
+from utils.run_log import RunLog, StepBar
+from utils.run_report import final_report
+from utils.run_state import RunState
+from utils.schedules import SCHEDULERS
+from utils.schema import Section, construct
+from utils.seed import rng_state, set_rng_state
+from utils.settings import TrainSettings
+from utils.train_meter import TrainMeter
+
+logger = logging.getLogger("glassbox")
+
+
+class BaseAgent:
+    """A run: owns the loaders, the model, the loss and the optimizer, and takes them through the loop."""
+
+    sections: ClassVar[dict[str, Section]] = {
+        "optimizer": Section(OPTIMIZERS, default="Adam"),
+        "scheduler": Section(SCHEDULERS, default="constant"),
+        "train": Section(shared=TrainSettings),
+        "distributed": Section(shared=DistributedSettings),
+    }
+    train_loader: Loader
+    valid_loader: Loader
+    test_loader: Loader
+    model: nn.Module
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+    facts: dict[str, Any]  # hashes of what a checkpoint belongs to: data, vocabulary, labels
+    data_report: dict[str, Any]  # rows read, used and skipped by split
+
+    def __init__(self, config: Config, experiment: Experiment) -> None:
+        """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
+        self.config, self.experiment = config, experiment
+        self.settings = TrainSettings(**config.train)
+        self.device = choose_device(config.device)
+        self.log = RunLog(experiment.folder)
+        self.checkpoints = CheckpointStore(experiment.folder / "checkpoints", keep=self.settings.keep)
+        self.state, self.saved_step = RunState(), -1
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """Refuse bad values before any data is read: build every part once, on the meta device, with placeholder sizes."""
+        with torch.device("meta"):
+            for key in ("train", "distributed"):
+                construct(config, key, cls.sections[key].shared, config[key])
+            construct(config, "scheduler", SCHEDULERS[config.scheduler.name], config.scheduler, total_steps=10**12)
+
+    # What a task says; the last two only where it has more than one loss term, or something to write.
+
+    def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """({loss term: its sum over the counted labels}, outputs) of a batch on the device; training and validation alike."""
+        raise NotImplementedError
+
+    def new_metrics(self) -> Metrics:
+        """Empty counts of outputs against labels."""
+        raise NotImplementedError
+
+    def count_labels(self, batch: Batch) -> dict[str, float]:
+        """What the sum of each loss term is divided by; of a batch on the host."""
+        return {"loss": self.loss.count(batch.labels)}  # type: ignore[operator]
+
+    def describe(self, split: str, outputs: Tensor) -> None:
+        """Write down what was predicted for each text of a split; outputs (N, ...) in the order of its rows."""
+
+    # The life of a run.
+
+    def run(self) -> dict[str, Any]:
+        """Train from where the run stands to its end; -> the report. A finished run only gives its report."""
+        try:
+            if (report := self.experiment.report) is not None:
+                return report
+            self.load_checkpoint()
+            with signals.graceful():
+                self.train()
+            return self.finalize()
+        finally:
+            self.log.close()
+            self.experiment.close()
+
+    def train(self) -> None:
+        """Epoch after epoch until the run is done, with a validation at the very end."""
+        self.finish_step()  # what was still due when the run was stopped
+        while not self.settings.is_done(self.state):
+            self.train_one_epoch()
+        if self.state.validated_step != self.state.step:
+            self.validate()
+            self.save_checkpoint()
+
+    def train_one_epoch(self) -> None:
+        """The rest of the epoch under way, or until the run is done."""
+        epoch, num_steps = self.state.epoch, self.train_loader.num_steps(self.state.epoch)
+        with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
+            for batches in self.train_loader.train_batches(epoch, start=self.state.batch):
+                self.train_step(batches)
+                bar.update(self.state.batch, self.meter.speed)
+                if self.state.batch == num_steps:
+                    self.log.scalars("train_epoch", self.meter.compute_epoch(), self.state.step)
+                    self.meter = TrainMeter(self.new_metrics())
+                    self.state.end_epoch()
+                self.finish_step()
+                if self.settings.is_done(self.state):
+                    return
+
+    def train_step(self, batches: list[Batch]) -> None:
+        """One optimizer step: one global batch, whatever number of micro-batches it is cut into."""
+        started = time.perf_counter()
+        counts = [self.count_labels(batch) for batch in batches]
+        divisor = {name: sum(count[name] for count in counts) or 1.0 for name in counts[0]}  # of the whole global batch
+        self.scheduler.apply(self.optimizer, self.state.step)
+        self.optimizer.zero_grad()
+        total = torch.zeros((), device=self.device)
+        for batch, count in zip(batches, counts, strict=True):  # gradients add up
+            on_device = batch.to(self.device)
+            terms, outputs = self.compute_loss(on_device)
+            loss = torch.stack([term / divisor[name] for name, term in terms.items()]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            self.meter.update(terms, count, outputs, on_device.labels)
+        norm = self.updater.apply(total, f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}")
+        size = (time.perf_counter() - started, sum(len(b.rows) for b in batches), sum(b.num_tokens for b in batches))
+        self.state.count_step(*size)
+        self.meter.count_step(*size)
+        if self.state.step % self.settings.log_every == 0:
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.log.scalars("train", self.meter.take_recent() | {"lr": rate, "grad_norm": float(norm)}, self.state.step)
+
+    def finish_step(self) -> None:
+        """Validate and save where the step just done makes that due; leave if a signal asks for it."""
+        is_due = self.settings.is_validation_due(self.state) and self.state.validated_step != self.state.step
+        is_validated = is_due and self.validate()
+        if signals.received() is not None:
+            self.save_checkpoint()
+            signals.leave(f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there")
+        if is_validated or self.settings.is_save_due(self.state):
+            self.save_checkpoint()
+
+    def validate(self) -> bool:
+        """Measure the validation split and take note of the best; False where a signal has cut it short."""
+        values = self.evaluate(self.valid_loader, self.new_metrics())
+        if signals.received() is not None:
+            return False
+        gain = self.settings.gain(values)
+        if gain != gain:
+            raise NonFiniteError(f"step {self.state.step}: valid {self.settings.metric} is not a number; lower optimizer.lr")
+        is_best = self.state.observe(gain, self.settings.patience)
+        self.scheduler.observe(gain)
+        self.log.scalars("valid", values, self.state.step)
+        words = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        logger.info("epoch %d, step %d: valid %s%s", self.state.epoch, self.state.step, words, " (best)" if is_best else "")
+        return True
+
+    @torch.no_grad()
+    def evaluate(self, loader: Loader, metrics: Metrics, outputs_by_row: dict[int, Tensor] | None = None) -> dict[str, float]:
+        """Loss and metrics of every text once; the outputs of each row are kept where asked for. A signal cuts it short."""
+        losses = LossMeter()
+        self.model.eval()
+        for batch in loader.eval_batches():
+            on_device = batch.to(self.device)
+            terms, outputs = self.compute_loss(on_device)
+            losses.update(terms, self.count_labels(batch))
+            metrics.update(outputs, on_device.labels)
+            if outputs_by_row is not None:
+                outputs_by_row.update(zip(batch.rows.tolist(), outputs.cpu(), strict=True))
+            if signals.received() is not None:
+                break
+        self.model.train()
+        return losses.compute() | metrics.compute()
+
+    def test(self) -> dict[str, Any]:
+        """The full report of the validation and the test split with the best weights, which the model then has."""
+        self.model.load_state_dict(self.checkpoints.load(self.state.best_step)[0])
+        results = {}
+        for split, loader in (("valid", self.valid_loader), ("test", self.test_loader)):
+            metrics, outputs = self.new_metrics(), dict[int, Tensor]()
+            results[split] = self.evaluate(loader, metrics, outputs) | metrics.report()
+            if outputs:
+                self.describe(split, torch.stack([outputs[row] for row in range(len(loader))]))
+        return results
+
+    def finalize(self) -> dict[str, Any]:
+        """Test the best weights and write the report; that file is what makes the run a finished one."""
+        results = self.test()
+        report = final_report(self.config, self.state, self.model, self.data_report, results)
+        self.log.report(report, self.config.to_dict(), self.state.step)
+        self.experiment.finish(report)
+        return report
+
+    def save_checkpoint(self) -> None:
+        """Everything that an exact resume needs, once for each step; the updates so far are known to be finite."""
+        if self.saved_step == self.state.step:
+            return
+        self.updater.check()
+        self.log.flush()
+        state = {name: part.state_dict() for name, part in self._stateful().items()} | {"rng": rng_state()}
+        facts = self.facts | environment_facts(self.device)
+        self.checkpoints.save(self.state.step, self.state.best_step, self.model.state_dict(), state, facts)
+        self.saved_step = self.state.step
+
+    def load_checkpoint(self) -> None:
+        """Take the run up where its newest undamaged checkpoint stands, or begin it."""
+        total_steps = self.settings.num_steps or self.settings.num_epochs * self.train_loader.num_steps()
+        scheduler = SCHEDULERS[self.config.scheduler.name]
+        self.scheduler = construct(self.config, "scheduler", scheduler, self.config.scheduler, total_steps=total_steps)
+        self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm)
+        self.meter = TrainMeter(self.new_metrics())
+        manifest = self.checkpoints.latest()
+        if manifest is not None:
+            weights, state, _ = self.checkpoints.load(manifest["step"])
+            self.checkpoints.warnings += compare_facts(manifest["facts"], self.facts | environment_facts(self.device), self.experiment.folder)
+            self.model.load_state_dict(weights)
+            for name, part in self._stateful().items():
+                part.load_state_dict(state[name])
+            self.saved_step = self.state.step
+            set_rng_state(state["rng"])
+            logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
+        for warning in self.checkpoints.warnings:
+            logger.warning("warning: %s", warning)
+        self.log.open_at(self.state.step)
+
+    def _stateful(self) -> dict[str, Any]:
+        return {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler, "meter": self.meter}

@@ -1,0 +1,61 @@
+"""What a model begins with besides random numbers: pre-trained word vectors, or another run's weights."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from datasets.vectors import WordVectors
+from graphs.models.embedding import Embedding
+from graphs.models.text_classifier import TextClassifier
+from utils.checkpoint import CheckpointStore, load_weights
+from utils.config import Config
+from utils.errors import CheckpointError
+from utils.experiment import saved_config, saved_labels
+from utils.schema import construct
+
+logger = logging.getLogger("glassbox")
+
+
+def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> None:
+    """Put the vectors of the config's section `vectors` into every encoder's table, and say how many words were found."""
+    if "vectors" not in config:
+        return
+    tables = [encoder.embedding for encoder in model.encoders if isinstance(getattr(encoder, "embedding", None), Embedding)]
+    ids = getattr(tokenizer, "ids", None)
+    if not tables or ids is None:
+        raise config.error("vectors", f"vectors need a model with a word table and tokenizer word; got {config.model.name}, {config.tokenizer.name}")
+    source: WordVectors = construct(config, "vectors", WordVectors, config.vectors)
+    rows, vectors = source.read(ids, tables[0].embedding_dim)
+    for table in tables:
+        table.set_vectors(torch.from_numpy(rows), torch.from_numpy(vectors), freeze=source.freeze)
+    logger.info("%s: %.1f%% of the vocabulary found (%s of %s words)", source.path, 100 * len(rows) / (len(ids) - 2), len(rows), len(ids) - 2)
+
+
+def load_initial_weights(config: Config, model: TextClassifier, labels: list[str]) -> None:
+    """Start from the best weights of the run that `init_from` names; its last layer only where the labels are the same."""
+    if config.init_from is None:
+        return
+    folder = Path(config.init_from)
+    old = saved_config(folder)
+    for key in ("model", "tokenizer"):
+        if old[key] != config[key]:
+            raise config.error("init_from", f"init_from: {folder} has another {key} ({old[key]}), so its weights do not fit")
+    weights = load_weights(best_checkpoint(folder))
+    own = model.state_dict()
+    last_layer = {name for name in own if name.startswith(f"head.layers.{len(model.head.layers) - 1}.")}  # type: ignore[arg-type, union-attr]
+    is_new_head = saved_labels(folder) != labels
+    taken = {name: tensor for name, tensor in weights.items() if not (is_new_head and name in last_layer)}
+    if unfit := [name for name in own if name not in last_layer and (name not in weights or weights[name].shape != own[name].shape)]:
+        raise config.error("init_from", f"init_from: {folder} has no fitting weights for {', '.join(unfit)}")
+    model.load_state_dict(taken, strict=not is_new_head)
+    logger.info("init_from: weights of %s%s", folder, ", but a new last layer, since its labels are others" if is_new_head else "")
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The folder of a run's best checkpoint. Raises CheckpointError where it has none yet."""
+    store = CheckpointStore(folder / "checkpoints")
+    manifest = store.latest()
+    if manifest is None:
+        raise CheckpointError(f"{folder}: has no checkpoint yet; train it first: python main.py CONFIG")
+    return folder / "checkpoints" / f"step-{manifest['best_step'] or manifest['step']}"

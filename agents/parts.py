@@ -1,0 +1,47 @@
+"""The parts of a text classifier from its config: what training and prediction build alike."""
+
+import torch
+from torch import Tensor, nn
+
+from datasets import DATASETS, TOKENIZERS
+from datasets.corpus import Corpus
+from graphs.losses import LOSSES
+from graphs.models import ENCODERS
+from graphs.models.text_classifier import FeedForward, TextClassifier
+from utils.config import Config
+from utils.schema import construct
+
+
+def build_corpus(config: Config) -> Corpus:
+    """The data set and how it is read."""
+    source = construct(config, "data", DATASETS[config.data.name], config.data)
+    corpus: Corpus = construct(config, "data", Corpus, config.data, source=source)
+    return corpus
+
+
+def build_tokenizer(config: Config) -> object:
+    """The tokenizer, not trained yet."""
+    return construct(config, "tokenizer", TOKENIZERS[config.tokenizer.name], config.tokenizer)
+
+
+def build_model(config: Config, vocab_size: int, num_labels: int, *, sparse_gradients: bool = False) -> TextClassifier:
+    """One encoder for every field (one in all if the fields are joined) and the head."""
+    num_encoders = 1 if config.data.join_fields else len(config.data.fields)
+    sizes = {"vocab_size": vocab_size, "sparse_gradients": sparse_gradients}
+    encoders: list[nn.Module] = [
+        construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(num_encoders)
+    ]
+    input_size = sum(int(encoder.output_size) for encoder in encoders)  # type: ignore[arg-type]
+    head = construct(config, "head", FeedForward, config.head, input_size=input_size, num_labels=num_labels)
+    return TextClassifier(encoders, head)
+
+
+def build_loss(config: Config, labels: list[str]) -> nn.Module:
+    """The loss over the labels."""
+    loss: nn.Module = construct(config, "loss", LOSSES[config.loss.name], config.loss, labels=labels)
+    return loss
+
+
+def probabilities_of(logits: Tensor, *, is_multi_label: bool) -> Tensor:
+    """(B, L) logits -> (B, L) probabilities: of the labels that exclude each other, or of each label by itself."""
+    return torch.sigmoid(logits) if is_multi_label else torch.softmax(logits, dim=-1)

@@ -1,0 +1,113 @@
+"""A trained classifier as a function: texts in, labels and probabilities out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.initial import best_checkpoint
+from agents.parts import build_corpus, build_loss, build_model, probabilities_of
+from datasets.batches import Batch, collate
+from datasets.order import ordered_batches
+from datasets.parallel import chunked
+from datasets.predictions import prediction
+from datasets.readers import Row
+from datasets.records import Record
+from datasets.store import load_tokenizer
+from datasets.tokens import Tokens
+from utils.checkpoint import load_weights
+from utils.device import choose_device
+from utils.errors import CheckpointError, DataError
+from utils.experiment import open_saved, saved_labels
+from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
+from utils.optim import takes_sparse
+
+CHUNK, BATCH_SIZE = 1024, 64
+
+
+class Predictor:
+    """The best weights of a run's folder, ready to predict. Raises CheckpointError where there is no usable run."""
+
+    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+        self.folder = Path(folder)
+        self.config = open_saved(self.folder)
+        self.labels = saved_labels(self.folder)
+        checkpoint = best_checkpoint(self.folder)
+        try:
+            self.tokenizer = load_tokenizer(self.folder / "tokenizer.json")
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{self.folder / 'tokenizer.json'}: cannot be read: {error}") from None
+        self.corpus = build_corpus(self.config)
+        self.is_multi_label = bool(self.config.data.multi_label)
+        self.device = choose_device(device)
+        self.model = build_model(self.config, self.tokenizer.vocab_size, len(self.labels), sparse_gradients=takes_sparse(self.config.optimizer))
+        try:
+            self.model.load_state_dict(load_weights(checkpoint))
+        except RuntimeError as error:
+            raise CheckpointError(f"{checkpoint}: does not fit the run's config ({str(error).splitlines()[-1].strip()})") from None
+        self.model.to(self.device).eval()
+
+    def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a record for each, in order."""
+        fields = self.corpus.fields
+        empty = dict.fromkeys(fields[:-1], "")
+        rows = (
+            Row(str(i), {**empty, fields[-1]: text} if isinstance(text, str) else dict(text)) for i, text in enumerate(texts)
+        )
+        reader = self.corpus.reader(has_labels=False)
+        reader.on_bad_row = "error"
+        return list(self.predict_records(record for record in reader.read(rows) if record is not None))
+
+    def predict_records(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+        """A line of predictions.jsonl for each record, in order; only a chunk of them is in memory."""
+        for chunk in chunked(records, CHUNK):
+            logits, truncated = self._logits(chunk)
+            probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
+            for i, record in enumerate(chunk):
+                yield prediction(
+                    record,
+                    self.corpus.fields,
+                    self.labels,
+                    probabilities[i],
+                    is_multi_label=self.is_multi_label,
+                    truncated=truncated[i],
+                )
+
+    def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
+        """The report of labelled records: loss, metrics, counts by label."""
+        metrics = (MultiLabelCounts if self.is_multi_label else ConfusionMatrix)(self.labels)
+        losses, loss = LossMeter(), build_loss(self.config, self.labels)
+        for chunk in chunked(records, CHUNK):
+            logits, _ = self._logits(chunk)
+            gold = torch.from_numpy(np.stack([self._gold(record) for record in chunk]))
+            metrics.update(logits, gold)
+            losses.update({"loss": loss(logits, gold)}, {"loss": loss.count(gold)})  # type: ignore[operator]
+        if not losses.sums:
+            raise DataError("there is no row to test on")
+        return losses.compute() | metrics.report()
+
+    def _gold(self, record: Record) -> np.ndarray:
+        for label in record.labels:
+            if label not in self.labels:
+                raise DataError(f"{record.place}: the label {label!r} is none of this run's: {', '.join(self.labels[:20])}")
+        ids = [self.labels.index(label) for label in record.labels]
+        if not self.is_multi_label:
+            return np.array(ids[0])
+        return np.isin(np.arange(len(self.labels)), ids).astype(np.float32)
+
+    @torch.no_grad()
+    def _logits(self, records: list[Record]) -> tuple[torch.Tensor, np.ndarray]:
+        """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
+        texts = [self.corpus.encoder_texts(record) for record in records]
+        fields = [self.tokenizer.encode(column, self.corpus.max_length) for column in map(list, zip(*texts, strict=True))]
+        logits = torch.empty(len(records), len(self.labels))
+        for rows in ordered_batches(_total_lengths(fields), batch_size=BATCH_SIZE, batch_tokens=None):
+            batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
+            logits[rows] = self.model(batch.fields).cpu()
+        return logits, np.any([tokens.truncated for tokens in fields], axis=0)
+
+
+def _total_lengths(fields: list[Tokens]) -> np.ndarray:
+    return np.sum([tokens.lengths for tokens in fields], axis=0)

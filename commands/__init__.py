@@ -1,0 +1,14 @@
+"""The table of commands: each a module with SUMMARY, add_arguments(parser) and run(options)."""
+
+from types import ModuleType
+
+from commands import list as list_command
+from commands import predict, prepare, test, train
+
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "test": test,
+    "predict": predict,
+    "list": list_command,
+    "prepare": prepare,
+}

@@ -1,0 +1,65 @@
+"""Print every registered part with one line on what it is, and its options with types and defaults, taken from the code."""
+
+import argparse
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SUMMARY = "print all agents, models, losses, ... and their options"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The form."""
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the tables."""
+    parts = describe_parts()
+    print(json.dumps(parts, indent=1) if options.json else as_text(parts))
+
+
+def describe_parts() -> dict[str, Any]:
+    """{section: {part: {"summary", "options": {option: {"type", "default"}}}}}; a default of "required" has none."""
+    from agents import AGENTS
+    from utils.schema import Section
+
+    found: dict[str, Any] = {"agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()}}
+    sections: dict[str, Section] = {}
+    for agent in AGENTS.values():
+        sections |= agent.sections
+    for key, section in sections.items():
+        parts: Mapping[str, Any] = section.parts or {}
+        found[key] = {name: _describe(part) for name, part in parts.items()}
+        if section.shared is not None:
+            found[key]["(any)" if parts else "(section)"] = _describe(section.shared)
+    return found
+
+
+def as_text(parts: Mapping[str, Any]) -> str:
+    """The tables as indented text."""
+    lines = []
+    for section, table in parts.items():
+        lines.append(f"{section}:")
+        for name, part in table.items():
+            lines.append(f"  {name}: {part['summary']}")
+            lines += [f"      {option}: {about['type']} = {about['default']}" for option, about in part["options"].items()]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _describe(part: Any) -> dict[str, Any]:
+    from utils.schema import REQUIRED, TorchPart, describe, options_of
+
+    options = {
+        option.name: {"type": describe(option.type), "default": "required" if option.default is REQUIRED else option.default}
+        for option in options_of(part).values()
+    }
+    summary = f"torch.optim.{part.build.__name__}" if isinstance(part, TorchPart) else _summary(part)
+    return {"summary": summary, "options": options}
+
+
+def _summary(part: Any) -> str:
+    return (inspect.getdoc(part) or "").partition("\n")[0]

@@ -1,0 +1,84 @@
+"""Predict the labels of texts with a trained run; one JSON line for each, in order, as in predictions.jsonl without gold."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+SUMMARY = "predict the labels of texts with a trained run"
+
+logger = logging.getLogger("glassbox")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, where texts come from and where lines go."""
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", metavar="FILE", help="texts with the run's columns (labels are not needed); - for standard input")
+    source.add_argument("--text", help="one text; it is the last field")
+    parser.add_argument("--output", metavar="FILE", default="-", help="where the lines go; - (default) for standard output")
+    parser.add_argument("--format", default="auto", help="csv, tsv, jsonl, text, parquet; default by ending, jsonl for -")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Stream texts through the model."""
+    from agents.evaluation import reader_of
+    from agents.prediction import Predictor
+    from datasets.readers import FORMATS
+    from utils.errors import ConfigError
+    from utils.run_log import set_up_console
+
+    set_up_console()
+    if options.format not in ("auto", *FORMATS):
+        raise ConfigError(f"command line: --format must be auto or one of {', '.join(FORMATS)}, got {options.format!r}")
+    predictor = Predictor(options.folder, options.device)
+    if options.text is not None:
+        with _output(options.output) as file:
+            _write(file, predictor.predict([options.text]))
+        return
+    is_standard_input = options.input == "-"
+    path = Path("/dev/stdin" if is_standard_input else options.input)
+    name = "jsonl" if is_standard_input and options.format == "auto" else options.format
+    read, layout = reader_of(predictor, path, name)
+    reader = predictor.corpus.reader(has_labels=False)
+    records = (record for record in reader.read(read(path, layout)) if record is not None)
+    with _output(options.output) as file:
+        _write(file, predictor.predict_records(records))
+    num_skipped = sum(reader.skipped.values())
+    reasons = f" ({', '.join(f'{n} {reason}' for reason, n in reader.skipped.items())})" if num_skipped else ""
+    logger.info("%d rows read = %d predicted + %d skipped%s", reader.num_read, reader.num_read - num_skipped, num_skipped, reasons)
+
+
+def _write(file: TextIO, lines: Iterable[dict[str, Any]]) -> None:
+    for line in lines:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+@contextmanager
+def _output(name: str) -> Iterator[TextIO]:
+    """Standard output, or a file that has its name only when it is complete."""
+    from utils.storage import TEMPORARY, storage_errors, sync_folder
+
+    if name == "-":
+        yield sys.stdout
+        return
+    path = Path(name)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    with storage_errors(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,34 @@
+"""Measure a trained run on its test split, or on another file with the same columns."""
+
+import argparse
+import json
+from pathlib import Path
+
+SUMMARY = "measure a trained run on its test split or another file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN and the file."""
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
+    parser.add_argument("--data", metavar="FILE", help="a file with the run's columns; default: the run's own test split")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Load the best weights, read, count, print."""
+    from agents.evaluation import labelled_records
+    from agents.prediction import Predictor
+    from utils.run_log import set_up_console
+    from utils.run_report import describe_split, print_report
+
+    set_up_console()
+    predictor = Predictor(options.folder, options.device)
+    records, counts = labelled_records(predictor, Path(options.data) if options.data else None)
+    result = predictor.evaluate(records)
+    if options.json:
+        print(json.dumps(result | {"data": counts()}, ensure_ascii=False))
+    else:
+        print_report({"name": options.folder, "test": result})
+        print(describe_split("test", counts()))

@@ -1,0 +1,41 @@
+"""Train what a config says, from text to test report, in experiments/NAME. The same command again goes on where it stopped."""
+
+import argparse
+import logging
+
+SUMMARY = "train what a config says (this word may be left out)"
+
+logger = logging.getLogger("glassbox")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """CONFIG, overrides and flags."""
+    parser.add_argument("config", metavar="CONFIG", help="a config file, such as configs/bilstm.yaml")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="options to change, such as optimizer.lr=3e-4")
+    parser.add_argument("--fresh", action="store_true", help="remove the run of that name and start anew")
+    parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check the config, claim the folder, build the agent, run it, print the report."""
+    from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
+    from utils.distributed import refuse_many_processes
+    from utils.experiment import Experiment
+    from utils.run_log import set_up_console
+    from utils.run_report import print_report
+
+    refuse_many_processes()
+    set_up_console()
+    config = checked_config(options.config, options.overrides)
+    if options.dry_run:
+        print(config.to_yaml(), end="")
+        return
+    experiment = Experiment.open(config, is_fresh=options.fresh)
+    if (report := experiment.report) is not None:
+        logger.info("%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):", experiment.folder)
+        experiment.close()
+    else:
+        report = build_agent(config, experiment).run()
+    print_report(report)
+    logger.info("report: %s/report.json; compare: tensorboard --logdir %s", experiment.folder, experiment.folder.parent)

@@ -1,0 +1,26 @@
+"""Text file -> records -> tokens -> token store -> batches. The tables of data sets and tokenizers.
+
+A new data set is one file with a class that has `splits`, `files(split)` and `rows(split)`, and its entry here.
+"""
+
+from datasets.bbc_news import BBCNews
+from datasets.files import Files
+from datasets.subword_tokenizer import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
+from datasets.word_tokenizer import WordTokenizer
+
+DATASETS: dict[str, type] = {
+    "bbc_news": BBCNews,
+    "files": Files,
+}
+
+TOKENIZERS: dict[str, type] = {
+    "word": WordTokenizer,
+    "wordpiece": WordPieceTokenizer,
+    "byte_bpe": ByteBPETokenizer,
+}
+
+# The types in a saved tokenizer.json; both subword tokenizers are read by the class that they share.
+SAVED_TOKENIZERS: dict[str, type] = {
+    "word": WordTokenizer,
+    "subword": SubwordTokenizer,
+}

@@ -1,0 +1,92 @@
+"""Rows of a split -> padded batches. B: texts, T: tokens of the longest of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.order import epoch_batches, ordered_batches
+from datasets.store import SplitData
+from datasets.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some texts, padded, still on the host until `to`.
+
+    fields: for each field input_ids (B, T) int64 and attention_mask (B, T) bool, True at real tokens; labels: (B,) int64 with -100
+    where nothing is counted, or (B, num_labels) float for several labels a text; rows: (B,) their numbers in the split.
+    """
+
+    fields: list[dict[str, Tensor]]
+    labels: Tensor
+    rows: np.ndarray
+    num_tokens: int
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on the device that computes."""
+        if device.type == "cpu":
+            return self
+        fields = [{name: tensor.to(device, non_blocking=True) for name, tensor in field.items()} for field in self.fields]
+        return replace(self, fields=fields, labels=self.labels.to(device, non_blocking=True))
+
+
+def collate(fields: list[Tokens], labels: np.ndarray, rows: np.ndarray) -> Batch:
+    """Pad the chosen rows of every field; `labels` are those of all rows."""
+    padded = [tokens.pad(rows) for tokens in fields]
+    gold = np.asarray(labels[rows])
+    return Batch(
+        fields=[{"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)} for ids, mask in padded],
+        labels=torch.from_numpy(gold.astype(np.float32) if gold.ndim == 2 else gold),
+        rows=rows,
+        num_tokens=sum(int(mask.sum()) for _, mask in padded),
+    )
+
+
+class Loader:
+    """The batches of one split: in the order of (seed, epoch) for training, longest first for evaluation."""
+
+    def __init__(
+        self,
+        data: SplitData,
+        *,
+        batch_size: int,
+        batch_tokens: int | None = None,
+        accumulation_steps: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.data = data
+        self.lengths = data.lengths
+        self.batch_size, self.batch_tokens = batch_size, batch_tokens
+        self.accumulation_steps, self.seed = accumulation_steps, seed
+
+    def __len__(self) -> int:
+        """Texts in the split."""
+        return len(self.data)
+
+    def num_steps(self, epoch: int = 0) -> int:
+        """Optimizer steps in an epoch; with batch_tokens it differs a little between epochs."""
+        if self.batch_tokens is None:
+            return -(-len(self.data) // self.batch_size)
+        return len(self._epoch(epoch))
+
+    def train_batches(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """Global batches of an epoch from number `start` on, each cut into micro-batches whose gradients add up."""
+        for rows in self._epoch(epoch)[start:]:
+            num_parts = min(self.accumulation_steps, len(rows))
+            yield [self._collate(part) for part in np.array_split(rows, num_parts)]
+
+    def eval_batches(self) -> Iterator[Batch]:
+        """Every text once."""
+        for rows in ordered_batches(self.lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens):
+            yield self._collate(rows)
+
+    def _epoch(self, epoch: int) -> list[np.ndarray]:
+        return epoch_batches(
+            self.lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens, seed=self.seed, epoch=epoch
+        )
+
+    def _collate(self, rows: np.ndarray) -> Batch:
+        return collate(self.data.fields, self.data.labels, rows)

@@ -1,0 +1,65 @@
+"""Content hashes of files, remembered by size, time of change and inode, so that a start does not read everything twice."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets.readers import data_errors
+from utils.errors import StorageError
+from utils.storage import atomic_write
+
+RACY_SECONDS = 2.0  # a file changed so recently may change again without a new time of change
+
+
+def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path) -> str:
+    """sha256 of the files' contents and the options that shape what is made of them."""
+    hashes = file_hashes(list(files), memory)
+    return hashlib.sha256(json.dumps([hashes, options], sort_keys=True).encode()).hexdigest()
+
+
+def file_hashes(files: list[Path], memory: Path) -> list[str]:
+    """The sha256 of each file; `memory` is the JSON file in which they are remembered."""
+    known = _read_memory(memory)
+    hashes, is_changed = [], False
+    for path in files:
+        with data_errors(path):
+            stat = path.stat()
+            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+            entry = known.get(str(path.resolve()))
+            if not (isinstance(entry, list) and entry[:3] == stamp):
+                entry = [*stamp, _sha256(path)]
+                if abs(time.time() - stat.st_mtime) > RACY_SECONDS:
+                    known[str(path.resolve())] = entry
+                    is_changed = True
+            hashes.append(str(entry[3]))
+    if is_changed:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(memory, json.dumps(known))
+    return hashes
+
+
+def _read_memory(memory: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(memory.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise StorageError unless the folder is there, or can be made, and takes files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written: {error.strerror}; see data.cache_folder") from None

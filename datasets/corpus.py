@@ -1,0 +1,186 @@
+"""A data set as records of three splits: which row goes where, and every pass over them the same."""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from datasets.readers import Row
+from datasets.records import Record, RecordReader
+from datasets.split import SPLITS, assign, text_key
+from utils.errors import DataError
+
+
+class Source(Protocol):
+    """What a data set gives: the splits that it has files for, their files, and their rows."""
+
+    @property
+    def splits(self) -> Any:
+        """Names out of train, valid and test; train is always one."""
+
+    def files(self, split: str) -> Any:
+        """The files whose content makes the split."""
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """The rows, the same in every pass."""
+
+
+@dataclass
+class Scan:
+    """What one pass over all rows finds. rows[split]: numbers of its rows in their file; label_sets: the gold labels by number."""
+
+    labels: list[str]
+    rows: dict[str, np.ndarray]
+    label_numbers: dict[str, np.ndarray]
+    label_sets: list[tuple[str, ...]]
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _FileScan:
+    keys: array
+    numbers: array
+    reader: RecordReader
+    assigned: np.ndarray
+
+
+class Corpus:
+    """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        fields: list[str] = ("text",),  # type: ignore[assignment]  # an immutable default
+        label: str = "label",
+        id: str | None = None,
+        multi_label: bool = False,
+        label_separator: str = "|",
+        join_fields: bool = False,
+        split: list[float] = (0.8, 0.1, 0.1),  # type: ignore[assignment]
+        split_seed: int = 0,
+        max_length: int | None = 400,
+        on_bad_row: Literal["error", "skip"] = "error",
+        limit: int | None = None,
+        num_workers: int = 2,
+        cache_folder: str = ".cache",
+    ) -> None:
+        if not fields or len(set(fields)) != len(fields):
+            raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
+        if len(split) != 3 or min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
+            raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
+        for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if split_seed < 0:
+            raise ValueError(f"split_seed must not be negative, got {split_seed}")
+        self.source = source
+        self.fields, self.label, self.id = list(fields), label, id
+        self.label_separator = label_separator if multi_label else None
+        self.join_fields, self.max_length = join_fields, max_length
+        self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
+        self.on_bad_row, self.limit = on_bad_row, limit
+        self.num_workers, self.cache_folder = num_workers, cache_folder
+
+    def reader(self, *, has_labels: bool = True) -> RecordReader:
+        """A reader of this corpus' columns; without labels for prediction."""
+        return RecordReader(
+            self.fields,
+            label=self.label if has_labels else None,
+            id=self.id,
+            label_separator=self.label_separator,
+            on_bad_row=self.on_bad_row,
+        )
+
+    def encoder_texts(self, record: Record) -> tuple[str, ...]:
+        """The texts that each get an encoder: the fields, or all of them joined."""
+        return (" ".join(record.texts),) if self.join_fields else record.texts
+
+    def records(self, split: str, rows: np.ndarray) -> Iterator[Record]:
+        """The records of a split by the numbers of its rows, in file order."""
+        origin = split if split in self.source.splits else "train"
+        wanted = iter(rows.tolist())
+        next_row = next(wanted, None)
+        reader = self.reader()
+        reader.on_bad_row = "skip"  # what was to be refused was refused by the scan
+        for number, record in enumerate(reader.read(self.source.rows(origin))):
+            if number == next_row and record is not None:
+                yield record
+                next_row = next(wanted, None)
+        if next_row is not None:
+            raise DataError(f"{self.source.files(origin)[0]}: has changed while it was read")
+
+    def scan(self) -> Scan:
+        """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on."""
+        label_sets: dict[tuple[str, ...], int] = {}
+        scans = {origin: self._scan_file(origin, label_sets) for origin in self.source.splits}
+        scan = Scan([], {}, {}, list(label_sets))
+        for split in SPLITS:
+            file = scans.get(split, scans["train"])
+            scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
+            scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
+            scan.report[split] = self._report(split, scans)
+        scan.labels = sorted({label for n in np.unique(scan.label_numbers["train"]) for label in scan.label_sets[n]})
+        scan.report["overlap"] = _overlap(scan, scans)
+        self._check(scan)
+        return scan
+
+    def _scan_file(self, origin: str, label_sets: dict[tuple[str, ...], int]) -> _FileScan:
+        reader, keys, numbers = self.reader(), array("Q"), array("q")
+        for record in reader.read(self.source.rows(origin)):
+            keys.append(text_key(record.texts) if record else 0)
+            numbers.append(label_sets.setdefault(record.labels, len(label_sets)) if record else -1)
+        is_used = np.frombuffer(numbers, dtype=np.int64) >= 0
+        shares = {split: share for split, share in self.shares.items() if split == origin}
+        if origin == "train":
+            shares |= {split: share for split, share in self.shares.items() if split not in self.source.splits}
+        else:
+            shares = {origin: 1.0}
+        assigned = np.full(len(keys), -1, dtype=np.int8)
+        used_keys, used_numbers = np.frombuffer(keys, dtype=np.uint64)[is_used], np.frombuffer(numbers, dtype=np.int64)[is_used]
+        assigned[is_used] = assign(used_keys, used_numbers, shares, self.split_seed, self.limit)
+        return _FileScan(keys, numbers, reader, assigned)
+
+    def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
+        """read = used + skipped; what is skipped of a file that is split here counts as read for training."""
+        file = scans.get(split)
+        used = int((scans.get(split, scans["train"]).assigned == SPLITS.index(split)).sum())
+        if file is None:
+            return {"read": used, "used": used, "skipped": {}}
+        given_away = sum(int((file.assigned == SPLITS.index(other)).sum()) for other in SPLITS if other != split)
+        skipped = Counter(file.reader.skipped)
+        num_beyond = file.reader.num_read - sum(skipped.values()) - given_away - used
+        if num_beyond:
+            skipped["beyond data.limit"] = num_beyond
+        return {"read": file.reader.num_read - given_away, "used": used, "skipped": dict(skipped)}
+
+    def _check(self, scan: Scan) -> None:
+        name = self.source.files("train")[0]
+        for split in SPLITS:
+            if len(scan.rows[split]) == 0 and (self.shares[split] > 0 or split in self.source.splits):
+                skipped = scan.report[split]["skipped"]
+                reason = f" ({_in_words(skipped)} skipped)" if skipped else ""
+                origin = self.source.files(split)[0] if split in self.source.splits else name
+                raise DataError(f"{origin}: leaves no row for {split}{reason}; {scan.report['train']['read']} rows were read")
+        if len(scan.labels) < 2:
+            raise DataError(f"{name}: the column {self.label!r} holds one label only ({', '.join(scan.labels)}); two are needed")
+        for split in ("valid", "test"):
+            found = {label for n in np.unique(scan.label_numbers[split]) for label in scan.label_sets[n]}
+            if unseen := sorted(found - set(scan.labels)):
+                known = ", ".join(scan.labels[:20])
+                raise DataError(f"{name}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}")
+
+
+def _overlap(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, int]:
+    """How many rows of valid and test have a text that is also in train."""
+    keys = {}
+    for split in SPLITS:
+        keys[split] = np.frombuffer(scans.get(split, scans["train"]).keys, dtype=np.uint64)[scan.rows[split]]
+    return {split: int(np.isin(keys[split], keys["train"]).sum()) for split in ("valid", "test")}
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())

@@ -1,0 +1,73 @@
+"""Data of your own: files for training, validation and test, or one that is split here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from datasets.readers import FORMATS, Layout, Row, check_file, folder_files, format_of
+from utils.errors import DataError
+
+
+class Files:
+    """CSV, TSV, JSON lines, Parquet, text or a folder per class, each also .gz; what is not given is split off `train`."""
+
+    def __init__(
+        self,
+        *,
+        train: str,
+        valid: str | None = None,
+        test: str | None = None,
+        format: str = "auto",
+        encoding: str | list[str] = "utf-8",
+        delimiter: str | None = None,
+        quotes: bool = True,
+        columns: list[str] | None = None,
+    ) -> None:
+        if format != "auto" and format not in FORMATS:
+            raise ValueError(f"format must be auto or one of {', '.join(FORMATS)}, got {format!r}")
+        if delimiter is not None and len(delimiter) != 1:
+            raise ValueError(f"delimiter must be one character, got {delimiter!r}")
+        self.format = format
+        self.paths = {split: Path(path) for split, path in (("train", train), ("valid", valid), ("test", test)) if path}
+        self.layout = Layout(check_encodings(encoding), delimiter, quotes, columns)
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have a file of their own."""
+        return list(self.paths)
+
+    def files(self, split: str) -> list[Path]:
+        """The files whose content makes the split. Raises DataError where there is none."""
+        path = self.paths[split]
+        kind = self._format(path)
+        check_file(path, kind)
+        found = folder_files(path) if kind == "folder" else [path]
+        if not found:
+            raise DataError(f"{path}: holds no file in a folder per class (expected {path}/LABEL/NAME.txt)")
+        return found
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """The rows of a split, in file order."""
+        path = self.paths[split]
+        kind = self._format(path)
+        check_file(path, kind)
+        return FORMATS[kind](path, self.layout)
+
+    def _format(self, path: Path) -> str:
+        if self.format != "auto":
+            return self.format
+        return format_of(path) if path.exists() else "csv"
+
+
+def check_encodings(encoding: str | list[str]) -> list[str]:
+    """The encodings to try, in this order. Raises ValueError for one that is unknown, or in which a line end is not one byte."""
+    encodings = [encoding] if isinstance(encoding, str) else list(encoding)
+    for name in encodings:
+        try:
+            is_ascii_like = "\n".encode(name) == b"\n"
+        except (LookupError, UnicodeError, ValueError):
+            raise ValueError(f"encoding {name!r} is unknown; utf-8, latin-1 and cp1252 are common") from None
+        if not is_ascii_like:
+            raise ValueError(f"encoding {name!r} is not read; convert the file to UTF-8")
+    if not encodings:
+        raise ValueError("encoding is an empty list")
+    return encodings

@@ -1,0 +1,57 @@
+"""The order of examples as a pure function: (seed, epoch) gives an epoch's batches, so that resume has no iterator to restore.
+
+Texts of like length come together, since padding costs as much as words: the shuffled texts are taken in pools, each pool is
+sorted by length, cut into batches, and the batches are shuffled.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+
+POOL = 50  # batches in a pool
+JITTER = 0.1  # lengths are blurred by so much, so that a small data set does not give the same batches every epoch
+
+
+def epoch_batches(
+    lengths: np.ndarray, *, batch_size: int, batch_tokens: int | None, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """The global batches of an epoch, each the row numbers of its texts; every text is in exactly one.
+
+    batch_tokens, where given, counts instead of batch_size: a batch's longest text times its number of texts stays within it
+    (a single longer text is a batch of its own).
+    """
+    generator = torch.Generator().manual_seed(_mix(seed, epoch))
+    order = torch.randperm(len(lengths), generator=generator).numpy()
+    blur = 1.0 + JITTER * (2.0 * torch.rand(len(lengths), generator=generator).numpy() - 1.0)
+    pool_size = POOL * (batch_size if batch_tokens is None else max(1, int(batch_tokens // max(1.0, lengths.mean()))))
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), pool_size):
+        pool = order[start : start + pool_size]
+        pool = pool[np.argsort(lengths[pool] * blur[pool], kind="stable")]
+        batches += cut(pool, lengths, batch_size, batch_tokens)
+    shuffled = torch.randperm(len(batches), generator=generator).tolist()
+    return [batches[i] for i in shuffled]
+
+
+def ordered_batches(lengths: np.ndarray, *, batch_size: int, batch_tokens: int | None) -> list[np.ndarray]:
+    """The batches of an evaluation: every text once, the longest first, so that memory runs out at once or never."""
+    return cut(np.argsort(-lengths, kind="stable"), lengths, batch_size, batch_tokens)
+
+
+def cut(rows: np.ndarray, lengths: np.ndarray, batch_size: int, batch_tokens: int | None) -> list[np.ndarray]:
+    """Cut rows, in their order, into batches."""
+    if batch_tokens is None:
+        return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    batches, start, longest = [], 0, 0
+    for end, length in enumerate(lengths[rows].tolist()):
+        longest = max(longest, length)
+        if end > start and longest * (end - start + 1) > batch_tokens:
+            batches.append(rows[start:end])
+            start, longest = end, length
+    return [*batches, rows[start:]] if len(rows) else []
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """63 bits of both, so that neighbouring seeds and epochs share no order."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{epoch}".encode(), digest_size=8).digest(), "little") >> 1

@@ -1,0 +1,79 @@
+"""Academic papers, title + abstract -> AI, ML or ACL: the split behind every published figure of this project.
+
+The source is one JSON array a conference and year (papercopilot/paperlists); the field is that of the conference. The split
+is a hash of the title, so that it depends on nothing else: sha256 of the title, lower-cased and with single spaces, its first 8
+hex digits modulo 10: 0 is test, 1 is valid, the rest train.
+"""
+
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from utils.errors import DataError
+from utils.storage import atomic_write, storage_errors
+
+VENUES = {
+    "aaai": "AI", "ijcai": "AI",
+    "aistats": "ML", "uai": "ML", "colt": "ML", "acml": "ML",
+    "acl": "ACL", "naacl": "ACL", "emnlp": "ACL",
+}  # fmt: skip
+
+
+def write_splits(source: Path, out: Path) -> dict[str, Any]:
+    """Write train.jsonl, valid.jsonl and test.jsonl with title, abstract and venue; -> what was read, used and skipped."""
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder; it should hold the papers' *.json.gz files")
+    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    skipped: Counter[str] = Counter()
+    seen: set[str] = set()
+    num_read = 0
+    for record, venue in _records(source):
+        num_read += 1
+        title, abstract = (record.get(key) or "" for key in ("title", "abstract"))
+        key = " ".join(title.lower().split())
+        if not abstract.strip():
+            skipped["without abstract"] += 1
+        elif key in seen:
+            skipped["repeated title"] += 1
+        else:
+            seen.add(key)
+            line = json.dumps({"title": title, "abstract": abstract, "venue": venue}, ensure_ascii=False)
+            lines[split_of(key)].append(line + "\n")
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    for split, rows in lines.items():
+        atomic_write(out / f"{split}.jsonl", "".join(rows))
+    counts = {split: len(rows) for split, rows in lines.items()}
+    reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
+    return {"read": num_read, "used": sum(counts.values()), "skipped": sum(skipped.values()), "reasons": reasons, **counts}
+
+
+def split_of(key: str) -> str:
+    """The split of a normalised title."""
+    number = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % 10
+    return {0: "test", 1: "valid"}.get(number, "train")
+
+
+def _records(source: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """(record, venue) of every file that is named after a conference, in name order."""
+    files = sorted(path for path in source.glob("*.json*") if _venue(path) is not None)
+    if not files:
+        raise DataError(f"{source}: holds no file of a known conference, such as acl2021.json.gz ({', '.join(VENUES)})")
+    for path in files:
+        try:
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            records = json.loads(data)
+        except (OSError, EOFError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from None
+        venue = _venue(path)
+        assert venue is not None
+        for record in records:
+            yield record, venue
+
+
+def _venue(path: Path) -> str | None:
+    return VENUES.get(path.name.removesuffix(".gz").removesuffix(".json").rstrip("0123456789"))

@@ -1,0 +1,68 @@
+"""A function over chunks of texts in several processes, results in order, only a few chunks in memory at a time."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from utils.errors import DataError
+
+Item, Result, Chunk = TypeVar("Item"), TypeVar("Result"), TypeVar("Chunk")
+_function: Callable[[Any], Any] | None = None  # in a worker: what it does
+
+
+def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def parallel_map(function: Callable[[Chunk], Result], chunks: Iterable[Chunk], num_workers: int) -> Iterator[Result]:
+    """function of each chunk, in order; in this process where num_workers is 1. Raises DataError if a worker dies."""
+    if num_workers == 1:
+        yield from map(function, chunks)
+        return
+    # fork hands the function (a tokenizer with its vocabulary) over without copying it, and needs no second `import torch`
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start, initargs=(function,)) as pool:
+        try:
+            waiting: deque[Any] = deque()
+            for chunk in chunks:
+                waiting.append(pool.submit(_call, chunk))
+                if len(waiting) > 2 * num_workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise DataError("a process that tokenises was killed (is memory short?); data.num_workers: 1 needs none") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work for ever, also when its parent was killed; so it leaves with the parent."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(chunk: Any) -> Any:
+    assert _function is not None
+    return _function(chunk)

@@ -1,0 +1,103 @@
+"""Rows -> records: the text fields and the label that the config names, every row used or counted with the reason."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from datasets.readers import BLANK, Row
+from utils.errors import DataError
+
+
+class Record(NamedTuple):
+    """One text to classify: where it stands, its id, its fields, and its labels (none where they are not asked for)."""
+
+    place: str
+    id: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+class RecordReader:
+    """Turns rows into records. `skipped` counts what was not used by reason, `num_read` all."""
+
+    def __init__(
+        self,
+        fields: Sequence[str],
+        *,
+        label: str | None,
+        id: str | None = None,
+        label_separator: str | None = None,
+        on_bad_row: str = "error",
+    ) -> None:
+        self.fields, self.label, self.id = list(fields), label, id
+        self.label_separator = label_separator
+        self.on_bad_row = on_bad_row
+        self.num_read = 0
+        self.skipped: Counter[str] = Counter()
+
+    def read(self, rows: Iterable[Row]) -> Iterator[Record | None]:
+        """A record for every row, None for one that is skipped. Raises DataError at a bad row unless they are to be skipped."""
+        has_columns = False
+        for row in rows:
+            self.num_read += 1
+            if row.problem is None and not has_columns:
+                self._check_columns(row)
+                has_columns = True
+            record, problem = self._record(row)
+            if problem is not None:
+                self._refuse(row.place, problem)
+            yield record
+
+    def _record(self, row: Row) -> tuple[Record | None, str | None]:
+        if row.problem is not None:
+            return None, row.problem
+        texts = [row.values.get(field) for field in self.fields]
+        for field, text in zip(self.fields, texts, strict=True):
+            if not isinstance(text, str):
+                return None, f"no text in {field!r}" if text is None else f"{field!r} is {type(text).__name__}, not text"
+            if not text.isascii() and _has_lone_surrogate(text):
+                return None, f"{field!r} holds half of a surrogate pair, which is no text"
+        if not any(text.strip() for text in texts if text):
+            return None, "no text"
+        labels, problem = self._labels(row.values)
+        if problem is not None:
+            return None, problem
+        id = row.values.get(self.id) if self.id else None
+        return Record(row.place, row.place if id is None else str(id), tuple(map(str, texts)), labels), None
+
+    def _labels(self, values: dict[str, Any]) -> tuple[tuple[str, ...], str | None]:
+        """The label, or with a separator given the labels (a list, or one text that is split), as text."""
+        if self.label is None:
+            return (), None
+        value = values.get(self.label)
+        if self.label_separator is not None:
+            if isinstance(value, str):
+                value = [part.strip() for part in value.split(self.label_separator) if part.strip()]
+            if isinstance(value, list) and all(isinstance(part, str | int) for part in value):
+                return tuple(sorted(set(map(str, value)))), None
+            return (), f"no list of labels in {self.label!r}"
+        if value is None or value == "":
+            return (), f"no label in {self.label!r}"
+        if isinstance(value, bool | float | list | dict):
+            return (), f"the label in {self.label!r} is {type(value).__name__}, not text or int"
+        return (str(value),), None
+
+    def _check_columns(self, row: Row) -> None:
+        for column in [*self.fields, *filter(None, (self.label, self.id))]:
+            if column not in row.values:
+                known = ", ".join(map(repr, row.values))
+                raise DataError(f"{row.place}: there is no column {column!r}; there are {known} (see data.fields, data.label)")
+
+    def _refuse(self, place: str, problem: str) -> None:
+        if self.on_bad_row == "error" and problem != BLANK:
+            raise DataError(f"{place}: {problem}; mend the row, or skip such rows with data.on_bad_row: skip")
+        self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
+
+
+def _has_lone_surrogate(text: str) -> bool:
+    """Whether the text cannot be written as UTF-8; JSON's \\ud800 makes such texts."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,62 @@
+"""Which row goes into which split: seeded, stratified by label, and equal texts always on one side.
+
+The order in which texts are dealt out is a hash of the text and the seed, so that it does not depend on the order of the file.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+UNUSED = -1
+
+
+def text_key(texts: Sequence[str]) -> int:
+    """64 bits that two texts share if they are equal but for case and white space."""
+    normal = "\0".join(" ".join(text.lower().split()) for text in texts)
+    return int.from_bytes(hashlib.blake2b(normal.encode(), digest_size=8).digest(), "little")
+
+
+def assign(keys: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], seed: int, limit: int | None = None) -> np.ndarray:
+    """(N,) the index in SPLITS of each row, or UNUSED beyond `limit`; keys (N,) uint64 from text_key, labels (N,) int.
+
+    Each label's texts are dealt out in the given shares; with a limit, first at most so many rows are kept, an equal share of
+    every label.
+    """
+    if len(keys) == 0:
+        return np.zeros(0, dtype=np.int8)
+    unique, first, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    rank = _mix(unique ^ _mix(np.uint64(seed)))
+    group_labels = labels[first]
+    kept = np.ones(len(unique), dtype=bool)
+    if limit is not None and limit < len(keys):
+        order = np.lexsort((rank, _quantiles(group_labels, sizes, rank)))
+        kept[order[np.cumsum(sizes[order]) > limit]] = False
+    split = np.full(len(unique), UNUSED, dtype=np.int8)
+    quantile = _quantiles(group_labels[kept], sizes[kept], rank[kept])
+    bounds = np.cumsum([shares.get(name, 0.0) for name in SPLITS]) / sum(shares.values())
+    split[kept] = np.minimum(np.searchsorted(bounds, quantile, side="right"), len(SPLITS) - 1)
+    return split[group.reshape(-1)]
+
+
+def _quantiles(labels: np.ndarray, sizes: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Where the middle of each group lies among the rows of its label, 0 to 1, in the order of `rank`."""
+    order = np.lexsort((rank, labels))
+    ends = np.cumsum(sizes[order])
+    middles = ends - sizes[order] / 2
+    starts = np.searchsorted(labels[order], labels[order], side="left")  # of each label's run
+    before = np.concatenate([[0], ends])[starts]
+    totals = np.bincount(labels, weights=sizes)[labels[order]]
+    quantiles = np.empty(len(sizes))
+    quantiles[order] = (middles - before) / totals
+    return quantiles
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64 (Steele, Lea and Flood 2014): every bit of the input changes half of the output's."""
+    with np.errstate(over="ignore"):
+        values = values + np.uint64(0x9E3779B97F4A7C15)
+        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return values ^ (values >> np.uint64(31))

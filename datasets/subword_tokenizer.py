@@ -1,0 +1,103 @@
+"""WordPiece and byte-level BPE, trained and run by the tokenizers library."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from datasets.tokens import Tokens
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PAD_ID, UNKNOWN_ID = 0, 1
+
+
+class SubwordTokenizer:
+    """What WordPiece and byte-level BPE share: a tokenizer of the tokenizers library, in its own JSON format."""
+
+    is_parallel = True  # the library uses every core by itself
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids run from 0 to vocab_size - 1."""
+        return int(self.tokenizer.get_vocab_size())
+
+    def trainer(self) -> Any:
+        """The library's trainer, with this tokenizer's options."""
+        raise NotImplementedError
+
+    def train(self, chunks: Iterable[list[str]], map_chunks: Any = None) -> None:
+        """Learn the vocabulary from chunks of training texts; the library uses every core, so map_chunks is not needed."""
+        self.tokenizer.train_from_iterator(chunks, self.trainer())
+
+    def encode_words(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """The same as `encode`: there are no n-grams to add."""
+        return self.encode(texts, max_length)
+
+    def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
+        encoded = [encoding.ids or [UNKNOWN_ID] for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        truncated = np.array([max_length is not None and len(ids) > max_length for ids in encoded], dtype=bool)
+        encoded = [ids[:max_length] for ids in encoded]
+        flat = np.array([id for ids in encoded for id in ids], dtype=np.int32)
+        return Tokens.from_lengths(flat, np.array([len(ids) for ids in encoded], dtype=np.int64), truncated)
+
+    def token(self, id: int) -> str:
+        """The piece of text behind an id."""
+        return str(self.tokenizer.id_to_token(id))
+
+    def to_json(self) -> dict[str, Any]:
+        """All that `from_json` needs: the library's own format."""
+        return {"type": "subword", "tokenizer": json.loads(self.tokenizer.to_str())}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "SubwordTokenizer":
+        """The trained tokenizer that `to_json` described. Raises ValueError for a file that is not one."""
+        try:
+            return SubwordTokenizer(tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"])))
+        except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise ValueError(f"not a tokenizer ({error})") from None
+
+
+class WordPieceTokenizer(SubwordTokenizer):
+    """BERT's WordPiece: the longest known piece first, ## inside words (Wu et al. 2016; Devlin et al. 2019)."""
+
+    def __init__(self, *, lower: bool = True, vocab_size: int = 16000, min_count: int = 2) -> None:
+        _check_size(vocab_size)
+        tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        super().__init__(tokenizer)
+        self.options = {"vocab_size": vocab_size, "min_frequency": min_count}
+
+    def trainer(self) -> Any:
+        return trainers.WordPieceTrainer(special_tokens=SPECIAL, show_progress=False, **self.options)
+
+
+class ByteBPETokenizer(SubwordTokenizer):
+    """GPT-2's byte-level BPE: no text is unknown (Sennrich et al. 2016; Radford et al. 2019)."""
+
+    def __init__(self, *, vocab_size: int = 16000, min_count: int = 2) -> None:
+        _check_size(vocab_size)
+        tokenizer = tokenizers.Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        super().__init__(tokenizer)
+        self.options = {"vocab_size": vocab_size, "min_frequency": min_count}
+
+    def trainer(self) -> Any:
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        return trainers.BpeTrainer(special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False, **self.options)
+
+
+def _check_size(vocab_size: int) -> None:
+    if vocab_size < len(SPECIAL) + 256:
+        raise ValueError(f"vocab_size must be at least {len(SPECIAL) + 256} (special tokens and single bytes), got {vocab_size}")

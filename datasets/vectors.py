@@ -1,0 +1,52 @@
+"""Pre-trained word vectors: GloVe's and word2vec's text formats, plain or .gz."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from datasets.readers import check_file, data_errors, open_binary
+from utils.errors import DataError
+
+
+class WordVectors:
+    """A file of pre-trained word vectors (one word and its numbers a line), and whether training may change them."""
+
+    def __init__(self, *, path: str, freeze: bool = False) -> None:
+        self.path = Path(path)
+        self.freeze = freeze
+
+    def read(self, ids: Mapping[str, int], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """(rows (N,), vectors (N, size) float32) of the words of `ids` that the file has; the first of a repeated word counts."""
+        check_file(self.path, "vectors")
+        rows, vectors, seen = [], [], set()
+        with data_errors(self.path), open_binary(self.path) as file:
+            for number, line in enumerate(file, 1):
+                cells = line.rstrip().decode("utf-8", "replace").split(" ")
+                if number == 1 and len(cells) == 2:
+                    continue  # word2vec's header: number of words, size
+                word = cells[0]
+                if word not in ids or word in seen:
+                    self._check_size(number, len(cells) - 1, size)
+                    continue
+                seen.add(word)
+                rows.append(ids[word])
+                vectors.append(self._numbers(number, cells[1:], size))
+        if not rows:
+            raise DataError(f"{self.path}: has none of the {len(ids):,} words of the vocabulary")
+        return np.array(rows), np.array(vectors, dtype=np.float32)
+
+    def _numbers(self, number: int, cells: list[str], size: int) -> list[float]:
+        self._check_size(number, len(cells), size)
+        try:
+            values = [float(cell) for cell in cells]
+        except ValueError:
+            raise DataError(f"{self.path}:{number}: not a word and its {size} numbers") from None
+        if not all(map(math.isfinite, values)):
+            raise DataError(f"{self.path}:{number}: holds a number that is not finite")
+        return values
+
+    def _check_size(self, number: int, found: int, size: int) -> None:
+        if found != size:
+            raise DataError(f"{self.path}:{number}: has {found} numbers; model.embedding_size is {size}")

@@ -1,0 +1,26 @@
+"""Binary cross-entropy for several labels a text, as a sum. B: texts, L: labels."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphs.losses.cross_entropy import weight_tensor
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Binary cross-entropy of every label by itself, for texts with any number of labels; weights count a label's presence."""
+
+    is_multi_label = True
+
+    def __init__(self, labels: list[str], *, class_weights: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight_tensor(labels, class_weights), persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """logits (B, L), labels (B, L) of 0 and 1 -> the sum over texts of the mean over labels, ()."""
+        weight = self.weight
+        total = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight, reduction="sum")  # type: ignore[arg-type]
+        return total / labels.shape[1]
+
+    def count(self, labels: Tensor) -> float:
+        """What the sum is divided by: the number of texts."""
+        return float(len(labels))

@@ -1,0 +1,49 @@
+"""Cross-entropy with class weights and label smoothing, as a sum. B: texts, L: labels."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+IGNORED = -100
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy of one label a text, with weights by label and label smoothing (Szegedy et al. 2016, section 7)."""
+
+    is_multi_label = False
+
+    def __init__(self, labels: list[str], *, class_weights: dict[str, float] | None = None, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+        self.register_buffer("weight", weight_tensor(labels, class_weights), persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """logits (B, L), labels (B,) with -100 where nothing is counted -> the sum over counted labels, ()."""
+        return functional.cross_entropy(
+            logits,
+            labels,
+            weight=self.weight,  # type: ignore[arg-type]
+            ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+
+    def count(self, labels: Tensor) -> float:
+        """What the sum is divided by: how many labels (B,) count, or the sum of their weights."""
+        counted = labels[labels != IGNORED]
+        if self.weight is None:
+            return float(len(counted))
+        return float(self.weight.cpu()[counted].sum())  # type: ignore[operator]
+
+
+def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor | None:
+    """(L,) the weight of each label, 1 where none is given. Raises ValueError for a label that does not exist."""
+    if weights is None:
+        return None
+    if unknown := [label for label in weights if label not in labels]:
+        raise ValueError(f"class_weights names {unknown[0]!r}, which is no label; known: {', '.join(labels[:20])}")
+    if min(weights.values()) < 0:
+        raise ValueError(f"class_weights must not be negative, got {weights}")
+    return torch.tensor([float(weights.get(label, 1.0)) for label in labels])

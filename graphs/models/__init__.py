@@ -1,0 +1,11 @@
+"""The table of encoders: forward(input_ids, attention_mask) -> (B, output_size). A new one is one file and its entry here."""
+
+from torch import nn
+
+from graphs.models.bag_of_embeddings import BagOfEmbeddings
+from graphs.models.bilstm import BiLSTM
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "bag_of_embeddings": BagOfEmbeddings,
+    "bilstm": BiLSTM,
+}

@@ -1,0 +1,43 @@
+"""The text as the mean, sum or maximum of its words' vectors (Joulin et al. 2016, https://arxiv.org/abs/1607.01759).
+
+B: texts, T: tokens, E: embedding size. N-grams are tokens too: see the tokenizer's option `ngrams`.
+"""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from graphs.models.embedding import Embedding, bag_sum
+from graphs.models.pooling import masked_max
+
+
+class BagOfEmbeddings(nn.Module):
+    """Mean, sum or maximum of the word vectors, whatever their order."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        sparse_gradients: bool = False,
+        *,
+        embedding_size: int = 100,
+        pooling: Literal["mean", "sum", "max"] = "mean",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if embedding_size < 1:
+            raise ValueError(f"embedding_size must be at least 1, got {embedding_size}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        self.embedding = Embedding(vocab_size, embedding_size, sparse=sparse_gradients and pooling != "max")
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.output_size = embedding_size
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) ids and mask -> (B, E)."""
+        if self.pooling == "max":
+            return self.dropout(masked_max(self.embedding(input_ids), attention_mask))
+        total = bag_sum(self.embedding, input_ids, attention_mask)  # (B, E)
+        if self.pooling == "mean":
+            total = total / attention_mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return self.dropout(total)

@@ -1,0 +1,55 @@
+"""python main.py CONFIG [key=value ...]: one experiment, from text to test report. python main.py --help lists the commands."""
+
+import argparse
+import os
+import sys
+import traceback
+
+from commands import COMMANDS
+from utils import signals
+from utils.errors import GlassboxError
+
+EPILOG = """\
+commands (python main.py COMMAND --help):
+{commands}
+
+exit codes: 0 ok; 1 a bug of ours; 2 config or usage; 3 data; 4 checkpoint or no usable run; 5 storage, or a run in use;
+6 a loss that is not finite; 7 distributed; 130 and 143 after Ctrl-C and SIGTERM: the same command goes on.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command, by default `train`; -> the exit code. The last line on stderr is the error."""
+    is_debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else "train"
+    command = COMMANDS[name]
+    parser = _parser(name)
+    command.add_arguments(parser)
+    options = parser.parse_args(arguments[1:] if arguments[:1] == [name] else arguments)
+    try:
+        with signals.installed():
+            command.run(options)
+    except GlassboxError as error:
+        if is_debug:
+            traceback.print_exc()
+        print(str(error), file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    summary = "\n".join(f"  {other:<9} {command.SUMMARY}" for other, command in COMMANDS.items())
+    is_default = name == "train"
+    return argparse.ArgumentParser(
+        prog="python main.py" if is_default else f"python main.py {name}",
+        description=COMMANDS[name].__doc__,
+        epilog=EPILOG.format(commands=summary) if is_default else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

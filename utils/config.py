@@ -1,0 +1,186 @@
+"""A config file, its bases and the command line's overrides -> one Config that knows where each key was written.
+
+Loading makes no folder, prints nothing and builds nothing; what the keys mean is checked in utils/schema.py.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from easydict import EasyDict
+
+from utils import strict_yaml
+from utils.errors import ConfigError
+
+COMMAND_LINE = "command line"
+
+# What may differ between two starts of one run: it changes how long or where the run goes on, not what a step does.
+FREE_KEYS = {
+    "name", "device", "num_threads", "distributed", "data.num_workers", "data.cache_folder",
+    "train.num_epochs", "train.num_steps", "train.patience", "train.save_every", "train.log_every", "train.keep",
+}  # fmt: skip
+
+
+class Config(MutableMapping[str, Any]):
+    """A run's settings, by key or by attribute: `config.train.batch_size`."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path, places: Mapping[str, str]) -> None:
+        self.values_by_key = EasyDict(values)  # held, not inherited: EasyDict would take our methods for keys
+        self.path = path
+        self.places = dict(places)
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self.__dict__["values_by_key"][key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values_by_key[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.values_by_key[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.values_by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_key)
+
+    def __len__(self) -> int:
+        return len(self.values_by_key)
+
+    def place(self, key: str) -> str:
+        """Where `key`, or else the section around it, was written: FILE:LINE, or "command line"."""
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return self.places[key] if key else str(self.path)
+
+    def error(self, key: str, message: str) -> ConfigError:
+        """The one-line error for `key`: its place, then the message."""
+        return ConfigError(f"{self.place(key)}: {message}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain dicts and lists."""
+        return _plain(self.values_by_key)
+
+    def to_yaml(self) -> str:
+        """The settings as YAML that load_config reads back to the same values."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+    """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values."""
+    path = Path(path)
+    values, places = _load_file(path, ())
+    pairs = [_parse_override(word) for word in overrides] if not isinstance(overrides, Mapping) else list(overrides.items())
+    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):  # a changed part first, then its options
+        _override(values, places, key, value)
+    config = Config(values, path, places)
+    config.setdefault("name", _default_name(path, pairs))
+    return config
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings -> {dotted key: value}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def is_free(key: str) -> bool:
+    """Whether two starts of one run may differ in this dotted key."""
+    return key in FREE_KEYS or key.partition(".")[0] in FREE_KEYS
+
+
+def _load_file(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: base: leads back to this file ({' -> '.join(p.name for p in seen)})")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config{_similar_files(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    parsed = strict_yaml.parse(text, str(path))
+    if not isinstance(parsed.value, dict):
+        raise ConfigError(f"{path}: a config is a mapping of sections (agent:, data:, model:, ...)")
+    values, places = parsed.value, {".".join(key): f"{path}:{line}" for key, line in parsed.lines.items()}
+    if "base" not in values:
+        return _merge({}, values), places
+    base = values.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{places['base']}: base must be the path of a config, got {base!r}")
+    base_values, base_places = _load_file(path.parent / base, (*seen, path.resolve()))
+    return _merge(base_values, values), base_places | places
+
+
+def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Key by key; None removes a key; a section that names another part is replaced whole."""
+    merged = dict(base)
+    for key, value in new.items():
+        old = base.get(key)
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            is_other_part = isinstance(old, dict) and "name" in value and value["name"] != old.get("name")
+            merged[key] = _merge({} if is_other_part or not isinstance(old, dict) else old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_override(word: str) -> tuple[str, Any]:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{COMMAND_LINE}: {word!r} is not key=value, such as optimizer.lr=3e-4")
+    return key, strict_yaml.parse(text, f"{COMMAND_LINE}: {key}").value
+
+
+def _override(values: dict[str, Any], places: dict[str, str], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    nested: dict[str, Any] = {last: value}
+    for section in reversed(sections):
+        nested = {section: nested}
+    node: Any = values
+    for depth, section in enumerate(sections):
+        node = node.get(section, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"{COMMAND_LINE}: {key}: {'.'.join(sections[: depth + 1])} is a value, not a section")
+    if any(hasattr(dict, part) or not part for part in key.split(".")):
+        raise ConfigError(f"{COMMAND_LINE}: {key} cannot be a key")
+    merged = _merge(values, nested)
+    values.clear()
+    values.update(merged)
+    for inner in [key, *(f"{key}.{name}" for name in (flatten(value) if isinstance(value, dict) else ()))]:
+        places[inner] = COMMAND_LINE
+
+
+def _default_name(path: Path, pairs: list[tuple[str, Any]]) -> str:
+    """The file's stem, and -key=value for every override that makes it another run."""
+    words = [f"-{key}={_word(value)}" for key, value in pairs if not is_free(key)]
+    return path.stem + "".join(words).replace("/", "_").replace(" ", "")
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def _similar_files(path: Path) -> str:
+    names = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+    return f"; there are {', '.join(names)}" if names else f"; there is no YAML file in {path.parent}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value

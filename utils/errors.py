@@ -1,0 +1,51 @@
+"""Everything that ends a run on purpose: one line for the user and an exit code each."""
+
+
+class GlassboxError(Exception):
+    """A failure that the user can mend. Its text is one line: where, what was given, what is allowed."""
+
+    exit_code = 1
+
+
+class ConfigError(GlassboxError):
+    """A config, a command line, a changed run or a missing optional package."""
+
+    exit_code = 2
+
+
+class DataError(GlassboxError):
+    """A data file that cannot be read as the config says."""
+
+    exit_code = 3
+
+
+class CheckpointError(GlassboxError):
+    """A damaged or foreign checkpoint, or a folder that holds no usable run."""
+
+    exit_code = 4
+
+
+class StorageError(GlassboxError):
+    """A full or read-only disk, or a folder that another process uses."""
+
+    exit_code = 5
+
+
+class NonFiniteError(GlassboxError):
+    """A loss or gradient that is not finite; the weights were not touched by it."""
+
+    exit_code = 6
+
+
+class DistributedError(GlassboxError):
+    """A start with several processes that cannot work together."""
+
+    exit_code = 7
+
+
+class Stopped(GlassboxError):
+    """SIGINT or SIGTERM ended the work; exit code 128 + signal number, as shells expect."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,151 @@
+"""A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from utils import strict_yaml
+from utils.config import Config, flatten, is_free
+from utils.errors import CheckpointError, ConfigError, StorageError
+from utils.storage import atomic_write, remove, remove_leftovers, storage_errors
+
+ROOT = Path("experiments")
+MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
+CONFIG, REPORT = "config.yaml", "report.json"
+
+
+class Experiment:
+    """The folder of one run, locked by this process until `close`."""
+
+    def __init__(self, folder: Path, lock: filelock.FileLock) -> None:
+        self.folder = folder
+        self._lock = lock
+
+    @classmethod
+    def open(cls, config: Config, *, is_fresh: bool = False) -> "Experiment":
+        """Claim the folder of a checked config: a new one, an unfinished run's, or a finished run's.
+
+        Raises StorageError where another process holds it or it cannot be written, ConfigError where it holds a run of
+        another config: then the message shows the first difference.
+        """
+        folder = ROOT / _checked_name(config)
+        with storage_errors(folder):
+            ROOT.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(ROOT)
+            experiment = cls(folder, _locked(folder))
+            try:
+                if is_fresh and folder.exists():
+                    remove(folder)
+                experiment._claim(config)
+            except BaseException:
+                experiment.close()
+                raise
+        return experiment
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """The report of the finished run; None while it is not finished."""
+        path = self.folder / REPORT
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Write the report, which makes the run a finished one."""
+        self.write(REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file of the run, whole or not at all."""
+        atomic_write(self.folder / name, content)
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        self._lock.release()
+
+    def _claim(self, config: Config) -> None:
+        try:
+            self.folder.mkdir()
+        except FileExistsError:
+            if not self.folder.is_dir():
+                raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
+        remove_leftovers(self.folder)
+        path = self.folder / CONFIG
+        if path.exists():
+            old = saved_config(self.folder)
+            _refuse_changes(config, old, self.folder)
+            if old == config.to_dict():
+                return
+            if _goes_on(flatten(old), flatten(config.to_dict())):
+                (self.folder / REPORT).unlink(missing_ok=True)
+        elif any(self.folder.iterdir()):
+            raise StorageError(f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it")
+        self.write(CONFIG, config.to_yaml())
+
+
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The resolved config of a run's folder. Raises CheckpointError where there is no run."""
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
+    try:
+        values = strict_yaml.parse(path.read_text(encoding="utf-8"), str(path)).value
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: is no config")
+    return values
+
+
+def saved_labels(folder: Path) -> list[str]:
+    """The labels of a run, in the order of its outputs. Raises CheckpointError."""
+    path = folder / "labels.json"
+    try:
+        labels = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise CheckpointError(f"{path}: is no list of labels")
+    return labels
+
+
+def open_saved(folder: Path) -> Config:
+    """The saved config of a run, as a Config."""
+    return Config(saved_config(folder), folder / CONFIG, {})
+
+
+def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a change asks a finished run for more steps; a longer patience alone may do so, too."""
+    return any(old.get(key) != new.get(key) for key in ("train.num_epochs", "train.num_steps", "train.patience"))
+
+
+def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:
+    old, new = flatten(old_values), flatten(config.to_dict())
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and not is_free(key)]
+    if changed:
+        differences = ", ".join(f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed)
+        raise config.error(
+            changed[0],
+            f"{folder} holds a run of another config ({differences}); give this one another name=, or --fresh to replace that run",
+        )
+
+
+def _checked_name(config: Config) -> str:
+    name = config.name
+    if not name or name.startswith(".") or {"/", "\\", "\0"} & set(name) or len(name.encode()) > MAX_NAME:
+        raise config.error("name", f"name must be one folder's name of at most {MAX_NAME} bytes, got {name!r}")
+    return str(name)
+
+
+def _locked(folder: Path) -> filelock.FileLock:
+    lock = filelock.FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)  # freed by the kernel if this process is killed
+    except filelock.Timeout:
+        raise StorageError(f"{folder}: another process is using this run; wait for it, or give this one another name=") from None
+    except NotImplementedError:
+        raise StorageError(f"{folder.parent}: this file system has no locks") from None
+    os.utime(lock.lock_file)
+    return lock

@@ -1,0 +1,142 @@
+"""Exact metrics from integer counts on the device: summable, resumable, divided once at the end.
+
+L: labels, B: texts. A label of -100 is not counted.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORED = -100
+MAX_LABELS = 5000  # a confusion matrix of 200 MB
+
+
+class Metrics(Protocol):
+    """What an agent's `new_metrics` gives: counts of outputs against labels."""
+
+    counts: Tensor  # int64, kept where the outputs are; saved in checkpoints
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count one batch."""
+
+    def compute(self) -> dict[str, float]:
+        """The scalars that are logged and may be monitored."""
+
+    def report(self) -> dict[str, Any]:
+        """All there is to say, as plain values for JSON."""
+
+
+class LossMeter:
+    """Sums of the loss terms and of what they are divided by; read only in `compute`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, float] = {}
+
+    def update(self, terms: dict[str, Tensor], counts: dict[str, float]) -> None:
+        """Add a batch's term sums, () each, and their counts; nothing waits for the device."""
+        for name, term in terms.items():
+            wide = torch.float32 if term.device.type == "mps" else torch.float64
+            self.sums[name] = self.sums.get(name, torch.zeros((), dtype=wide, device=term.device)) + term.detach()
+            self.counts[name] = self.counts.get(name, 0.0) + counts[name]
+
+    def compute(self) -> dict[str, float]:
+        """The mean of each term and, where there are several, their total as "loss"."""
+        means = {name: float(total) / max(self.counts[name], 1e-12) for name, total in self.sums.items()}
+        return means if list(means) == ["loss"] else {"loss": sum(means.values()), **means}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts as plain values."""
+        return {"sums": {name: total.cpu() for name, total in self.sums.items()}, "counts": dict(self.counts)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from saved sums."""
+        self.sums = {name: total.to(device) for name, total in state["sums"].items()}
+        self.counts = dict(state["counts"])
+
+
+class ConfusionMatrix:
+    """Gold label by predicted label: accuracy, macro F1 and precision, recall and F1 of every label."""
+
+    scalars = ("accuracy", "macro_f1")
+
+    def __init__(self, labels: Sequence[str], device: torch.device | None = None) -> None:
+        if len(labels) > MAX_LABELS:
+            raise ValueError(f"{len(labels):,} labels are more than the {MAX_LABELS:,} that a confusion matrix can hold")
+        self.labels = list(labels)
+        self.counts = torch.zeros(len(labels) ** 2 + 1, dtype=torch.int64, device=device)  # the last cell: what is not counted
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """outputs: logits (B, L); labels: (B,), -100 where nothing is counted."""
+        cell = labels * len(self.labels) + outputs.argmax(dim=-1)
+        cell = torch.where(labels == IGNORED, len(self.labels) ** 2, cell)  # no boolean indexing: that waits for the device
+        self.counts.index_add_(0, cell, torch.ones_like(cell))
+
+    def matrix(self) -> np.ndarray:
+        """(L, L) counts, rows gold."""
+        return self.counts[:-1].view(len(self.labels), -1).cpu().numpy()
+
+    def compute(self) -> dict[str, float]:
+        matrix = self.matrix()
+        correct, gold, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+        return {"accuracy": _ratio(correct.sum(), gold.sum()), "macro_f1": float(f1_scores(correct, gold, predicted)[2].mean())}
+
+    def report(self) -> dict[str, Any]:
+        matrix = self.matrix()
+        correct, gold, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+        return self.compute() | {
+            "majority_accuracy": _ratio(gold.max(initial=0), gold.sum()),  # always answering the most frequent label
+            "per_class": per_class(self.labels, correct, gold, predicted),
+            "confusion_matrix": {"labels": self.labels, "matrix": matrix.tolist()},
+        }
+
+
+class MultiLabelCounts:
+    """True positives, gold and predicted counts of every label, and texts with exactly the gold labels."""
+
+    scalars = ("accuracy", "macro_f1", "micro_f1", "exact_match")
+
+    def __init__(self, labels: Sequence[str], device: torch.device | None = None) -> None:
+        self.labels = list(labels)
+        self.counts = torch.zeros(3 * len(labels) + 2, dtype=torch.int64, device=device)
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """outputs: logits (B, L), a label is predicted above 0; labels: (B, L) of 0 and 1."""
+        gold, predicted = labels > 0.5, outputs > 0
+        columns = torch.stack([gold & predicted, gold, predicted]).sum(dim=1).flatten()  # (3 L,)
+        texts = torch.stack([(gold == predicted).all(dim=1).sum(), torch.full_like(columns[0], len(labels))])
+        self.counts += torch.cat([columns, texts])
+
+    def compute(self) -> dict[str, float]:
+        correct, gold, predicted = self._columns()
+        micro = f1_scores(correct.sum(), gold.sum(), predicted.sum())[2]
+        exact = _ratio(*self.counts[-2:].tolist())
+        macro = float(f1_scores(correct, gold, predicted)[2].mean())
+        return {"accuracy": exact, "macro_f1": macro, "micro_f1": float(micro), "exact_match": exact}
+
+    def report(self) -> dict[str, Any]:
+        return self.compute() | {"per_class": per_class(self.labels, *self._columns())}
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        correct, gold, predicted = self.counts[:-2].view(3, -1).cpu().numpy()
+        return correct, gold, predicted
+
+
+def f1_scores(correct: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(precision, recall, F1) from counts, elementwise; 0 where nothing was predicted or nothing is gold."""
+    precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(gold, 1)
+    return precision, recall, 2 * correct / np.maximum(gold + predicted, 1)
+
+
+def per_class(labels: Sequence[str], correct: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """{label: precision, recall, f1, support}."""
+    precision, recall, f1 = f1_scores(correct, gold, predicted)
+    columns = zip(labels, precision.tolist(), recall.tolist(), f1.tolist(), gold.tolist(), strict=True)
+    return {label: {"precision": p, "recall": r, "f1": f, "support": n} for label, p, r, f, n in columns}
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else 0.0

@@ -1,0 +1,203 @@
+"""What a run says: metrics.jsonl is the truth, TensorBoard a view of it, run.log and the terminal are for people.
+
+A sink that fails (a full disk, a vanished folder) is switched off with one warning; the training goes on.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.progress
+
+from utils.config import flatten, is_free
+from utils.storage import atomic_write
+
+logger = logging.getLogger("glassbox")
+MAX_MISTAKES = 20
+FINAL = ("best_valid", "test")  # the splits' names in the log when they are measured with the best weights
+
+
+class RunLog:
+    """The log of one run's folder. `open_at` says after which step this start goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._off: set[str] = set()
+        self._metrics_path = folder / "metrics.jsonl"
+        self._writer: Any = None
+        self._handler = _FileHandler(folder / "run.log")
+        logger.addHandler(self._handler)
+
+    def open_at(self, step: int) -> None:
+        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step stands there once."""
+        self._try("metrics.jsonl", lambda: self._drop_after(step))
+        self._try("TensorBoard", lambda: self._open_writer(step))
+
+    def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
+        """One line of metrics.jsonl, and one TensorBoard point for each value."""
+        self._try("metrics.jsonl", lambda: self._append({"step": step, "split": split, **values}))
+        self.to_tensorboard(lambda writer: self._write_scalars(split, values, step))
+
+    def to_tensorboard(self, write: Callable[[Any], Any]) -> None:
+        """Call `write` with the SummaryWriter, as long as that works."""
+        if self._writer is not None:
+            self._try("TensorBoard", lambda: write(self._writer))
+
+    def report(self, report: Mapping[str, Any], config: Mapping[str, Any], step: int) -> None:
+        """The final metrics: as scalars, for TensorBoard's HPARAMS page, and the confusion matrix as an image."""
+        for split in ("valid", "test"):
+            values = {name: value for name, value in (report.get(split) or {}).items() if isinstance(value, float)}
+            self.scalars(FINAL[split == "test"], values, step)
+        self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(config)))
+        for split in ("valid", "test"):
+            if matrix := (report.get(split) or {}).get("confusion_matrix"):
+                self.to_tensorboard(lambda writer, m=matrix, s=split: writer.add_figure(f"{s}/confusion_matrix", draw_matrix(**m), step))
+
+    def mistakes(self, split: str, lines: Sequence[Mapping[str, Any]], fields: Sequence[str], step: int) -> None:
+        """The first predictions of `lines` as text."""
+        rows = ["| id | gold | predicted | text |", "| --- | --- | --- | --- |"]
+        for line in lines[:MAX_MISTAKES]:
+            text = " / ".join(str(line[field]) for field in fields).replace("|", "&#124;").replace("\n", " ")
+            rows.append(f"| {line['id']} | {line['gold']} | {line['predicted']} | {text[:300]} |")
+        self.to_tensorboard(lambda writer: writer.add_text(f"{split}/mistakes", "\n".join(rows), step))
+
+    def flush(self) -> None:
+        """Put what TensorBoard holds back onto the disk: before a checkpoint, since a resume writes only what comes after it."""
+        self.to_tensorboard(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        """Close every sink."""
+        self.to_tensorboard(lambda writer: writer.close())
+        self._writer = None
+        logger.removeHandler(self._handler)
+
+    def _drop_after(self, step: int) -> None:
+        """Keep what stands up to `step`; the final metrics come again at the end."""
+        if self._metrics_path.exists():
+            lines = self._metrics_path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _step_of(line) <= step and _split_of(line) not in FINAL]
+            atomic_write(self._metrics_path, b"".join(kept))
+
+    def _open_writer(self, step: int) -> None:
+        """A new event file that takes the place of all that stands from `step` on, and begins with that step's scalars."""
+        from torch.utils.tensorboard import SummaryWriter  # only a training needs it
+
+        suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
+        self._writer = SummaryWriter(str(self.folder / "summaries"), purge_step=step, filename_suffix=suffix)
+        for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
+            if _step_of(line) == step:
+                values = json.loads(line)
+                self._write_scalars(values.pop("split"), values, values.pop("step"))
+
+    def _write_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(f"{split}/{name}", value, step)
+
+    def _append(self, values: dict[str, Any]) -> None:
+        with self._metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def _try(self, sink: str, write: Callable[[], None]) -> None:
+        if sink in self._off:
+            return
+        try:
+            write()
+        except (OSError, RuntimeError) as error:
+            self._off.add(sink)
+            logger.warning("warning: %s cannot be written (%s); the run goes on without it", sink, error)
+
+
+def draw_matrix(labels: list[str], matrix: list[list[int]]) -> Any:
+    """The confusion matrix as a figure: rows gold, columns predicted, colours by share of the row."""
+    from matplotlib.figure import Figure  # 0.5 s, and only the end of a run draws
+
+    shares = np.array(matrix) / np.maximum(np.sum(matrix, axis=1, keepdims=True), 1)
+    size = min(12.0, 2.5 + 0.5 * len(labels))
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot(xlabel="predicted", ylabel="gold")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(labels) <= 40:
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+        axes.set_yticks(range(len(labels)), labels)
+        for row, counts in enumerate(matrix):
+            for column, count in enumerate(counts):
+                axes.text(column, row, str(count), ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
+    return figure
+
+
+def _hparams(config: Mapping[str, Any]) -> Any:
+    """The config's values as TensorBoard's record of a session; it finds the metrics by itself."""
+    from torch.utils.tensorboard.summary import hparams
+
+    values = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in flatten(config).items()}
+    return hparams({key: value for key, value in values.items() if not is_free(key)}, {})[1]
+
+
+class StepBar:
+    """A progress bar on a terminal; nothing where stderr is a file or a pipe."""
+
+    def __init__(self, total: int, description: str, unit: str) -> None:
+        columns = (
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn(unit + "  {task.fields[note]}"),
+            rich.progress.TimeRemainingColumn(),
+        )
+        console = rich.console.Console(stderr=True)
+        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+        self._task = self._bar.add_task(description, total=total, note="")
+
+    def __enter__(self) -> "StepBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, note: str = "") -> None:
+        """Show that `done` units are done."""
+        self._bar.update(self._task, completed=done, note=note)
+
+
+def set_up_console() -> None:
+    """Send what runs say to stderr, one plain line each; stdout belongs to results."""
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _FileHandler(logging.Handler):
+    """Appends lines with their time to a file, opening it for each: it may be moved, or its disk full."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {record.getMessage()}\n"
+        with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a metrics line; infinity for one that a kill has torn."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _split_of(line: bytes) -> str:
+    return str(json.loads(line)["split"])

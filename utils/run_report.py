@@ -1,0 +1,99 @@
+"""The report of a finished run: report.json and the tables on the screen."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+from torch import nn
+
+from utils.config import Config
+from utils.environment import peak_memory_bytes, versions
+from utils.run_state import RunState
+
+MAX_ROWS = 30  # labels shown on the screen; the file has all
+
+
+def final_report(config: Config, state: RunState, model: nn.Module, data: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """Everything that report.json holds. `results` are the reports by split, `data` the rows read, used and skipped."""
+    seconds = max(state.seconds, 1e-9)
+    return {
+        "name": config.name,
+        **results,
+        "best": {"step": state.best_step, "monitor": config.train.monitor, "value": abs(state.best_gain)},
+        "train": {
+            "seconds": state.seconds,
+            "epochs": state.epoch,
+            "steps": state.step,
+            "is_stopped_early": state.is_stopped_early,
+            "texts_per_second": state.num_texts / seconds,
+            "tokens_per_second": state.num_tokens / seconds,
+        },
+        "data": data,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "versions": versions(),
+        "seeds": {"seed": config.seed, "split_seed": config.data.get("split_seed")},
+    }
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """The report as tables on stdout."""
+    console = rich.console.Console()
+    console.print(_summary(report))
+    split = "test" if report.get("test") else "valid"
+    if report.get(split):
+        console.print(_labels(split, report[split]))
+        if "confusion_matrix" in report[split]:
+            console.print(_confusion(split, **report[split]["confusion_matrix"]))
+    if "train" in report:
+        train, memory = report["train"], report["peak_memory_bytes"] / 2**20
+        console.print(
+            f"{train['epochs']} epochs, {train['steps']} steps in {train['seconds']:.1f} s of training "
+            f"({train['texts_per_second']:,.0f} texts/s, {train['tokens_per_second']:,.0f} tokens/s), "
+            f"{report['parameters']:,} parameters, {memory:,.0f} MB at most; best at step {report['best']['step']}",
+            highlight=False,
+        )
+
+
+def describe_rows(report: Mapping[str, Any]) -> list[str]:
+    """One line a split: rows read = used + skipped."""
+    return [describe_split(split, report[split]) for split in ("train", "valid", "test")]
+
+
+def describe_split(split: str, counts: Mapping[str, Any]) -> str:
+    """Rows read = used + skipped, in words."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["skipped"].items())
+    skipped = f"{sum(counts['skipped'].values())} skipped" + (f" ({reasons})" if reasons else "")
+    return f"{split}: {counts['read']} rows read = {counts['used']} used + {skipped}"
+
+
+def _table(title: str, *columns: str) -> rich.table.Table:
+    table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    return table
+
+
+def _summary(report: Mapping[str, Any]) -> rich.table.Table:
+    splits = [split for split in ("valid", "test") if report.get(split)]
+    scalars = [name for name, value in report[splits[0]].items() if isinstance(value, float)]
+    table = _table(str(report.get("name", "")), "split", *scalars)
+    for split in splits:
+        table.add_row(split, *(f"{report[split][name]:.4f}" for name in scalars))
+    return table
+
+
+def _labels(split: str, result: Mapping[str, Any]) -> rich.table.Table:
+    table = _table(f"{split}, by label", "label", "precision", "recall", "F1", "support")
+    for label, row in list(result["per_class"].items())[:MAX_ROWS]:
+        table.add_row(label, f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['f1']:.4f}", str(row["support"]))
+    return table
+
+
+def _confusion(split: str, labels: list[str], matrix: list[list[int]]) -> rich.table.Table:
+    table = _table(f"{split}, rows gold, columns predicted", "", *labels[:MAX_ROWS])
+    for label, row in zip(labels[:MAX_ROWS], matrix, strict=False):
+        table.add_row(label, *map(str, row[:MAX_ROWS]))
+    return table

@@ -1,0 +1,32 @@
+"""Everything about a process that decides whether two runs give the same numbers."""
+
+import os
+from typing import Any
+
+import torch
+
+
+def set_up_torch(num_threads: int, seed: int, *, is_deterministic: bool = False) -> None:
+    """Threads, denormals and seed; to be called before anything of torch has run.
+
+    The gradient of an LSTM's last state decays into denormal numbers, on which a CPU is several times slower: they are flushed
+    to zero. Threads inherit that when they are started, so it has to come before the first parallel region.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(num_threads)
+    torch.manual_seed(seed)
+    if is_deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when CUDA starts
+        torch.use_deterministic_algorithms(True)
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of torch's generators, the only ones in use."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put the generators back; to be called last, since building a model draws numbers too."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,102 @@
+"""The options that belong to no part: a run's top level, and its section `train`."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from utils.run_state import RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The top level of a config, besides its sections."""
+
+    agent: str
+    name: str
+    seed: int = 1
+    device: str = "auto"
+    num_threads: int = 2
+    deterministic: bool = False
+    init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be between 0 and 2**63 - 1, got {self.seed}")
+        if self.num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+
+class Interval(NamedTuple):
+    """Every so many steps or epochs."""
+
+    count: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Interval":
+        """ "200 steps" or "1 epoch"; raises ValueError for anything else."""
+        match = re.fullmatch(r"([1-9][0-9]*) (step|epoch)s?", text)
+        if match is None:
+            raise ValueError(f"must be such as '200 steps' or '1 epoch', got {text!r}")
+        return cls(int(match[1]), match[2])
+
+    def is_due(self, state: RunState) -> bool:
+        """Whether the step that `state` has just finished completes the interval."""
+        if self.unit == "step":
+            return state.step > 0 and state.step % self.count == 0
+        return state.epoch > 0 and state.batch == 0 and state.epoch % self.count == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The section `train`. batch_size counts the texts of one optimizer step; accumulation_steps only cuts them."""
+
+    num_epochs: int = 10
+    num_steps: int | None = None
+    batch_size: int = 64
+    batch_tokens: int | None = None
+    accumulation_steps: int = 1
+    max_grad_norm: float | None = None
+    monitor: str = "+accuracy"
+    patience: int | None = None
+    validate_every: str = "1 epoch"
+    save_every: str = "200 steps"
+    log_every: int = 10
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("num_epochs", "num_steps", "batch_size", "batch_tokens", "accumulation_steps", "patience", "log_every", "keep"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
+            raise ValueError(f"max_grad_norm must be positive, or null for none, got {self.max_grad_norm}")
+        if not re.fullmatch(r"[+-]\w+", self.monitor):
+            raise ValueError(f"monitor must be a metric with its direction, such as +accuracy or -loss, got {self.monitor!r}")
+        for name in ("validate_every", "save_every"):
+            try:
+                Interval.parse(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+
+    @property
+    def metric(self) -> str:
+        """The monitored metric without its direction."""
+        return self.monitor[1:]
+
+    def gain(self, metrics: dict[str, float]) -> float:
+        """The monitored value with its sign, so that larger is better."""
+        return metrics[self.metric] * (1.0 if self.monitor[0] == "+" else -1.0)
+
+    def is_validation_due(self, state: RunState) -> bool:
+        """Whether the step just done asks for a validation; the last one always does."""
+        return state.step > 0 and (Interval.parse(self.validate_every).is_due(state) or self.is_done(state))
+
+    def is_save_due(self, state: RunState) -> bool:
+        """Whether the step just done asks for a checkpoint."""
+        return Interval.parse(self.save_every).is_due(state)
+
+    def is_done(self, state: RunState) -> bool:
+        """Whether a run has had all its steps, or has stopped early."""
+        is_over = state.epoch >= self.num_epochs if self.num_steps is None else state.step >= self.num_steps
+        return is_over or state.is_stopped_early

@@ -1,0 +1,55 @@
+"""What the training steps add up: of the epoch under way, and since the last line of the log."""
+
+from typing import Any
+
+from torch import Tensor
+
+from utils.metrics import LossMeter, Metrics
+
+
+class TrainMeter:
+    """Losses and metrics of an epoch, and losses and speed since the last logged step. Nothing here waits for the device."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.epoch, self.recent = LossMeter(), LossMeter()
+        self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
+
+    def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Tensor, labels: Tensor) -> None:
+        """Add a micro-batch: the sums of its loss terms, their counts, its outputs and labels."""
+        self.metrics.update(outputs.detach(), labels)
+        self.epoch.update(terms, counts)
+        self.recent.update(terms, counts)
+
+    def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
+        """Add one optimizer step's time and size."""
+        self.seconds, self.num_texts, self.num_tokens = self.seconds + seconds, self.num_texts + num_texts, self.num_tokens + num_tokens
+
+    @property
+    def speed(self) -> str:
+        """Texts and tokens a second since the last logged step, in words."""
+        seconds = max(self.seconds, 1e-9)
+        return f"{self.num_texts / seconds:,.0f} texts/s  {self.num_tokens / seconds:,.0f} tokens/s"
+
+    def take_recent(self) -> dict[str, float]:
+        """Loss, texts/s and tokens/s since the last call."""
+        seconds = max(self.seconds, 1e-9)
+        speed = {"texts_per_second": self.num_texts / seconds, "tokens_per_second": self.num_tokens / seconds}
+        values = self.recent.compute() | speed
+        self.recent, self.seconds, self.num_texts, self.num_tokens = LossMeter(), 0.0, 0, 0
+        return values
+
+    def compute_epoch(self) -> dict[str, float]:
+        """Loss and metrics of the epoch's texts, each as it was when it was trained on."""
+        return self.epoch.compute() | self.metrics.compute()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All sums that an exact resume needs; speeds begin anew."""
+        return {"counts": self.metrics.counts.cpu(), "epoch": self.epoch.state_dict(), "recent": self.recent.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from saved sums."""
+        device = self.metrics.counts.device
+        self.metrics.counts = state["counts"].to(device)
+        self.epoch.load_state_dict(state["epoch"], device)
+        self.recent.load_state_dict(state["recent"], device)
