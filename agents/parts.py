@@ -1,5 +1,7 @@
 """The parts of a text classifier from its config: what training and prediction build alike."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,10 +30,10 @@ def build_model(config: Config, vocab_size: int, num_labels: int, *, sparse_grad
     """One encoder for every field (one in all if the fields are joined) and the head."""
     num_encoders = 1 if config.data.join_fields else len(config.data.fields)
     sizes = {"vocab_size": vocab_size, "sparse_gradients": sparse_gradients}
-    encoders: list[nn.Module] = [
+    encoders: list[Any] = [
         construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(num_encoders)
     ]
-    input_size = sum(int(encoder.output_size) for encoder in encoders)  # type: ignore[arg-type]
+    input_size = sum(encoder.output_size for encoder in encoders)
     head = construct(config, "head", FeedForward, config.head, input_size=input_size, num_labels=num_labels)
     return TextClassifier(encoders, head)
 

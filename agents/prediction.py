@@ -42,11 +42,18 @@ class Predictor:
         self.corpus = build_corpus(self.config)
         self.is_multi_label = bool(self.config.data.multi_label)
         self.device = choose_device(device)
-        self.model = build_model(self.config, self.tokenizer.vocab_size, len(self.labels), sparse_gradients=takes_sparse(self.config.optimizer))
+        self.model = build_model(
+            self.config,
+            self.tokenizer.vocab_size,
+            len(self.labels),
+            sparse_gradients=takes_sparse(self.config.optimizer),
+        )
         try:
             self.model.load_state_dict(load_weights(checkpoint))
         except RuntimeError as error:
-            raise CheckpointError(f"{checkpoint}: does not fit the run's config ({str(error).splitlines()[-1].strip()})") from None
+            raise CheckpointError(
+                f"{checkpoint}: does not fit the run's config ({str(error).splitlines()[-1].strip()})"
+            ) from None
         self.model.to(self.device).eval()
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -54,7 +61,8 @@ class Predictor:
         fields = self.corpus.fields
         empty = dict.fromkeys(fields[:-1], "")
         rows = (
-            Row(str(i), {**empty, fields[-1]: text} if isinstance(text, str) else dict(text)) for i, text in enumerate(texts)
+            Row(str(i), {**empty, fields[-1]: text} if isinstance(text, str) else dict(text))
+            for i, text in enumerate(texts)
         )
         reader = self.corpus.reader(has_labels=False)
         reader.on_bad_row = "error"
@@ -91,7 +99,9 @@ class Predictor:
     def _gold(self, record: Record) -> np.ndarray:
         for label in record.labels:
             if label not in self.labels:
-                raise DataError(f"{record.place}: the label {label!r} is none of this run's: {', '.join(self.labels[:20])}")
+                raise DataError(
+                    f"{record.place}: the label {label!r} is none of this run's: {', '.join(self.labels[:20])}"
+                )
         ids = [self.labels.index(label) for label in record.labels]
         if not self.is_multi_label:
             return np.array(ids[0])
@@ -101,7 +111,9 @@ class Predictor:
     def _logits(self, records: list[Record]) -> tuple[torch.Tensor, np.ndarray]:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
         texts = [self.corpus.encoder_texts(record) for record in records]
-        fields = [self.tokenizer.encode(column, self.corpus.max_length) for column in map(list, zip(*texts, strict=True))]
+        fields = [
+            self.tokenizer.encode(column, self.corpus.max_length) for column in map(list, zip(*texts, strict=True))
+        ]
         logits = torch.empty(len(records), len(self.labels))
         for rows in ordered_batches(_total_lengths(fields), batch_size=BATCH_SIZE, batch_tokens=None):
             batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)

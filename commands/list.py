@@ -26,7 +26,9 @@ def describe_parts() -> dict[str, Any]:
     from agents import AGENTS
     from utils.schema import Section
 
-    found: dict[str, Any] = {"agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()}}
+    found: dict[str, Any] = {
+        "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()}
+    }
     sections: dict[str, Section] = {}
     for agent in AGENTS.values():
         sections |= agent.sections
@@ -45,7 +47,9 @@ def as_text(parts: Mapping[str, Any]) -> str:
         lines.append(f"{section}:")
         for name, part in table.items():
             lines.append(f"  {name}: {part['summary']}")
-            lines += [f"      {option}: {about['type']} = {about['default']}" for option, about in part["options"].items()]
+            lines += [
+                f"      {option}: {about['type']} = {about['default']}" for option, about in part["options"].items()
+            ]
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -54,7 +58,10 @@ def _describe(part: Any) -> dict[str, Any]:
     from utils.schema import REQUIRED, TorchPart, describe, options_of
 
     options = {
-        option.name: {"type": describe(option.type), "default": "required" if option.default is REQUIRED else option.default}
+        option.name: {
+            "type": describe(option.type),
+            "default": "required" if option.default is REQUIRED else option.default,
+        }
         for option in options_of(part).values()
     }
     summary = f"torch.optim.{part.build.__name__}" if isinstance(part, TorchPart) else _summary(part)

@@ -19,10 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, where texts come from and where lines go."""
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", metavar="FILE", help="texts with the run's columns (labels are not needed); - for standard input")
+    source.add_argument(
+        "--input", metavar="FILE", help="texts with the run's columns (labels are not needed); - for standard input"
+    )
     source.add_argument("--text", help="one text; it is the last field")
-    parser.add_argument("--output", metavar="FILE", default="-", help="where the lines go; - (default) for standard output")
-    parser.add_argument("--format", default="auto", help="csv, tsv, jsonl, text, parquet; default by ending, jsonl for -")
+    parser.add_argument(
+        "--output", metavar="FILE", default="-", help="where the lines go; - (default) for standard output"
+    )
+    parser.add_argument(
+        "--format", default="auto", help="csv, tsv, jsonl, text, parquet; default by ending, jsonl for -"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -53,7 +59,13 @@ def run(options: argparse.Namespace) -> None:
         _write(file, predictor.predict_records(records))
     num_skipped = sum(reader.skipped.values())
     reasons = f" ({', '.join(f'{n} {reason}' for reason, n in reader.skipped.items())})" if num_skipped else ""
-    logger.info("%d rows read = %d predicted + %d skipped%s", reader.num_read, reader.num_read - num_skipped, num_skipped, reasons)
+    logger.info(
+        "%d rows read = %d predicted + %d skipped%s",
+        reader.num_read,
+        reader.num_read - num_skipped,
+        num_skipped,
+        reasons,
+    )
 
 
 def _write(file: TextIO, lines: Iterable[dict[str, Any]]) -> None:

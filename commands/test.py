@@ -10,7 +10,9 @@ SUMMARY = "measure a trained run on its test split or another file"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and the file."""
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
-    parser.add_argument("--data", metavar="FILE", help="a file with the run's columns; default: the run's own test split")
+    parser.add_argument(
+        "--data", metavar="FILE", help="a file with the run's columns; default: the run's own test split"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -11,7 +11,9 @@ logger = logging.getLogger("glassbox")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """CONFIG, overrides and flags."""
     parser.add_argument("config", metavar="CONFIG", help="a config file, such as configs/bilstm.yaml")
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="options to change, such as optimizer.lr=3e-4")
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="options to change, such as optimizer.lr=3e-4"
+    )
     parser.add_argument("--fresh", action="store_true", help="remove the run of that name and start anew")
     parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -33,7 +35,9 @@ def run(options: argparse.Namespace) -> None:
         return
     experiment = Experiment.open(config, is_fresh=options.fresh)
     if (report := experiment.report) is not None:
-        logger.info("%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):", experiment.folder)
+        logger.info(
+            "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):", experiment.folder
+        )
         experiment.close()
     else:
         report = build_agent(config, experiment).run()

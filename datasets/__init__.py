@@ -3,6 +3,8 @@
 A new data set is one file with a class that has `splits`, `files(split)` and `rows(split)`, and its entry here.
 """
 
+from typing import Any
+
 from datasets.bbc_news import BBCNews
 from datasets.files import Files
 from datasets.subword_tokenizer import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
@@ -20,7 +22,7 @@ TOKENIZERS: dict[str, type] = {
 }
 
 # The types in a saved tokenizer.json; both subword tokenizers are read by the class that they share.
-SAVED_TOKENIZERS: dict[str, type] = {
+SAVED_TOKENIZERS: dict[str, Any] = {
     "word": WordTokenizer,
     "subword": SubwordTokenizer,
 }

@@ -29,7 +29,9 @@ class Batch:
         """The batch on the device that computes."""
         if device.type == "cpu":
             return self
-        fields = [{name: tensor.to(device, non_blocking=True) for name, tensor in field.items()} for field in self.fields]
+        fields = [
+            {name: tensor.to(device, non_blocking=True) for name, tensor in field.items()} for field in self.fields
+        ]
         return replace(self, fields=fields, labels=self.labels.to(device, non_blocking=True))
 
 

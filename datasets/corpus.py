@@ -41,8 +41,8 @@ class Scan:
 
 @dataclass
 class _FileScan:
-    keys: array
-    numbers: array
+    keys: "array[int]"
+    numbers: "array[int]"
     reader: RecordReader
     assigned: np.ndarray
 
@@ -62,7 +62,7 @@ class Corpus:
         join_fields: bool = False,
         split: list[float] = (0.8, 0.1, 0.1),  # type: ignore[assignment]
         split_seed: int = 0,
-        max_length: int | None = 400,
+        max_length: int | None = None,
         on_bad_row: Literal["error", "skip"] = "error",
         limit: int | None = None,
         num_workers: int = 2,
@@ -140,7 +140,10 @@ class Corpus:
         else:
             shares = {origin: 1.0}
         assigned = np.full(len(keys), -1, dtype=np.int8)
-        used_keys, used_numbers = np.frombuffer(keys, dtype=np.uint64)[is_used], np.frombuffer(numbers, dtype=np.int64)[is_used]
+        used_keys, used_numbers = (
+            np.frombuffer(keys, dtype=np.uint64)[is_used],
+            np.frombuffer(numbers, dtype=np.int64)[is_used],
+        )
         assigned[is_used] = assign(used_keys, used_numbers, shares, self.split_seed, self.limit)
         return _FileScan(keys, numbers, reader, assigned)
 
@@ -164,14 +167,20 @@ class Corpus:
                 skipped = scan.report[split]["skipped"]
                 reason = f" ({_in_words(skipped)} skipped)" if skipped else ""
                 origin = self.source.files(split)[0] if split in self.source.splits else name
-                raise DataError(f"{origin}: leaves no row for {split}{reason}; {scan.report['train']['read']} rows were read")
+                raise DataError(
+                    f"{origin}: leaves no row for {split}{reason}; {scan.report['train']['read']} rows were read"
+                )
         if len(scan.labels) < 2:
-            raise DataError(f"{name}: the column {self.label!r} holds one label only ({', '.join(scan.labels)}); two are needed")
+            raise DataError(
+                f"{name}: the column {self.label!r} holds one label only ({', '.join(scan.labels)}); two are needed"
+            )
         for split in ("valid", "test"):
             found = {label for n in np.unique(scan.label_numbers[split]) for label in scan.label_sets[n]}
             if unseen := sorted(found - set(scan.labels)):
                 known = ", ".join(scan.labels[:20])
-                raise DataError(f"{name}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}")
+                raise DataError(
+                    f"{name}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}"
+                )
 
 
 def _overlap(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, int]:

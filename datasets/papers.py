@@ -49,7 +49,13 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
         atomic_write(out / f"{split}.jsonl", "".join(rows))
     counts = {split: len(rows) for split, rows in lines.items()}
     reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
-    return {"read": num_read, "used": sum(counts.values()), "skipped": sum(skipped.values()), "reasons": reasons, **counts}
+    return {
+        "read": num_read,
+        "used": sum(counts.values()),
+        "skipped": sum(skipped.values()),
+        "reasons": reasons,
+        **counts,
+    }
 
 
 def split_of(key: str) -> str:

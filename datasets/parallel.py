@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from utils.errors import DataError
 
-Item, Result, Chunk = TypeVar("Item"), TypeVar("Result"), TypeVar("Chunk")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Chunk = TypeVar("Chunk")
 _function: Callable[[Any], Any] | None = None  # in a worker: what it does
 
 
@@ -42,7 +44,9 @@ def parallel_map(function: Callable[[Chunk], Result], chunks: Iterable[Chunk], n
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            raise DataError("a process that tokenises was killed (is memory short?); data.num_workers: 1 needs none") from None
+            raise DataError(
+                "a process that tokenises was killed (is memory short?); data.num_workers: 1 needs none"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

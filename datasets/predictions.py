@@ -9,7 +9,13 @@ from datasets.records import Record
 
 
 def prediction(
-    record: Record, fields: Sequence[str], labels: Sequence[str], probabilities: np.ndarray, *, is_multi_label: bool, truncated: bool
+    record: Record,
+    fields: Sequence[str],
+    labels: Sequence[str],
+    probabilities: np.ndarray,
+    *,
+    is_multi_label: bool,
+    truncated: bool,
 ) -> dict[str, Any]:
     """id, the text fields, gold (where the record has labels), predicted, the probability (L,) of each label, truncated."""
     if is_multi_label:

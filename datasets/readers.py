@@ -115,7 +115,9 @@ def format_of(path: Path) -> str:
         return "folder"
     ending = Path(path.name.removesuffix(".gz")).suffix.lower()
     if ending not in ENDINGS:
-        raise DataError(f"{path}: the ending {ending or '(none)'!s} says no format; write data.format: one of {', '.join(FORMATS)}")
+        raise DataError(
+            f"{path}: the ending {ending or '(none)'!s} says no format; write data.format: one of {', '.join(FORMATS)}"
+        )
     return ENDINGS[ending]
 
 
@@ -130,7 +132,9 @@ def check_file(path: Path, kind: str) -> None:
 
 def folder_files(path: Path) -> list[Path]:
     """The files of a folder per class, sorted by class and name."""
-    return sorted(f for folder in path.iterdir() if folder.is_dir() for f in folder.iterdir() if f.is_file() and f.name[0] != ".")
+    return sorted(
+        f for folder in path.iterdir() if folder.is_dir() for f in folder.iterdir() if f.is_file() and f.name[0] != "."
+    )
 
 
 def read_bytes(path: Path) -> bytes:
@@ -165,7 +169,11 @@ def decode(data: bytes, encodings: Sequence[str]) -> tuple[str, str | None]:
         try:
             return data.decode(encoding), None
         except UnicodeDecodeError as error:
-            hint = "; it looks like UTF-16, convert it to UTF-8" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else ""
+            hint = (
+                "; it looks like UTF-16, convert it to UTF-8"
+                if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+                else ""
+            )
             problem = problem or f"not {encoding} (byte 0x{data[error.start]:02x}){hint or '; see data.encoding'}"
     return "", problem
 
@@ -199,9 +207,9 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str) -> Iterator[Row]
                 problems.append(problem)
             yield line
 
-    quoting = csv.QUOTE_MINIMAL if layout.has_quotes else csv.QUOTE_NONE
+    quoting: Any = csv.QUOTE_MINIMAL if layout.has_quotes else csv.QUOTE_NONE
     reader = csv.reader(text_lines(), delimiter=delimiter, quoting=quoting, strict=layout.has_quotes)
-    columns, first = layout.columns, 1
+    columns = layout.columns
     while True:
         first = last + 1
         try:
@@ -215,7 +223,7 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str) -> Iterator[Row]
         problems.clear()
         if columns is None and problem is None:
             columns = _header(cells, place)
-        elif problem or not cells:
+        elif problem or not cells or columns is None:
             yield Row(place, {}, problem or BLANK)
         elif len(cells) != len(columns):
             yield Row(place, {}, f"{len(cells)} columns instead of {len(columns)}")

@@ -54,7 +54,10 @@ class RecordReader:
         texts = [row.values.get(field) for field in self.fields]
         for field, text in zip(self.fields, texts, strict=True):
             if not isinstance(text, str):
-                return None, f"no text in {field!r}" if text is None else f"{field!r} is {type(text).__name__}, not text"
+                return (
+                    None,
+                    f"no text in {field!r}" if text is None else f"{field!r} is {type(text).__name__}, not text",
+                )
             if not text.isascii() and _has_lone_surrogate(text):
                 return None, f"{field!r} holds half of a surrogate pair, which is no text"
         if not any(text.strip() for text in texts if text):
@@ -86,7 +89,9 @@ class RecordReader:
         for column in [*self.fields, *filter(None, (self.label, self.id))]:
             if column not in row.values:
                 known = ", ".join(map(repr, row.values))
-                raise DataError(f"{row.place}: there is no column {column!r}; there are {known} (see data.fields, data.label)")
+                raise DataError(
+                    f"{row.place}: there is no column {column!r}; there are {known} (see data.fields, data.label)"
+                )
 
     def _refuse(self, place: str, problem: str) -> None:
         if self.on_bad_row == "error" and problem != BLANK:
@@ -95,7 +100,7 @@ class RecordReader:
 
 
 def _has_lone_surrogate(text: str) -> bool:
-    """Whether the text cannot be written as UTF-8; JSON's \\ud800 makes such texts."""
+    """Whether the text cannot be written as UTF-8, as a JSON escape can make it."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -18,7 +18,9 @@ def text_key(texts: Sequence[str]) -> int:
     return int.from_bytes(hashlib.blake2b(normal.encode(), digest_size=8).digest(), "little")
 
 
-def assign(keys: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], seed: int, limit: int | None = None) -> np.ndarray:
+def assign(
+    keys: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], seed: int, limit: int | None = None
+) -> np.ndarray:
     """(N,) the index in SPLITS of each row, or UNUSED beyond `limit`; keys (N,) uint64 from text_key, labels (N,) int.
 
     Each label's texts are dealt out in the given shares; with a limit, first at most so many rows are kept, an equal share of
@@ -27,7 +29,7 @@ def assign(keys: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], se
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int8)
     unique, first, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    rank = _mix(unique ^ _mix(np.uint64(seed)))
+    rank = _mix(unique ^ _mix(np.array(seed, dtype=np.uint64)))
     group_labels = labels[first]
     kept = np.ones(len(unique), dtype=bool)
     if limit is not None and limit < len(keys):

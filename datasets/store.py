@@ -79,7 +79,10 @@ class TokenStore:
             path = folder / f"{split}.{name}"
             return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
 
-        fields = [Tokens(**{kind: array(f"{i}.{kind}", KINDS[kind]) for kind in KINDS}) for i in range(self.header["num_fields"])]
+        fields = [
+            Tokens(**{kind: array(f"{i}.{kind}", KINDS[kind]) for kind in KINDS})
+            for i in range(self.header["num_fields"])
+        ]
         shape = (-1, len(self.labels)) if self.header["multi_label"] else (-1,)
         labels = array("labels", np.uint8 if self.header["multi_label"] else np.int64).reshape(shape)
         return SplitData(fields, labels, array("rows", np.int64))
@@ -98,7 +101,9 @@ def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained:
     store = _try_open(folder)
     if store is None:
         with filelock.FileLock(root / f".{folder.name}.lock"):
-            store = _try_open(folder) or _build(folder, corpus, tokenizer, trained, sum(path.stat().st_size for path in files))
+            store = _try_open(folder) or _build(
+                folder, corpus, tokenizer, trained, sum(path.stat().st_size for path in files)
+            )
     return store
 
 
@@ -207,7 +212,9 @@ class _Builder:
 
     def _stored(self, split: str) -> Iterator[Tokens]:
         for i in range(self.num_fields):
-            arrays = {kind: np.fromfile(self.folder / f"{split}.{i}.{kind}", KINDS[kind]) for kind in KINDS}
+            arrays: dict[str, Any] = {
+                kind: np.fromfile(self.folder / f"{split}.{i}.{kind}", KINDS[kind]) for kind in KINDS
+            }
             yield Tokens(**arrays)
 
     def _with_ngrams(self, split: str) -> Iterator[list[Tokens]]:
@@ -235,7 +242,9 @@ class _Builder:
 def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
     """Labels, row numbers, the tokenizer and, last, the header; everything on the disk before the folder gets its name."""
     for split in SPLITS:
-        (folder / f"{split}.labels").write_bytes(_label_array(scan, split, corpus.label_separator is not None).tobytes())
+        (folder / f"{split}.labels").write_bytes(
+            _label_array(scan, split, corpus.label_separator is not None).tobytes()
+        )
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
     (folder / "tokenizer.json").write_text(tokenizer_json(tokenizer), encoding="utf-8")
     for path in folder.iterdir():

@@ -41,7 +41,10 @@ class SubwordTokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
-        encoded = [encoding.ids or [UNKNOWN_ID] for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        encoded = [
+            encoding.ids or [UNKNOWN_ID]
+            for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ]
         truncated = np.array([max_length is not None and len(ids) > max_length for ids in encoded], dtype=bool)
         encoded = [ids[:max_length] for ids in encoded]
         flat = np.array([id for ids in encoded for id in ids], dtype=np.int32)
@@ -76,7 +79,7 @@ class WordPieceTokenizer(SubwordTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
         super().__init__(tokenizer)
-        self.options = {"vocab_size": vocab_size, "min_frequency": min_count}
+        self.options: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_count}
 
     def trainer(self) -> Any:
         return trainers.WordPieceTrainer(special_tokens=SPECIAL, show_progress=False, **self.options)
@@ -91,13 +94,17 @@ class ByteBPETokenizer(SubwordTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         super().__init__(tokenizer)
-        self.options = {"vocab_size": vocab_size, "min_frequency": min_count}
+        self.options: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_count}
 
     def trainer(self) -> Any:
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        return trainers.BpeTrainer(special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False, **self.options)
+        return trainers.BpeTrainer(
+            special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False, **self.options
+        )
 
 
 def _check_size(vocab_size: int) -> None:
     if vocab_size < len(SPECIAL) + 256:
-        raise ValueError(f"vocab_size must be at least {len(SPECIAL) + 256} (special tokens and single bytes), got {vocab_size}")
+        raise ValueError(
+            f"vocab_size must be at least {len(SPECIAL) + 256} (special tokens and single bytes), got {vocab_size}"
+        )

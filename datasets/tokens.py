@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tokens:
-    """ids: (total,) int32; offsets: (N + 1,) int64, text i is ids[offsets[i]:offsets[i + 1]]; truncated: (N,) whether it was cut."""
+    """ids: (total,) int32; offsets: (N + 1,) int64, text i is ids[offsets[i]:offsets[i + 1]]; truncated: (N,)."""
 
     ids: np.ndarray
     offsets: np.ndarray
@@ -23,7 +23,9 @@ class Tokens:
     def concatenate(cls, parts: "Sequence[Tokens]") -> "Tokens":
         """The texts of all parts, in order."""
         lengths = np.concatenate([part.lengths for part in parts])
-        return cls.from_lengths(np.concatenate([p.ids for p in parts]), lengths, np.concatenate([p.truncated for p in parts]))
+        return cls.from_lengths(
+            np.concatenate([p.ids for p in parts]), lengths, np.concatenate([p.truncated for p in parts])
+        )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -2,7 +2,7 @@
 
     checkpoints/step-400/model.safetensors   the weights, readable by anything that reads safetensors
                          state.pt            all else that an exact resume needs; tensors and plain values only
-                         MANIFEST.json       sizes and sha256 of both, what the run was made of, which step is best, and a digest of itself
+                         MANIFEST.json       sizes and sha256 of both, what the run is made of, the best step, a digest of itself
 
 A hash stops rot and torn writes, not an attacker; against code in a file stands `weights_only=True`.
 """
@@ -35,9 +35,13 @@ class CheckpointStore:
         self.keep = keep
         self.warnings: list[str] = []
 
-    def save(self, step: int, best_step: int, model: Mapping[str, Tensor], state: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    def save(
+        self, step: int, best_step: int, model: Mapping[str, Tensor], state: dict[str, Any], facts: Mapping[str, Any]
+    ) -> None:
         """Write step-N beside, make it durable, rename it, and only then remove what is no longer kept."""
-        buffer = io.BytesIO()  # torch.save onto a full disk raises RuntimeError; bytes in memory raise an OSError that is ours
+        buffer = (
+            io.BytesIO()
+        )  # torch.save onto a full disk raises RuntimeError; bytes in memory raise an OSError that is ours
         torch.save(state, buffer)
         files = {MODEL: safetensors.torch.save(_own_storage(model)), STATE: buffer.getvalue()}
         manifest = {"format": FORMAT, "step": step, "best_step": best_step, "facts": dict(facts)}
@@ -88,7 +92,9 @@ class CheckpointStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder)
             if free_bytes(self.folder) < needed:
-                raise StorageError(f"{target}: cannot be written: {needed:,} bytes needed, {free_bytes(self.folder):,} free")
+                raise StorageError(
+                    f"{target}: cannot be written: {needed:,} bytes needed, {free_bytes(self.folder):,} free"
+                )
             try:
                 temporary.mkdir()
                 for name, data in files.items():  # the manifest last: without it the folder counts as damaged

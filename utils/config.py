@@ -74,8 +74,12 @@ def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values."""
     path = Path(path)
     values, places = _load_file(path, ())
-    pairs = [_parse_override(word) for word in overrides] if not isinstance(overrides, Mapping) else list(overrides.items())
-    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):  # a changed part first, then its options
+    pairs = (
+        [_parse_override(word) for word in overrides] if not isinstance(overrides, Mapping) else list(overrides.items())
+    )
+    for key, value in sorted(
+        pairs, key=lambda pair: not pair[0].endswith(".name")
+    ):  # a changed part first, then its options
         _override(values, places, key, value)
     config = Config(values, path, places)
     config.setdefault("name", _default_name(path, pairs))

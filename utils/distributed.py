@@ -23,4 +23,6 @@ def refuse_many_processes() -> None:
     """Raise DistributedError under torchrun with more than one process: each would train the same run."""
     world_size = os.environ.get("WORLD_SIZE", "1")
     if world_size != "1":
-        raise DistributedError(f"started as one of {world_size} processes; this version trains with one: python main.py CONFIG")
+        raise DistributedError(
+            f"started as one of {world_size} processes; this version trains with one: python main.py CONFIG"
+        )

@@ -79,7 +79,9 @@ class Experiment:
             if _goes_on(flatten(old), flatten(config.to_dict())):
                 (self.folder / REPORT).unlink(missing_ok=True)
         elif any(self.folder.iterdir()):
-            raise StorageError(f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it")
+            raise StorageError(
+                f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
+            )
         self.write(CONFIG, config.to_yaml())
 
 
@@ -144,7 +146,9 @@ def _locked(folder: Path) -> filelock.FileLock:
     try:
         lock.acquire(timeout=0)  # freed by the kernel if this process is killed
     except filelock.Timeout:
-        raise StorageError(f"{folder}: another process is using this run; wait for it, or give this one another name=") from None
+        raise StorageError(
+            f"{folder}: another process is using this run; wait for it, or give this one another name="
+        ) from None
     except NotImplementedError:
         raise StorageError(f"{folder.parent}: this file system has no locks") from None
     os.utime(lock.lock_file)

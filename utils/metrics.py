@@ -65,14 +65,20 @@ class ConfusionMatrix:
 
     def __init__(self, labels: Sequence[str], device: torch.device | None = None) -> None:
         if len(labels) > MAX_LABELS:
-            raise ValueError(f"{len(labels):,} labels are more than the {MAX_LABELS:,} that a confusion matrix can hold")
+            raise ValueError(
+                f"{len(labels):,} labels are more than the {MAX_LABELS:,} that a confusion matrix can hold"
+            )
         self.labels = list(labels)
-        self.counts = torch.zeros(len(labels) ** 2 + 1, dtype=torch.int64, device=device)  # the last cell: what is not counted
+        self.counts = torch.zeros(
+            len(labels) ** 2 + 1, dtype=torch.int64, device=device
+        )  # the last cell: what is not counted
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
         """outputs: logits (B, L); labels: (B,), -100 where nothing is counted."""
         cell = labels * len(self.labels) + outputs.argmax(dim=-1)
-        cell = torch.where(labels == IGNORED, len(self.labels) ** 2, cell)  # no boolean indexing: that waits for the device
+        cell = torch.where(
+            labels == IGNORED, len(self.labels) ** 2, cell
+        )  # no boolean indexing: that waits for the device
         self.counts.index_add_(0, cell, torch.ones_like(cell))
 
     def matrix(self) -> np.ndarray:
@@ -82,7 +88,10 @@ class ConfusionMatrix:
     def compute(self) -> dict[str, float]:
         matrix = self.matrix()
         correct, gold, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-        return {"accuracy": _ratio(correct.sum(), gold.sum()), "macro_f1": float(f1_scores(correct, gold, predicted)[2].mean())}
+        return {
+            "accuracy": _ratio(correct.sum(), gold.sum()),
+            "macro_f1": float(f1_scores(correct, gold, predicted)[2].mean()),
+        }
 
     def report(self) -> dict[str, Any]:
         matrix = self.matrix()
@@ -125,7 +134,9 @@ class MultiLabelCounts:
         return correct, gold, predicted
 
 
-def f1_scores(correct: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def f1_scores(
+    correct: np.ndarray, gold: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(precision, recall, F1) from counts, elementwise; 0 where nothing was predicted or nothing is gold."""
     precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(gold, 1)
     return precision, recall, 2 * correct / np.maximum(gold + predicted, 1)

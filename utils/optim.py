@@ -25,16 +25,21 @@ OPTIMIZERS: dict[str, TorchPart] = {
 }
 
 
-def build_optimizer(model: nn.Module, values: Mapping[str, Any], *, has_sparse: bool = False) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The optimizer of a config section, fused where torch has it, without weight decay on biases and norms.
 
     Raises ValueError for a value that the optimizer refuses.
     """
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "name"}
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "name"
+    }
     if options["lr"] <= 0:
         raise ValueError(f"lr must be positive, got {options['lr']}")
     groups = parameter_groups(model, options.get("weight_decay", 0.0))
     build = OPTIMIZERS[values["name"]].build
+    has_sparse = any(
+        getattr(module, "sparse", False) for module in model.modules()
+    )  # fused kernels refuse those gradients
     optimizer = None if has_sparse else _fused(build, groups, options)
     optimizer = optimizer or build(groups, **options)
     for group in optimizer.param_groups:
@@ -102,7 +107,9 @@ class Updater:
         """Raise NonFiniteError if the last update was not finite; to be called before its weights are saved."""
         unread, self._unread = self._unread, None
         if unread is not None and unread[1].item():
-            raise NonFiniteError(f"{unread[0]}: {self._culprit()} is not finite; the weights were not changed by it. Lower optimizer.lr")
+            raise NonFiniteError(
+                f"{unread[0]}: {self._culprit()} is not finite; the weights were not changed by it. Lower optimizer.lr"
+            )
 
     def _culprit(self) -> str:
         for name, parameter in self.parameters.items():

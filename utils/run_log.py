@@ -59,7 +59,10 @@ class RunLog:
         self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(config)))
         for split in ("valid", "test"):
             if matrix := (report.get(split) or {}).get("confusion_matrix"):
-                self.to_tensorboard(lambda writer, m=matrix, s=split: writer.add_figure(f"{s}/confusion_matrix", draw_matrix(**m), step))
+                self._add_figure(f"{split}/confusion_matrix", matrix, step)
+
+    def _add_figure(self, tag: str, matrix: Mapping[str, Any], step: int) -> None:
+        self.to_tensorboard(lambda writer: writer.add_figure(tag, draw_matrix(**matrix), step))
 
     def mistakes(self, split: str, lines: Sequence[Mapping[str, Any]], fields: Sequence[str], step: int) -> None:
         """The first predictions of `lines` as text."""
@@ -129,7 +132,14 @@ def draw_matrix(labels: list[str], matrix: list[list[int]]) -> Any:
         axes.set_yticks(range(len(labels)), labels)
         for row, counts in enumerate(matrix):
             for column, count in enumerate(counts):
-                axes.text(column, row, str(count), ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
+                axes.text(
+                    column,
+                    row,
+                    str(count),
+                    ha="center",
+                    va="center",
+                    color="white" if shares[row, column] > 0.5 else "black",
+                )
     return figure
 
 
@@ -137,7 +147,10 @@ def _hparams(config: Mapping[str, Any]) -> Any:
     """The config's values as TensorBoard's record of a session; it finds the metrics by itself."""
     from torch.utils.tensorboard.summary import hparams
 
-    values = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in flatten(config).items()}
+    values = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in flatten(config).items()
+    }
     return hparams({key: value for key, value in values.items() if not is_free(key)}, {})[1]
 
 

@@ -15,7 +15,9 @@ from utils.run_state import RunState
 MAX_ROWS = 30  # labels shown on the screen; the file has all
 
 
-def final_report(config: Config, state: RunState, model: nn.Module, data: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+def final_report(
+    config: Config, state: RunState, model: nn.Module, data: dict[str, Any], results: dict[str, Any]
+) -> dict[str, Any]:
     """Everything that report.json holds. `results` are the reports by split, `data` the rows read, used and skipped."""
     seconds = max(state.seconds, 1e-9)
     return {

@@ -45,7 +45,9 @@ class _WarmUp(Schedule):
     def __init__(self, total_steps: int, *, warmup_steps: int = 0) -> None:
         super().__init__(total_steps)
         if not 0 <= warmup_steps <= total_steps:
-            raise ValueError(f"warmup_steps must be between 0 and the {total_steps} steps of the run, got {warmup_steps}")
+            raise ValueError(
+                f"warmup_steps must be between 0 and the {total_steps} steps of the run, got {warmup_steps}"
+            )
         self.warmup_steps = warmup_steps
 
     def factor(self, step: int) -> float:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from utils.config import Config
-from utils.errors import ConfigError
 
 Part = Callable[..., Any]
 REQUIRED = inspect.Parameter.empty
@@ -76,7 +75,9 @@ def check_config(config: Config, sections: Mapping[str, Section], settings: Part
     top = options_of(settings)
     for key in config:
         if key not in sections and key not in top:
-            raise config.error(key, f"{key} is not a section of agent {config.agent}{did_you_mean(key, [*top, *sections])}")
+            raise config.error(
+                key, f"{key} is not a section of agent {config.agent}{did_you_mean(key, [*top, *sections])}"
+            )
     given = {key: value for key, value in config.items() if key in top}
     config.update(_checked_options(config, "", given, top, f"agent {config.agent}"))
     for key, section in sections.items():
@@ -92,7 +93,8 @@ def check_section(config: Config, key: str, section: Section) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         hint = f"{key}: {{name: {values}}}" if section.parts else f"{key}: {{option: value}}"
         raise config.error(key, f"{key} must be a section, such as {hint}; got {values!r}")
-    values, checked, options, part_name = dict(values), {}, {}, key
+    values, checked, part_name = dict(values), {}, key
+    options: dict[str, Option] = {}
     if section.parts is not None:
         part_name = values.pop("name", section.default)
         if part_name is None:
@@ -136,7 +138,7 @@ def blamed_on(config: Config, key: str, values: Mapping[str, Any]) -> Iterator[N
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:
-    """"; did you mean X?" where a known word is close, else an empty text."""
+    """ "; did you mean X?" where a known word is close, else an empty text."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -169,7 +171,9 @@ def _checked_options(
         if name in values:
             checked[name] = _checked_value(config, prefix + name, values[name], option.type)
         elif option.default is REQUIRED:
-            raise config.error(prefix.rstrip("."), f"{prefix}{name} is missing ({describe(option.type)}, needed by {part_name})")
+            raise config.error(
+                prefix.rstrip("."), f"{prefix}{name} is missing ({describe(option.type)}, needed by {part_name})"
+            )
         else:
             checked[name] = list(option.default) if isinstance(option.default, tuple) else option.default
     return checked

@@ -13,6 +13,7 @@ def set_up_torch(num_threads: int, seed: int, *, is_deterministic: bool = False)
     to zero. Threads inherit that when they are started, so it has to come before the first parallel region.
     """
     torch.set_flush_denormal(True)
+    torch.sparse.check_sparse_tensor_invariants.disable()  # said explicitly: otherwise torch warns; our one sparse tensor is sound
     torch.set_num_threads(num_threads)
     torch.manual_seed(seed)
     if is_deterministic:

@@ -29,7 +29,7 @@ class RunSettings:
 class Interval(NamedTuple):
     """Every so many steps or epochs."""
 
-    count: int
+    every: int
     unit: str
 
     @classmethod
@@ -43,8 +43,8 @@ class Interval(NamedTuple):
     def is_due(self, state: RunState) -> bool:
         """Whether the step that `state` has just finished completes the interval."""
         if self.unit == "step":
-            return state.step > 0 and state.step % self.count == 0
-        return state.epoch > 0 and state.batch == 0 and state.epoch % self.count == 0
+            return state.step > 0 and state.step % self.every == 0
+        return state.epoch > 0 and state.batch == 0 and state.epoch % self.every == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +65,25 @@ class TrainSettings:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("num_epochs", "num_steps", "batch_size", "batch_tokens", "accumulation_steps", "patience", "log_every", "keep"):
+        for name in (
+            "num_epochs",
+            "num_steps",
+            "batch_size",
+            "batch_tokens",
+            "accumulation_steps",
+            "patience",
+            "log_every",
+            "keep",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise ValueError(f"max_grad_norm must be positive, or null for none, got {self.max_grad_norm}")
         if not re.fullmatch(r"[+-]\w+", self.monitor):
-            raise ValueError(f"monitor must be a metric with its direction, such as +accuracy or -loss, got {self.monitor!r}")
+            raise ValueError(
+                f"monitor must be a metric with its direction, such as +accuracy or -loss, got {self.monitor!r}"
+            )
         for name in ("validate_every", "save_every"):
             try:
                 Interval.parse(getattr(self, name))

@@ -28,7 +28,9 @@ def installed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old: dict[int, Callable[..., Any] | int | None] = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    old: dict[int, Callable[..., Any] | int | None] = {
+        n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

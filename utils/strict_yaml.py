@@ -5,6 +5,7 @@ schema (https://yaml.org/spec/1.2.2/, 10.3.2) less octal and hexadecimal numbers
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,7 @@ for _tag, _pattern, _first in [
 ]:
     StrictLoader.add_implicit_resolver(TAG + _tag, re.compile(f"^(?:{_pattern})$"), _first)
 
-SCALARS = {
+SCALARS: dict[str, Callable[[str], Any]] = {
     "null": lambda text: None,
     "bool": lambda text: text == "true",
     "int": int,

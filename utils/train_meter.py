@@ -23,7 +23,11 @@ class TrainMeter:
 
     def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
         """Add one optimizer step's time and size."""
-        self.seconds, self.num_texts, self.num_tokens = self.seconds + seconds, self.num_texts + num_texts, self.num_tokens + num_tokens
+        self.seconds, self.num_texts, self.num_tokens = (
+            self.seconds + seconds,
+            self.num_texts + num_texts,
+            self.num_tokens + num_tokens,
+        )
 
     @property
     def speed(self) -> str:
@@ -45,7 +49,11 @@ class TrainMeter:
 
     def state_dict(self) -> dict[str, Any]:
         """All sums that an exact resume needs; speeds begin anew."""
-        return {"counts": self.metrics.counts.cpu(), "epoch": self.epoch.state_dict(), "recent": self.recent.state_dict()}
+        return {
+            "counts": self.metrics.counts.cpu(),
+            "epoch": self.epoch.state_dict(),
+            "recent": self.recent.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from saved sums."""

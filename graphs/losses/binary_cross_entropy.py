@@ -10,6 +10,7 @@ class BinaryCrossEntropy(nn.Module):
     """Binary cross-entropy of every label by itself, for texts with any number of labels; weights count a label's presence."""
 
     is_multi_label = True
+    weight: Tensor | None  # (L,)
 
     def __init__(self, labels: list[str], *, class_weights: dict[str, float] | None = None) -> None:
         super().__init__()
@@ -18,7 +19,7 @@ class BinaryCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits (B, L), labels (B, L) of 0 and 1 -> the sum over texts of the mean over labels, ()."""
         weight = self.weight
-        total = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight, reduction="sum")  # type: ignore[arg-type]
+        total = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight, reduction="sum")
         return total / labels.shape[1]
 
     def count(self, labels: Tensor) -> float:

@@ -11,20 +11,24 @@ class CrossEntropy(nn.Module):
     """Cross-entropy of one label a text, with weights by label and label smoothing (Szegedy et al. 2016, section 7)."""
 
     is_multi_label = False
+    weight: Tensor | None  # (L,)
 
-    def __init__(self, labels: list[str], *, class_weights: dict[str, float] | None = None, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, labels: list[str], *, class_weights: dict[str, float] | None = None, label_smoothing: float = 0.0
+    ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
-        self.register_buffer("weight", weight_tensor(labels, class_weights), persistent=False)
+        self.host_weight = weight_tensor(labels, class_weights)  # counting must not wait for the device
+        self.register_buffer("weight", self.host_weight, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits (B, L), labels (B,) with -100 where nothing is counted -> the sum over counted labels, ()."""
         return functional.cross_entropy(
             logits,
             labels,
-            weight=self.weight,  # type: ignore[arg-type]
+            weight=self.weight,
             ignore_index=IGNORED,
             label_smoothing=self.label_smoothing,
             reduction="sum",
@@ -33,9 +37,9 @@ class CrossEntropy(nn.Module):
     def count(self, labels: Tensor) -> float:
         """What the sum is divided by: how many labels (B,) count, or the sum of their weights."""
         counted = labels[labels != IGNORED]
-        if self.weight is None:
+        if self.host_weight is None:
             return float(len(counted))
-        return float(self.weight.cpu()[counted].sum())  # type: ignore[operator]
+        return float(self.host_weight[counted].sum())
 
 
 def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor | None:

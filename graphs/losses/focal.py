@@ -20,6 +20,6 @@ class Focal(CrossEntropy):
         """logits (B, L), labels (B,) with -100 where nothing is counted -> the sum over counted labels, ()."""
         log_probabilities = functional.log_softmax(logits, dim=-1)
         weight = self.weight
-        loss = functional.nll_loss(log_probabilities, labels, weight=weight, ignore_index=IGNORED, reduction="none")  # type: ignore[arg-type]
+        loss = functional.nll_loss(log_probabilities, labels, weight=weight, ignore_index=IGNORED, reduction="none")
         gold = log_probabilities.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)  # (B,)
         return (loss * (1 - torch.exp(gold)).clamp(min=0) ** self.gamma).sum()

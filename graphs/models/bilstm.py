@@ -31,7 +31,11 @@ class BiLSTM(nn.Module):
         word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, size in {"embedding_size": embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}.items():
+        for name, size in {
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+        }.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         for name, share in {"dropout": dropout, "word_dropout": word_dropout}.items():
@@ -43,7 +47,9 @@ class BiLSTM(nn.Module):
         self.backward_layers = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
         self.attention = AttentionPooling(2 * hidden_size) if pooling == "attention" else None
         self.pooling, self.word_dropout = pooling, word_dropout
-        self.dropout = nn.Dropout(dropout)  # between layers; nn.LSTM's own keeps a hidden state on CUDA that no seed restores
+        self.dropout = nn.Dropout(
+            dropout
+        )  # between layers; nn.LSTM's own keeps a hidden state on CUDA that no seed restores
         self.output_size = 2 * hidden_size
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -51,7 +57,9 @@ class BiLSTM(nn.Module):
         hidden = self.dropout(self.embedding(self._drop_words(input_ids)))  # (B, T, E)
         flip = reversed_positions(attention_mask)  # (B, T)
         last = attention_mask.sum(dim=1).clamp(min=1) - 1  # (B,)
-        for depth, (forward_lstm, backward_lstm) in enumerate(zip(self.forward_layers, self.backward_layers, strict=True)):
+        for depth, (forward_lstm, backward_lstm) in enumerate(
+            zip(self.forward_layers, self.backward_layers, strict=True)
+        ):
             hidden = self.dropout(hidden) if depth else hidden
             forward_hidden, _ = forward_lstm(hidden)  # (B, T, H)
             backward_hidden, _ = backward_lstm(reorder(hidden, flip))  # (B, T, H), last word first
@@ -63,7 +71,7 @@ class BiLSTM(nn.Module):
 
     def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         if self.attention is not None:
-            return self.attention(hidden, attention_mask)  # type: ignore[no-any-return]
+            return self.attention(hidden, attention_mask)
         return (masked_max if self.pooling == "max" else masked_mean)(hidden, attention_mask)
 
     def _drop_words(self, input_ids: Tensor) -> Tensor:

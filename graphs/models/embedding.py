@@ -52,7 +52,9 @@ class BagSum(torch.autograd.Function):
         local = np.empty(ctx.shape[0], dtype=np.int32)
         local[rows] = np.arange(len(rows), dtype=np.int32)
         shape = (len(rows), len(offsets) - 1)
-        bags = scipy.sparse.csc_array((np.ones(len(ids), np.float32), local[ids], offsets.astype(np.int32)), shape=shape)
+        bags = scipy.sparse.csc_array(
+            (np.ones(len(ids), np.float32), local[ids], offsets.astype(np.int32)), shape=shape
+        )
         values = torch.from_numpy(bags @ gradients[0].numpy())  # (R, E)
         gradient = torch.sparse_coo_tensor(
             torch.from_numpy(rows)[None], values, tuple(ctx.shape), is_coalesced=True, check_invariants=False

@@ -22,7 +22,7 @@ class FeedForward(nn.Module):
         for size in hidden_sizes:
             layers += [nn.Linear(input_size, size), nn.ReLU(), nn.Dropout(dropout)]
             input_size = size
-        self.layers = nn.Sequential(*layers, nn.Linear(input_size, num_labels))
+        self.layers: nn.Sequential = nn.Sequential(*layers, nn.Linear(input_size, num_labels))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, input_size) -> logits (B, L)."""
@@ -33,10 +33,10 @@ class FeedForward(nn.Module):
 class TextClassifier(nn.Module):
     """One encoder a field, the vectors joined, and a head."""
 
-    def __init__(self, encoders: Sequence[nn.Module], head: nn.Module) -> None:
+    def __init__(self, encoders: Sequence[nn.Module], head: FeedForward) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
-        self.head = head
+        self.head: FeedForward = head
 
     def forward(self, fields: Sequence[dict[str, Tensor]]) -> Tensor:
         """For each field input_ids and attention_mask (B, T) -> logits (B, L)."""
