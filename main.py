@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     command = COMMANDS[name]
     parser = _parser(name)
     command.add_arguments(parser)
-    options = parser.parse_args(arguments[1:] if arguments[:1] == [name] else arguments)
+    options = parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments)
     try:
         with signals.installed():
             command.run(options)

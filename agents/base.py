@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from agents.text_data import TextData
 from datasets.batches import Batch, Loader
 from utils import signals
 from utils.checkpoint import CheckpointStore
@@ -43,14 +44,10 @@ class BaseAgent:
         "train": Section(shared=TrainSettings),
         "distributed": Section(shared=DistributedSettings),
     }
-    train_loader: Loader
-    valid_loader: Loader
-    test_loader: Loader
+    data: TextData  # its loaders by split, what it read, and the hashes that a checkpoint belongs to
     model: nn.Module
     loss: nn.Module
     optimizer: torch.optim.Optimizer
-    facts: dict[str, Any]  # hashes of what a checkpoint belongs to: data, vocabulary, labels
-    data_report: dict[str, Any]  # rows read, used and skipped by split
     meter: TrainMeter
     updater: Updater
     scheduler: Schedule
@@ -115,9 +112,10 @@ class BaseAgent:
 
     def train_one_epoch(self) -> None:
         """The rest of the epoch under way, or until the run is done."""
-        epoch, num_steps = self.state.epoch, self.train_loader.num_steps(self.state.epoch)
+        loader, epoch = self.data.loaders["train"], self.state.epoch
+        num_steps = loader.num_steps(epoch)
         with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
-            for batches in self.train_loader.train_batches(epoch, start=self.state.batch):
+            for batches in loader.train_batches(epoch, start=self.state.batch):
                 self.train_step(batches)
                 bar.update(self.state.batch, self.meter.speed)
                 if self.state.batch == num_steps:
@@ -167,7 +165,7 @@ class BaseAgent:
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
-        values = self.evaluate(self.valid_loader, self.new_metrics())
+        values = self.evaluate(self.data.loaders["valid"], self.new_metrics())
         if signals.received() is not None:
             return False
         gain = self.settings.gain(values)
@@ -207,17 +205,17 @@ class BaseAgent:
         """The full report of the validation and the test split with the best weights, which the model then has."""
         self.model.load_state_dict(self.checkpoints.load(self.state.best_step)[0])
         results = {}
-        for split, loader in (("valid", self.valid_loader), ("test", self.test_loader)):
+        for split in ("valid", "test"):
             metrics, outputs = self.new_metrics(), dict[int, Tensor]()
-            results[split] = self.evaluate(loader, metrics, outputs) | metrics.report()
+            results[split] = self.evaluate(self.data.loaders[split], metrics, outputs) | metrics.report()
             if outputs:
-                self.describe(split, torch.stack([outputs[row] for row in range(len(loader))]))
+                self.describe(split, torch.stack([outputs[row] for row in range(len(outputs))]))
         return results
 
     def finalize(self) -> dict[str, Any]:
         """Test the best weights and write the report; that file is what makes the run a finished one."""
         results = self.test()
-        report = final_report(self.config, self.state, self.model, self.data_report, results)
+        report = final_report(self.config, self.state, self.model, self.data.report, results)
         self.log.report(report, self.config.to_dict(), self.state.step)
         self.experiment.finish(report)
         return report
@@ -229,13 +227,13 @@ class BaseAgent:
         self.updater.check()
         self.log.flush()
         state = {name: part.state_dict() for name, part in self._stateful().items()} | {"rng": rng_state()}
-        facts = self.facts | environment_facts(self.device)
+        facts = self.data.facts | environment_facts(self.device)
         self.checkpoints.save(self.state.step, self.state.best_step, self.model.state_dict(), state, facts)
         self.saved_step = self.state.step
 
     def load_checkpoint(self) -> None:
         """Take the run up where its newest undamaged checkpoint stands, or begin it."""
-        total_steps = self.settings.num_steps or self.settings.num_epochs * self.train_loader.num_steps()
+        total_steps = self.settings.num_steps or self.settings.num_epochs * self.data.loaders["train"].num_steps()
         scheduler = SCHEDULERS[self.config.scheduler.name]
         self.scheduler = construct(self.config, "scheduler", scheduler, self.config.scheduler, total_steps=total_steps)
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm)
@@ -244,7 +242,7 @@ class BaseAgent:
         if manifest is not None:
             weights, state, _ = self.checkpoints.load(manifest["step"])
             self.checkpoints.warnings += compare_facts(
-                manifest["facts"], self.facts | environment_facts(self.device), self.experiment.folder
+                manifest["facts"], self.data.facts | environment_facts(self.device), self.experiment.folder
             )
             self.model.load_state_dict(weights)
             for name, part in self._stateful().items():

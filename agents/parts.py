@@ -11,7 +11,11 @@ from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
-from utils.schema import construct
+from utils.optim import build_optimizer as optimizer_of
+from utils.optim import takes_sparse
+from utils.schema import blamed_on, construct
+
+CPU = torch.device("cpu")
 
 
 def build_corpus(config: Config) -> Corpus:
@@ -26,10 +30,14 @@ def build_tokenizer(config: Config) -> object:
     return construct(config, "tokenizer", TOKENIZERS[config.tokenizer.name], config.tokenizer)
 
 
-def build_model(config: Config, vocab_size: int, num_labels: int, *, sparse_gradients: bool = False) -> TextClassifier:
-    """One encoder for every field (one in all if the fields are joined) and the head."""
+def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.device = CPU) -> TextClassifier:
+    """One encoder for every field (one in all if the fields are joined) and the head; still on the CPU.
+
+    A table's gradients are sparse where the optimizer can do with that, and the device is a CPU.
+    """
     num_encoders = 1 if config.data.join_fields else len(config.data.fields)
-    sizes = {"vocab_size": vocab_size, "sparse_gradients": sparse_gradients}
+    is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
+    sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse}
     encoders: list[Any] = [
         construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(num_encoders)
     ]
@@ -42,6 +50,12 @@ def build_loss(config: Config, labels: list[str]) -> nn.Module:
     """The loss over the labels."""
     loss: nn.Module = construct(config, "loss", LOSSES[config.loss.name], config.loss, labels=labels)
     return loss
+
+
+def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over the model's trainable parameters."""
+    with blamed_on(config, "optimizer", config.optimizer):
+        return optimizer_of(model, config.optimizer)
 
 
 def probabilities_of(logits: Tensor, *, is_multi_label: bool) -> Tensor:

@@ -9,20 +9,19 @@ import torch
 
 from agents.initial import best_checkpoint
 from agents.parts import build_corpus, build_loss, build_model, probabilities_of
+from agents.text_data import saved_tokenizer
 from datasets.batches import Batch, collate
 from datasets.order import ordered_batches
 from datasets.parallel import chunked
 from datasets.predictions import prediction
 from datasets.readers import Row
 from datasets.records import Record
-from datasets.store import load_tokenizer
 from datasets.tokens import Tokens
 from utils.checkpoint import load_weights
 from utils.device import choose_device
 from utils.errors import CheckpointError, DataError
 from utils.experiment import open_saved, saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
-from utils.optim import takes_sparse
 
 CHUNK, BATCH_SIZE = 1024, 64
 
@@ -35,19 +34,11 @@ class Predictor:
         self.config = open_saved(self.folder)
         self.labels = saved_labels(self.folder)
         checkpoint = best_checkpoint(self.folder)
-        try:
-            self.tokenizer = load_tokenizer(self.folder / "tokenizer.json")
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{self.folder / 'tokenizer.json'}: cannot be read: {error}") from None
+        self.tokenizer = saved_tokenizer(self.folder)
         self.corpus = build_corpus(self.config)
         self.is_multi_label = bool(self.config.data.multi_label)
         self.device = choose_device(device)
-        self.model = build_model(
-            self.config,
-            self.tokenizer.vocab_size,
-            len(self.labels),
-            sparse_gradients=takes_sparse(self.config.optimizer),
-        )
+        self.model = build_model(self.config, self.tokenizer.vocab_size, len(self.labels))
         try:
             self.model.load_state_dict(load_weights(checkpoint))
         except RuntimeError as error:

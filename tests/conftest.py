@@ -48,15 +48,15 @@ data:
   split: [0.6, 0.2, 0.2]
 model:
   name: bilstm
-  embedding_size: 8
-  hidden_size: 6
+  embedding_size: 16
+  hidden_size: 12
   dropout: 0.2
 head:
   hidden_sizes: [8]
   dropout: 0.1
 optimizer:
   name: Adam
-  lr: 0.01
+  lr: 0.05
 train:
   num_epochs: 2
   batch_size: 16

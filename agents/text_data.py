@@ -1,0 +1,69 @@
+"""A run's texts: read, tokenised and batched; what every agent over texts begins with."""
+
+import hashlib
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from agents.parts import build_corpus, build_tokenizer
+from datasets import DATASETS, TOKENIZERS
+from datasets.batches import Loader
+from datasets.corpus import Corpus
+from datasets.split import SPLITS
+from datasets.store import load_tokenizer, open_store, tokenizer_hash, tokenizer_json
+from utils.config import Config, is_free
+from utils.errors import CheckpointError
+from utils.experiment import Experiment
+from utils.run_report import describe_rows
+from utils.schema import Section
+from utils.settings import TrainSettings
+
+logger = logging.getLogger("glassbox")
+
+
+class TextData:
+    """The three splits of a config as loaders, with their labels and tokenizer, which are saved in the run's folder."""
+
+    sections: ClassVar[dict[str, Section]] = {
+        "data": Section(DATASETS, shared=Corpus),
+        "tokenizer": Section(TOKENIZERS, default="word"),
+    }
+
+    def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment) -> None:
+        started = time.perf_counter()
+        trained = saved_tokenizer(Path(config.init_from)) if config.init_from else None
+        options = {key: value for key, value in config.data.items() if not is_free(f"data.{key}")}
+        self.corpus = build_corpus(config)
+        store = open_store(
+            self.corpus, build_tokenizer(config), {"data": options, "tokenizer": config.tokenizer}, trained
+        )
+        self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
+        self.report = store.report | {"seconds": time.perf_counter() - started}
+        for line in describe_rows(store.report):
+            logger.info("%s", line)
+        self.loaders = {split: self._loader(split, settings, config.seed) for split in SPLITS}
+        experiment.write("tokenizer.json", tokenizer_json(self.tokenizer))
+        experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
+        labels = hashlib.sha256(json.dumps(self.labels).encode()).hexdigest()
+        self.facts = {"data": store.key, "vocabulary": tokenizer_hash(self.tokenizer), "labels": labels}
+
+    def _loader(self, split: str, settings: TrainSettings, seed: int) -> Loader:
+        return Loader(
+            self.splits[split],
+            batch_size=settings.batch_size,
+            batch_tokens=settings.batch_tokens,
+            accumulation_steps=settings.accumulation_steps,
+            seed=seed,
+        )
+
+
+def saved_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a run's folder. Raises CheckpointError."""
+    path = folder / "tokenizer.json"
+    try:
+        return load_tokenizer(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: cannot be read: {reason}; is {folder} the folder of a trained run?") from None

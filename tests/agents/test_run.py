@@ -1,0 +1,171 @@
+"""One tiny run from text to report, and everything that can be asked of it afterwards."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY_CONFIG, tiny_rows, write_jsonl
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents import build, load
+from main import main
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workplace with a finished run in experiments/tiny."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_jsonl(folder / "tiny.jsonl", tiny_rows())
+    (folder / "tiny.yaml").write_text(TINY_CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["tiny.yaml", "train.num_epochs=4"]) == 0
+    return folder
+
+
+@pytest.fixture
+def report(finished: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.chdir(finished)
+    return json.loads(Path("experiments/tiny/report.json").read_text())
+
+
+def lines_of(path: str) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def hashes(folder: str) -> dict[str, str]:
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_report_holds_what_is_promised(report: dict) -> None:
+    for split in ("valid", "test"):
+        assert {"loss", "accuracy", "majority_accuracy", "macro_f1", "per_class", "confusion_matrix"} <= set(
+            report[split]
+        )
+        assert set(report[split]["per_class"]["chess"]) == {"precision", "recall", "f1", "support"}
+        matrix = np.array(report[split]["confusion_matrix"]["matrix"])
+        assert report[split]["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+    assert report["test"]["accuracy"] > 0.8
+    assert report["train"]["epochs"] == 4
+    assert report["train"]["steps"] == 20  # 72 training texts, 16 a step
+    assert report["train"]["seconds"] > 0
+    assert report["parameters"] > 0
+    assert report["peak_memory_bytes"] > 10**7
+    assert {"python", "torch", "git_commit", "dirty"} == set(report["versions"])
+    assert report["seeds"] == {"seed": 1, "split_seed": 0}
+
+
+def test_rows_read_are_used_or_skipped(report: dict) -> None:
+    splits = [report["data"][split] for split in ("train", "valid", "test")]
+    assert all(split["read"] == split["used"] + sum(split["skipped"].values()) for split in splits)
+    assert sum(split["read"] for split in splits) == 120
+
+
+def test_predictions_are_those_that_were_counted(report: dict) -> None:
+    lines = lines_of("experiments/tiny/predictions.jsonl")
+    assert len(lines) == report["data"]["test"]["used"]
+    assert set(lines[0]) == {"id", "title", "text", "gold", "predicted", "probabilities", "truncated"}
+    right = np.mean([line["gold"] == line["predicted"] for line in lines])
+    assert report["test"]["accuracy"] == pytest.approx(right)
+    for line in lines:
+        assert sum(line["probabilities"].values()) == pytest.approx(1)
+        assert max(line["probabilities"], key=line["probabilities"].get) == line["predicted"]
+        assert line["id"].startswith("tiny.jsonl:")
+
+
+def test_the_test_command_gives_the_same_numbers(report: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "experiments/tiny", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["loss"] == pytest.approx(report["test"]["loss"], abs=1e-6)
+    assert result["confusion_matrix"] == report["test"]["confusion_matrix"]
+    assert main(["test", "experiments/tiny", "--data", "tiny.jsonl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["used"] == 120
+
+
+def test_predict_gives_the_lines_of_the_run_whatever_the_batch(report: dict) -> None:
+    lines = lines_of("experiments/tiny/predictions.jsonl")
+    texts = [{"title": line["title"], "text": line["text"]} for line in lines]
+    predictor = load("experiments/tiny")
+    together, alone = predictor.predict(texts), [predictor.predict([text])[0] for text in texts]
+    for line, one, other in zip(lines, together, alone, strict=True):
+        assert one["predicted"] == other["predicted"] == line["predicted"]
+        for label, p in line["probabilities"].items():
+            assert one["probabilities"][label] == pytest.approx(p, abs=1e-6)
+            assert other["probabilities"][label] == pytest.approx(p, abs=1e-6)
+    assert "gold" not in together[0]
+    assert predictor.predict(["hoist the sail"])[0]["text"] == "hoist the sail"
+
+
+def test_predict_streams_in_order_and_needs_no_labels(report: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    write_jsonl(Path("new.jsonl"), [{"title": row["title"], "text": row["text"]} for row in tiny_rows(50)])
+    assert main(["predict", "experiments/tiny", "--input", "new.jsonl", "--output", "out.jsonl"]) == 0
+    lines = lines_of("out.jsonl")
+    assert [line["text"] for line in lines] == [row["text"] for row in tiny_rows(50)]
+    assert "50 rows read = 50 predicted + 0 skipped" in capsys.readouterr().err
+    Path("new.csv").write_text("text,title\n" + "".join(f'"{row["text"]}","{row["title"]}"\n' for row in tiny_rows(50)))
+    assert main(["predict", "experiments/tiny", "--input", "new.csv", "--output", "-"]) == 0
+    from_csv = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["probabilities"] for line in from_csv] == [line["probabilities"] for line in lines]
+    assert main(["predict", "experiments/tiny", "--text", "hoist the sail"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["title"], line["text"]) == ("", "hoist the sail")
+
+
+def test_every_step_stands_once_in_the_logs(report: dict) -> None:
+    steps = [line["step"] for line in lines_of("experiments/tiny/metrics.jsonl") if line["split"] == "valid"]
+    assert steps == [5, 10, 15, 20]
+    events = EventAccumulator("experiments/tiny/summaries").Reload()
+    scalars = events.Tags()["scalars"]
+    wanted = {"train/loss", "train/lr", "train/grad_norm", "train/texts_per_second", "valid/accuracy", "test/macro_f1"}
+    assert wanted <= set(scalars)
+    assert [event.step for event in events.Scalars("valid/accuracy")] == steps
+    assert events.Tags()["images"]
+    assert any("mistakes" in tag for tag in events.Tags()["tensors"])
+
+
+def test_a_finished_run_is_left_alone(report: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    before = hashes("experiments/tiny")
+    assert main(["tiny.yaml", "train.num_epochs=4"]) == 0
+    assert hashes("experiments/tiny") == before
+    assert "finished" in capsys.readouterr().err
+
+
+def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(workplace: Path) -> None:
+    assert main(["tiny.yaml", "name=twice"]) == 0
+    assert main(["tiny.yaml", "name=twice", "train.num_epochs=4"]) == 0
+    assert main(["tiny.yaml", "name=once", "train.num_epochs=4"]) == 0
+    weights = [f"experiments/{name}/checkpoints/step-20/model.safetensors" for name in ("twice", "once")]
+    assert Path(weights[0]).read_bytes() == Path(weights[1]).read_bytes()
+    assert lines_of("experiments/twice/predictions.jsonl") == lines_of("experiments/once/predictions.jsonl")
+
+
+def test_an_override_that_changes_the_run_gets_a_folder_of_its_own(workplace: Path) -> None:
+    assert main(["tiny.yaml", "optimizer.lr=0.02", "train.num_epochs=1"]) == 0
+    assert Path("experiments/tiny-optimizer.lr=0.02/report.json").exists()
+    assert main(["tiny.yaml", "optimizer.lr=0.03", "name=tiny-optimizer.lr=0.02"]) == 2
+    assert main(["tiny.yaml", "optimizer.lr=0.03", "name=tiny-optimizer.lr=0.02", "--fresh", "train.num_epochs=1"]) == 0
+
+
+def test_dry_run_reads_nothing_and_makes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.jsonl").unlink()
+    assert main(["tiny.yaml", "--dry-run"]) == 0
+    assert "embedding_size: 16" in capsys.readouterr().out
+    assert not Path("experiments").exists()
+
+
+def test_the_python_api_builds_and_runs(workplace: Path) -> None:
+    report = build("tiny.yaml", {"train.num_epochs": 1, "name": "api"}).run()
+    assert report["train"]["epochs"] == 1
+    assert report == json.loads(Path("experiments/api/report.json").read_text())
+
+
+def test_two_runs_of_one_config_give_the_same_bits(workplace: Path) -> None:
+    for name in ("one", "two"):
+        assert main(["tiny.yaml", f"name={name}", "train.num_epochs=1"]) == 0
+    weights = [Path(f"experiments/{name}/checkpoints/step-5/model.safetensors").read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
+    assert main(["tiny.yaml", "seed=2", "name=three", "train.num_epochs=1"]) == 0
+    assert Path("experiments/three/checkpoints/step-5/model.safetensors").read_bytes() != weights[0]

@@ -1,0 +1,51 @@
+"""The bag's own gradient against torch's, and the table's promises."""
+
+import pytest
+import torch
+
+from graphs.models.bag_of_embeddings import BagOfEmbeddings
+from graphs.models.embedding import PAD_ID, Embedding, bag_sum
+
+
+def random_batch(num_texts: int, longest: int, vocab_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    mask = torch.arange(longest) < torch.randint(1, longest + 1, (num_texts, 1))
+    return torch.randint(1, vocab_size, (num_texts, longest)).masked_fill(~mask, PAD_ID), mask
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sparse_gradient_equals_the_dense_one(seed: int) -> None:
+    torch.manual_seed(seed)
+    input_ids, mask = random_batch(9, 13, 40)
+    dense, sparse = Embedding(40, 6), Embedding(40, 6, sparse=True)
+    sparse.load_state_dict(dense.state_dict())
+    weights = torch.randn(9, 6)
+    for table in (dense, sparse):
+        total = bag_sum(table, input_ids, mask)
+        (total * weights).sum().backward()
+    assert sparse.weight.grad is not None
+    assert sparse.weight.grad.is_sparse
+    assert sparse.weight.grad._values().shape[0] == len(input_ids[mask].unique())  # the distinct rows, no more
+    torch.testing.assert_close(sparse.weight.grad.to_dense(), dense.weight.grad)
+    torch.testing.assert_close(bag_sum(sparse, input_ids, mask), bag_sum(dense, input_ids, mask))
+
+
+def test_training_with_sparse_gradients_equals_training_with_dense_ones() -> None:
+    models = []
+    for is_sparse in (False, True):
+        torch.manual_seed(3)
+        model = BagOfEmbeddings(30, is_sparse, embedding_size=4)
+        optimizer = torch.optim.Adagrad(model.parameters(), lr=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(*random_batch(6, 8, 30)).square().sum().backward()
+            optimizer.step()
+        models.append(model)
+    torch.testing.assert_close(models[0].embedding.weight, models[1].embedding.weight)
+
+
+def test_padding_stays_zero_and_vectors_can_be_frozen() -> None:
+    table = Embedding(10, 3)
+    table.set_vectors(torch.tensor([2, 5]), torch.tensor([[1.0, 2, 3], [4, 5, 6]]), freeze=True)
+    assert table.weight[PAD_ID].abs().sum() == 0
+    assert table.weight[5].tolist() == [4, 5, 6]
+    assert not table.weight.requires_grad

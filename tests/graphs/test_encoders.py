@@ -1,0 +1,116 @@
+"""The contract of every encoder in the table."""
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from graphs.models import ENCODERS
+from graphs.models.text_classifier import FeedForward, TextClassifier
+from utils.schema import sizes_of
+
+VOCAB_SIZE = 20
+VARIANTS: list[tuple[str, dict[str, object]]] = [
+    ("bag_of_embeddings", {"embedding_size": 6, "pooling": pooling}) for pooling in ("mean", "sum", "max")
+] + [
+    ("bilstm", {"embedding_size": 6, "hidden_size": 5, "num_layers": layers, "pooling": pooling})
+    for pooling in ("last", "max", "mean", "attention")
+    for layers in (1, 2)
+]
+
+
+def build(name: str, options: dict[str, object], *, is_sparse: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCAB_SIZE, "sparse_gradients": is_sparse}
+    return ENCODERS[name](*(sizes[size] for size in sizes_of(ENCODERS[name])), **options)
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda variant: "-".join(map(str, [variant[0], *variant[1].values()])))
+def encoder(request: pytest.FixtureRequest) -> nn.Module:
+    return build(*request.param)
+
+
+def ids(*texts: list[int]) -> tuple[Tensor, Tensor]:
+    """Texts padded to the longest, and their mask."""
+    padded = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+    return padded, padded > 0
+
+
+def test_every_encoder_is_tested() -> None:
+    assert {name for name, _ in VARIANTS} == set(ENCODERS)
+
+
+def test_output_has_the_promised_size(encoder: nn.Module) -> None:
+    assert encoder(*ids([5, 6, 7], [8])).shape == (2, encoder.output_size)
+
+
+def test_padding_does_not_change_the_encoding(encoder: nn.Module) -> None:
+    encoder.eval()
+    alone, mask = ids([5, 6, 7])
+    padded = torch.cat([alone, torch.zeros(1, 4, dtype=torch.long)], dim=1)
+    torch.testing.assert_close(encoder(alone, mask), encoder(padded, padded > 0))
+
+
+def test_what_lies_under_padding_does_not_count(encoder: nn.Module) -> None:
+    encoder.eval()
+    padded, mask = ids([5, 6, 7], [8, 9])
+    garbage = padded.masked_fill(~mask, 11)
+    torch.testing.assert_close(encoder(padded, mask), encoder(garbage, mask))
+
+
+def test_batch_mates_do_not_change_the_encoding(encoder: nn.Module) -> None:
+    encoder.eval()
+    texts = [[5, 6, 7, 8], [9], [10, 11]]
+    together = encoder(*ids(*texts))
+    for text, vector in zip(texts, together, strict=True):
+        torch.testing.assert_close(encoder(*ids(text))[0], vector)
+
+
+def test_every_parameter_gets_a_gradient(encoder: nn.Module) -> None:
+    weights = torch.linspace(1, 2, encoder.output_size)  # a plain sum of softmax weights would have no gradient
+    (encoder(*ids([5, 6, 7, 8], [9, 10])) * weights).square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_overfits_one_batch(encoder: nn.Module) -> None:
+    model = TextClassifier([encoder], FeedForward(encoder.output_size, 2))
+    padded, mask = ids([5, 6, 7, 8], [9, 10], [11], [12, 13, 5])
+    labels = torch.tensor([0, 1, 0, 1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model([{"input_ids": padded, "attention_mask": mask}]), labels)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_save_and_load_give_the_same_encoding(encoder: nn.Module, request: pytest.FixtureRequest) -> None:
+    weights = safetensors.torch.load(safetensors.torch.save(encoder.state_dict()))
+    name, options = request.node.callspec.params["encoder"]
+    other = build(name, options)
+    for parameter in other.parameters():
+        nn.init.normal_(parameter)
+    other.load_state_dict(weights)
+    padded, mask = ids([5, 6, 7, 8], [9, 10])
+    assert torch.equal(other.eval()(padded, mask), encoder.eval()(padded, mask))
+
+
+def test_builds_on_meta_and_refuses_bad_sizes() -> None:
+    with torch.device("meta"):
+        for name in ENCODERS:
+            assert next(build(name, {}).parameters()).device.type == "meta"
+            with pytest.raises(ValueError, match="embedding_size"):
+                build(name, {"embedding_size": 0})
+            with pytest.raises(ValueError, match="dropout"):
+                build(name, {"dropout": 1.5})
+
+
+def test_word_dropout_changes_training_only() -> None:
+    encoder = build("bilstm", {"embedding_size": 6, "hidden_size": 5, "word_dropout": 0.5})
+    padded, mask = ids(list(range(2, 19)))
+    assert not torch.equal(encoder(padded, mask), encoder(padded, mask))
+    encoder.eval()
+    assert torch.equal(encoder(padded, mask), encoder(padded, mask))

@@ -1,0 +1,94 @@
+"""Every loss is a sum over counted labels, so that cutting a batch changes nothing; and equals torch's own mean."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphs.losses import LOSSES
+from graphs.losses.binary_cross_entropy import BinaryCrossEntropy
+from graphs.losses.cross_entropy import CrossEntropy
+from graphs.losses.focal import Focal
+
+LABELS = ["a", "b", "c"]
+WEIGHTS = {"a": 0.5, "c": 3.0}
+VARIANTS: dict[str, nn.Module] = {
+    "plain": CrossEntropy(LABELS),
+    "weights": CrossEntropy(LABELS, class_weights=WEIGHTS),
+    "smoothing": CrossEntropy(LABELS, label_smoothing=0.2),
+    "focal": Focal(LABELS, gamma=1.5, class_weights=WEIGHTS),
+    "binary": BinaryCrossEntropy(LABELS, class_weights=WEIGHTS),
+}
+
+
+def batch(loss: nn.Module) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(10, 3, generator=generator)
+    if loss.is_multi_label:
+        return logits, torch.randint(0, 2, (10, 3), generator=generator).float()
+    labels = torch.randint(0, 3, (10,), generator=generator)
+    labels[3] = -100
+    return logits, labels
+
+
+def test_every_loss_is_tested() -> None:
+    assert {type(loss) for loss in VARIANTS.values()} == set(LOSSES.values())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_parts_add_up_to_the_whole(name: str) -> None:
+    loss = VARIANTS[name]
+    logits, labels = batch(loss)
+    parts = sum(loss(logits[rows], labels[rows]) for rows in (slice(0, 4), slice(4, 5), slice(5, 10)))
+    torch.testing.assert_close(parts, loss(logits, labels))
+    counts = sum(loss.count(labels[rows]) for rows in (slice(0, 4), slice(4, 5), slice(5, 10)))
+    assert counts == pytest.approx(loss.count(labels))
+
+
+@pytest.mark.parametrize("name", ["plain", "weights", "smoothing"])
+def test_cross_entropy_is_torchs_mean(name: str) -> None:
+    loss = VARIANTS[name]
+    logits, labels = batch(loss)
+    weight = torch.tensor([0.5, 1.0, 3.0]) if name == "weights" else None
+    expected = functional.cross_entropy(logits, labels, weight, label_smoothing=0.2 if name == "smoothing" else 0.0)
+    torch.testing.assert_close(loss(logits, labels) / loss.count(labels), expected)
+
+
+def test_focal_with_gamma_zero_is_cross_entropy_and_easy_texts_count_less() -> None:
+    plain = CrossEntropy(LABELS)
+    logits, labels = batch(plain)
+    torch.testing.assert_close(Focal(LABELS, gamma=0.0)(logits, labels), plain(logits, labels))
+    easy, hard = torch.tensor([[5.0, 0, 0]]), torch.tensor([[0.0, 5, 0]])
+    gold = torch.tensor([0])
+    ratio = Focal(LABELS)(easy, gold) / Focal(LABELS)(hard, gold)
+    assert ratio < (plain(easy, gold) / plain(hard, gold)) / 100
+
+
+def test_binary_cross_entropy_is_torchs_mean() -> None:
+    loss = BinaryCrossEntropy(LABELS)
+    logits, labels = batch(loss)
+    expected = functional.binary_cross_entropy_with_logits(logits, labels)
+    torch.testing.assert_close(loss(logits, labels) / loss.count(labels), expected)
+
+
+def test_ignored_labels_give_no_gradient() -> None:
+    for loss in (CrossEntropy(LABELS), Focal(LABELS)):
+        logits = torch.randn(2, 3, requires_grad=True)
+        loss(logits, torch.tensor([-100, 1])).backward()
+        assert logits.grad is not None
+        assert logits.grad[0].abs().sum() == 0
+        assert logits.grad[1].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("build", "word"),
+    [
+        (lambda: CrossEntropy(LABELS, class_weights={"d": 1.0}), "class_weights names 'd'"),
+        (lambda: CrossEntropy(LABELS, class_weights={"a": -1.0}), "class_weights"),
+        (lambda: CrossEntropy(LABELS, label_smoothing=1.0), "label_smoothing"),
+        (lambda: Focal(LABELS, gamma=-1.0), "gamma"),
+    ],
+)
+def test_bad_values_are_refused(build: object, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        build()  # type: ignore[operator]
