@@ -18,7 +18,7 @@ from utils.checkpoint import CheckpointStore
 from utils.config import Config
 from utils.device import choose_device
 from utils.distributed import DistributedSettings
-from utils.environment import compare_facts, environment_facts
+from utils.environment import environment_facts
 from utils.errors import NonFiniteError
 from utils.experiment import Experiment
 from utils.metrics import LossMeter, Metrics
@@ -28,8 +28,8 @@ from utils.run_report import final_report
 from utils.run_state import RunState
 from utils.schedules import SCHEDULERS, Schedule
 from utils.schema import Section, construct
-from utils.seed import rng_state, set_rng_state
 from utils.settings import TrainSettings
+from utils.snapshot import Snapshot
 from utils.train_meter import TrainMeter
 
 logger = logging.getLogger("glassbox")
@@ -51,6 +51,7 @@ class BaseAgent:
     meter: TrainMeter
     updater: Updater
     scheduler: Schedule
+    snapshot: Snapshot
 
     def __init__(self, config: Config, experiment: Experiment) -> None:
         """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
@@ -58,8 +59,7 @@ class BaseAgent:
         self.settings = TrainSettings(**config.train)
         self.device = choose_device(config.device)
         self.log = RunLog(experiment.folder)
-        self.checkpoints = CheckpointStore(experiment.folder / "checkpoints", keep=self.settings.keep)
-        self.state, self.saved_step = RunState(), -1
+        self.state = RunState()
 
     @classmethod
     def check(cls, config: Config) -> None:
@@ -102,33 +102,31 @@ class BaseAgent:
             self.experiment.close()
 
     def train(self) -> None:
-        """Epoch after epoch until the run is done, with a validation at the very end."""
+        """Epoch after epoch until the run is done."""
         self.finish_step()  # what was still due when the run was stopped
         while not self.settings.is_done(self.state):
             self.train_one_epoch()
-        if self.state.validated_step != self.state.step:
-            self.validate()
-            self.save_checkpoint()
 
     def train_one_epoch(self) -> None:
         """The rest of the epoch under way, or until the run is done."""
         loader, epoch = self.data.loaders["train"], self.state.epoch
         num_steps = loader.num_steps(epoch)
         with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
+            started = time.perf_counter()
             for batches in loader.train_batches(epoch, start=self.state.batch):
-                self.train_step(batches)
+                norm = self.train_step(batches)
+                self.count_step(batches, norm, time.perf_counter() - started)
                 bar.update(self.state.batch, self.meter.speed)
                 if self.state.batch == num_steps:
-                    self.log.scalars("train_epoch", self.meter.compute_epoch(), self.state.step)
-                    self.meter = TrainMeter(self.new_metrics())
+                    self.log.scalars("train_epoch", self.meter.end_epoch(self.new_metrics()), self.state.step)
                     self.state.end_epoch()
                 self.finish_step()
                 if self.settings.is_done(self.state):
                     return
+                started = time.perf_counter()
 
-    def train_step(self, batches: list[Batch]) -> None:
-        """One optimizer step: one global batch, whatever number of micro-batches it is cut into."""
-        started = time.perf_counter()
+    def train_step(self, batches: list[Batch]) -> Tensor:
+        """One optimizer step: one global batch, whatever number of micro-batches it is cut into; -> the gradient norm, ()."""
         counts = [self.count_labels(batch) for batch in batches]
         divisor = {name: sum(count[name] for count in counts) or 1.0 for name in counts[0]}  # of the whole global batch
         self.scheduler.apply(self.optimizer, self.state.step)
@@ -141,15 +139,16 @@ class BaseAgent:
             loss.backward()
             total += loss.detach()
             self.meter.update(terms, count, outputs, on_device.labels)
-        norm = self.updater.apply(total, f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}")
-        size = (time.perf_counter() - started, sum(len(b.rows) for b in batches), sum(b.num_tokens for b in batches))
+        return self.updater.apply(total, f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}")
+
+    def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
+        """Count a step that is done, and log what the last ones gave where that is due."""
+        size = (seconds, sum(len(batch.rows) for batch in batches), sum(batch.num_tokens for batch in batches))
         self.state.count_step(*size)
         self.meter.count_step(*size)
         if self.state.step % self.settings.log_every == 0:
-            rate = self.optimizer.param_groups[0]["lr"]
-            self.log.scalars(
-                "train", self.meter.take_recent() | {"lr": rate, "grad_norm": float(norm)}, self.state.step
-            )
+            values = {"lr": self.optimizer.param_groups[0]["lr"], "grad_norm": float(norm)}
+            self.log.scalars("train", self.meter.take_recent() | values, self.state.step)
 
     def finish_step(self) -> None:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
@@ -203,7 +202,7 @@ class BaseAgent:
 
     def test(self) -> dict[str, Any]:
         """The full report of the validation and the test split with the best weights, which the model then has."""
-        self.model.load_state_dict(self.checkpoints.load(self.state.best_step)[0])
+        self.snapshot.load_weights(self.state.best_step)
         results = {}
         for split in ("valid", "test"):
             metrics, outputs = self.new_metrics(), dict[int, Tensor]()
@@ -221,38 +220,27 @@ class BaseAgent:
         return report
 
     def save_checkpoint(self) -> None:
-        """Everything that an exact resume needs, once for each step; the updates so far are known to be finite."""
-        if self.saved_step == self.state.step:
-            return
+        """Everything that an exact resume needs; the updates so far are known to be finite."""
         self.updater.check()
         self.log.flush()
-        state = {name: part.state_dict() for name, part in self._stateful().items()} | {"rng": rng_state()}
-        facts = self.data.facts | environment_facts(self.device)
-        self.checkpoints.save(self.state.step, self.state.best_step, self.model.state_dict(), state, facts)
-        self.saved_step = self.state.step
+        self.snapshot.save(self.state.step, self.state.best_step)
 
     def load_checkpoint(self) -> None:
         """Take the run up where its newest undamaged checkpoint stands, or begin it."""
         total_steps = self.settings.num_steps or self.settings.num_epochs * self.data.loaders["train"].num_steps()
-        scheduler = SCHEDULERS[self.config.scheduler.name]
-        self.scheduler = construct(self.config, "scheduler", scheduler, self.config.scheduler, total_steps=total_steps)
+        schedule = SCHEDULERS[self.config.scheduler.name]
+        self.scheduler = construct(self.config, "scheduler", schedule, self.config.scheduler, total_steps=total_steps)
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm)
         self.meter = TrainMeter(self.new_metrics())
-        manifest = self.checkpoints.latest()
-        if manifest is not None:
-            weights, state, _ = self.checkpoints.load(manifest["step"])
-            self.checkpoints.warnings += compare_facts(
-                manifest["facts"], self.data.facts | environment_facts(self.device), self.experiment.folder
-            )
-            self.model.load_state_dict(weights)
-            for name, part in self._stateful().items():
-                part.load_state_dict(state[name])
-            self.saved_step = self.state.step
-            set_rng_state(state["rng"])
+        parts: dict[str, Any] = {
+            "run": self.state,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "meter": self.meter,
+        }
+        facts = self.data.facts | environment_facts(self.device)
+        store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
+        self.snapshot = Snapshot(store, self.model, parts, facts)
+        if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
-        for warning in self.checkpoints.warnings:
-            logger.warning("warning: %s", warning)
         self.log.open_at(self.state.step)
-
-    def _stateful(self) -> dict[str, Any]:
-        return {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler, "meter": self.meter}

@@ -43,9 +43,11 @@ class TrainMeter:
         self.recent, self.seconds, self.num_texts, self.num_tokens = LossMeter(), 0.0, 0, 0
         return values
 
-    def compute_epoch(self) -> dict[str, float]:
-        """Loss and metrics of the epoch's texts, each as it was when it was trained on."""
-        return self.epoch.compute() | self.metrics.compute()
+    def end_epoch(self, metrics: Metrics) -> dict[str, float]:
+        """Loss and metrics of the epoch's texts, each as it was when it was trained on; then begin anew with empty metrics."""
+        values = self.epoch.compute() | self.metrics.compute()
+        self.metrics, self.epoch = metrics, LossMeter()
+        return values
 
     def state_dict(self) -> dict[str, Any]:
         """All sums that an exact resume needs; speeds begin anew."""

@@ -1,0 +1,60 @@
+"""All parts of a run that a checkpoint holds, saved and restored together; random state last."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import nn
+
+from utils.checkpoint import CheckpointStore
+from utils.environment import compare_facts
+from utils.seed import rng_state, set_rng_state
+
+logger = logging.getLogger("glassbox")
+
+
+class Stateful(Protocol):
+    """An optimizer, a schedule, counters: what can give its state as plain values and tensors, and take it up again."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take up a state."""
+
+
+class Snapshot:
+    """Saves and restores a model and the other parts of its run. facts: what a checkpoint belongs to, such as data hashes."""
+
+    def __init__(
+        self, store: CheckpointStore, model: nn.Module, parts: Mapping[str, Stateful], facts: dict[str, Any]
+    ) -> None:
+        self.store, self.model, self.parts, self.facts = store, model, parts, facts
+        self.saved_step: int | None = None
+
+    def save(self, step: int, best_step: int) -> None:
+        """Write the checkpoint of a step, once."""
+        if step != self.saved_step:
+            state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
+            self.store.save(step, best_step, self.model.state_dict(), state, self.facts)
+            self.saved_step = step
+
+    def restore(self) -> bool:
+        """Take up the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""
+        manifest = self.store.latest()
+        if manifest is not None:
+            warnings = compare_facts(manifest["facts"], self.facts, self.store.folder)
+            weights, state, _ = self.store.load(manifest["step"])
+            self.model.load_state_dict(weights)
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+            set_rng_state(state["rng"])
+            self.saved_step = manifest["step"]
+            self.store.warnings += warnings
+        for warning in self.store.warnings:
+            logger.warning("warning: %s", warning)
+        return manifest is not None
+
+    def load_weights(self, step: int) -> None:
+        """Give the model the weights of one step."""
+        self.model.load_state_dict(self.store.load(step)[0])
