@@ -25,9 +25,11 @@ def describe_parts() -> dict[str, Any]:
     """{section: {part: {"summary", "options": {option: {"type", "default"}}}}}; a default of "required" has none."""
     from agents import AGENTS
     from utils.schema import Section
+    from utils.settings import RunSettings
 
     found: dict[str, Any] = {
-        "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()}
+        "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()},
+        "(top level)": {"(section)": _describe(RunSettings)},
     }
     sections: dict[str, Section] = {}
     for agent in AGENTS.values():

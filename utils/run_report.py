@@ -20,10 +20,11 @@ def final_report(
 ) -> dict[str, Any]:
     """Everything that report.json holds. `results` are the reports by split, `data` the rows read, used and skipped."""
     seconds = max(state.seconds, 1e-9)
+    best = state.best_gain * (1.0 if config.train.monitor[0] == "+" else -1.0)
     return {
         "name": config.name,
         **results,
-        "best": {"step": state.best_step, "monitor": config.train.monitor, "value": abs(state.best_gain)},
+        "best": {"step": state.best_step, "monitor": config.train.monitor, "value": best},
         "train": {
             "seconds": state.seconds,
             "epochs": state.epoch,
@@ -42,13 +43,14 @@ def final_report(
 
 def print_report(report: Mapping[str, Any]) -> None:
     """The report as tables on stdout."""
-    console = rich.console.Console()
+    console = rich.console.Console(markup=False, emoji=False)  # a label such as [b] or :ok: is shown as it is
     console.print(_summary(report))
     split = "test" if report.get("test") else "valid"
-    if report.get(split):
-        console.print(_labels(split, report[split]))
-        if "confusion_matrix" in report[split]:
-            console.print(_confusion(split, **report[split]["confusion_matrix"]))
+    result = report.get(split) or {}
+    if "per_class" in result:
+        console.print(_labels(split, result))
+    if "confusion_matrix" in result:
+        console.print(_confusion(split, **result["confusion_matrix"]))
     if "train" in report:
         train, memory = report["train"], report["peak_memory_bytes"] / 2**20
         console.print(

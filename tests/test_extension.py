@@ -1,0 +1,83 @@
+"""The README's model and agent, added to a copy of the tree by one file and one entry each, train."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
+
+ROOMS = [
+    "agents",
+    "commands",
+    "configs",
+    "datasets",
+    "graphs",
+    "tests",
+    "utils",
+    "main.py",
+    "README.md",
+    "pyproject.toml",
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the tree, with the README's two files in their places."""
+    for name in ROOMS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    blocks = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert [path for path, _ in blocks] == ["graphs/models/text_cnn.py", "agents/regression.py"]
+    for path, code in blocks:
+        (tmp_path / path).write_text(code)
+    return tmp_path
+
+
+def add_entry(path: Path, table: str, entry: str, line: str) -> None:
+    """The import at the end of the imports, and the entry at the head of its table."""
+    text = path.read_text()
+    assert f"\n{table}" in text
+    path.write_text(text.replace(f"\n{table}", f"\n{line}\n\n{table}", 1).replace(" = {\n", f" = {{\n    {entry}\n", 1))
+
+
+def start(copy: Path, *arguments: str) -> dict:
+    process = subprocess.run(
+        [sys.executable, "main.py", *arguments], cwd=copy, capture_output=True, text=True, timeout=200
+    )
+    assert process.returncode == 0, process.stderr
+    name = next(word.removeprefix("name=") for word in arguments if word.startswith("name="))
+    return json.loads((copy / "experiments" / name / "report.json").read_text())
+
+
+def test_a_model_is_one_file_and_one_entry(copy: Path) -> None:
+    line = "from graphs.models.text_cnn import TextCNN"
+    add_entry(copy / "graphs/models/__init__.py", "ENCODERS", '"text_cnn": TextCNN,', line)
+    write_jsonl(copy / "tiny.jsonl", tiny_rows())
+    (copy / "tiny.yaml").write_text(TINY_CONFIG)
+    report = start(copy, "tiny.yaml", "model={name: text_cnn, num_filters: 8}", "train.num_epochs=6", "name=cnn")
+    assert report["test"]["accuracy"] > 0.8
+    listed = subprocess.run([sys.executable, "main.py", "list"], cwd=copy, capture_output=True, text=True, check=True)
+    assert "text_cnn: Convolutions of several widths" in listed.stdout
+    assert "widths: list of int" in listed.stdout
+    contract = [sys.executable, "-m", "pytest", "tests/graphs/test_encoders.py", "-k", "text_cnn", "-p", "no:xdist"]
+    result = subprocess.run(contract, cwd=copy, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "7 passed" in result.stdout
+
+
+def test_an_agent_is_one_file_and_one_entry(copy: Path) -> None:
+    line = "from agents.regression import RegressionAgent"
+    add_entry(copy / "agents/__init__.py", "AGENTS", '"regression": RegressionAgent,', line)
+    values = {"cooking": 1, "sailing": 2, "chess": 5}
+    write_jsonl(copy / "tiny.jsonl", [row | {"label": values[row["label"]]} for row in tiny_rows()])
+    config = TINY_CONFIG.replace("agent: classification", "agent: regression")
+    (copy / "tiny.yaml").write_text(config + "  monitor: -absolute_error\n")
+    report = start(copy, "tiny.yaml", "train.num_epochs=20", "name=ratings", "train.save_every=1 step")
+    assert report["test"]["absolute_error"] < 0.7  # always answering the mean is 1.5 off
