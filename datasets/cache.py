@@ -15,9 +15,14 @@ RACY_SECONDS = 2.0  # a file changed so recently may change again without a new 
 
 
 def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path) -> str:
-    """sha256 of the files' contents and the options that shape what is made of them."""
-    hashes = file_hashes(list(files), memory)
-    return hashlib.sha256(json.dumps([hashes, options], sort_keys=True).encode()).hexdigest()
+    """sha256 of the files' contents and the options that shape what is made of them.
+
+    A file's name and its folder's count as content, since in a folder per class they are the id and the label.
+    """
+    files = list(files)
+    names = ["/".join(path.parts[-2:]) for path in files]
+    content = [names, file_hashes(files, memory), options]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def file_hashes(files: list[Path], memory: Path) -> list[str]:
@@ -29,8 +34,8 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
             stat = path.stat()
             stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
             entry = known.get(str(path.resolve()))
-            if not (isinstance(entry, list) and entry[:3] == stamp):
-                entry = [*stamp, _sha256(path)]
+            if not (isinstance(entry, list) and len(entry) == 4 and entry[:3] == stamp):
+                entry = [*stamp, sha256_of(path)]
                 if abs(time.time() - stat.st_mtime) > RACY_SECONDS:
                     known[str(path.resolve())] = entry
                     is_changed = True
@@ -49,7 +54,8 @@ def _read_memory(memory: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -60,6 +66,6 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may be at the same point
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written: {error.strerror}; see data.cache_folder") from None

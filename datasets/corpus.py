@@ -70,7 +70,7 @@ class Corpus:
     ) -> None:
         if not fields or len(set(fields)) != len(fields):
             raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
-        if len(split) != 3 or min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
+        if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
             raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
         for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
             if value is not None and value < 1:
@@ -140,11 +140,11 @@ class Corpus:
         else:
             shares = {origin: 1.0}
         assigned = np.full(len(keys), -1, dtype=np.int8)
-        used_keys, used_numbers = (
-            np.frombuffer(keys, dtype=np.uint64)[is_used],
-            np.frombuffer(numbers, dtype=np.int64)[is_used],
-        )
-        assigned[is_used] = assign(used_keys, used_numbers, shares, self.split_seed, self.limit)
+        rank = {labels: i for i, labels in enumerate(sorted(label_sets))}
+        ranks = np.array([rank[labels] for labels in label_sets], dtype=np.int64)  # the same in any order of the rows
+        used_keys = np.frombuffer(keys, dtype=np.uint64)[is_used]
+        used_labels = ranks[np.frombuffer(numbers, dtype=np.int64)[is_used]]
+        assigned[is_used] = assign(used_keys, used_labels, shares, self.split_seed, self.limit)
         return _FileScan(keys, numbers, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
@@ -172,12 +172,12 @@ class Corpus:
                 )
         if len(scan.labels) < 2:
             raise DataError(
-                f"{name}: the column {self.label!r} holds one label only ({', '.join(scan.labels)}); two are needed"
+                f"{name}: the column {self.label!r} holds one label only ({', '.join(map(repr, scan.labels))}); two are needed"
             )
         for split in ("valid", "test"):
             found = {label for n in np.unique(scan.label_numbers[split]) for label in scan.label_sets[n]}
             if unseen := sorted(found - set(scan.labels)):
-                known = ", ".join(scan.labels[:20])
+                known = ", ".join(map(repr, scan.labels[:20]))
                 raise DataError(
                     f"{name}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}"
                 )

@@ -26,6 +26,12 @@ class Files:
             raise ValueError(f"format must be auto or one of {', '.join(FORMATS)}, got {format!r}")
         if delimiter is not None and len(delimiter) != 1:
             raise ValueError(f"delimiter must be one character, got {delimiter!r}")
+        if delimiter is not None and delimiter in '"\r\n':
+            raise ValueError(f"delimiter must not be a quote or a line end, got {delimiter!r}")
+        if "" in (train, valid, test):
+            raise ValueError("train, valid and test must name a file or a folder, got an empty path")
+        if columns is not None and len(set(columns)) != len(columns):
+            raise ValueError(f"columns must name each column once, got {columns}")
         self.format = format
         self.paths = {split: Path(path) for split, path in (("train", train), ("valid", valid), ("test", test)) if path}
         self.layout = Layout(check_encodings(encoding), delimiter, quotes, columns)
@@ -41,6 +47,8 @@ class Files:
         kind = self._format(path)
         check_file(path, kind)
         found = folder_files(path) if kind == "folder" else [path]
+        if kind != "folder" and not path.is_file():
+            raise DataError(f"{path}: is no regular file, and training reads its files more than once")
         if not found:
             raise DataError(f"{path}: holds no file in a folder per class (expected {path}/LABEL/NAME.txt)")
         return found

@@ -24,7 +24,8 @@ def epoch_batches(
     generator = torch.Generator().manual_seed(_mix(seed, epoch))
     order = torch.randperm(len(lengths), generator=generator).numpy()
     blur = 1.0 + JITTER * (2.0 * torch.rand(len(lengths), generator=generator).numpy() - 1.0)
-    pool_size = POOL * (batch_size if batch_tokens is None else max(1, int(batch_tokens // max(1.0, lengths.mean()))))
+    average = batch_size if batch_tokens is None else batch_tokens * len(lengths) // max(1, int(lengths.sum()))
+    pool_size = POOL * max(1, average)
     batches: list[np.ndarray] = []
     for start in range(0, len(order), pool_size):
         pool = order[start : start + pool_size]

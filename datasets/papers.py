@@ -7,7 +7,9 @@ hex digits modulo 10: 0 is test, 1 is valid, the rest train.
 
 import gzip
 import hashlib
+import itertools
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +33,8 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
     skipped: Counter[str] = Counter()
     seen: set[str] = set()
     num_read = 0
-    for record, venue in _records(source):
+    for title, abstract, venue in _papers(source):
         num_read += 1
-        title, abstract = (record.get(key) or "" for key in ("title", "abstract"))
         key = " ".join(title.lower().split())
         if not abstract.strip():
             skipped["without abstract"] += 1
@@ -64,8 +65,8 @@ def split_of(key: str) -> str:
     return {0: "test", 1: "valid"}.get(number, "train")
 
 
-def _records(source: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """(record, venue) of every file that is named after a conference, in name order."""
+def _papers(source: Path) -> Iterator[tuple[str, str, str]]:
+    """(title, abstract, venue) of every paper of the files that are named after a conference, in name order."""
     files = sorted(path for path in source.glob("*.json*") if _venue(path) is not None)
     if not files:
         raise DataError(f"{source}: holds no file of a known conference, such as acl2021.json.gz ({', '.join(VENUES)})")
@@ -73,12 +74,17 @@ def _records(source: Path) -> Iterator[tuple[dict[str, Any], str]]:
         try:
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             records = json.loads(data)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read: {error}") from None
+        try:
+            papers = [(record.get("title") or "", record.get("abstract") or "") for record in records]
+            "".join(itertools.chain(*papers)).encode()  # text, all of it
+        except (AttributeError, TypeError, UnicodeEncodeError):
+            raise DataError(f"{path}: is no JSON array of objects with title and abstract") from None
         venue = _venue(path)
         assert venue is not None
-        for record in records:
-            yield record, venue
+        for title, abstract in papers:
+            yield title, abstract, venue
 
 
 def _venue(path: Path) -> str | None:

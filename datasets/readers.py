@@ -7,6 +7,7 @@ may refuse or count it. Nothing is ever dropped here.
 import codecs
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,11 @@ from utils.errors import ConfigError, DataError
 
 BOM = codecs.BOM_UTF8
 BLANK = "blank line"  # harmless: counted, never an error
+NOT_TEXT = {  # how files begin that some encodings would read all the same
+    codecs.BOM_UTF16_LE: "looks like UTF-16; convert it to UTF-8",
+    codecs.BOM_UTF16_BE: "looks like UTF-16; convert it to UTF-8",
+    b"\x1f\x8b": "looks like gzip; give it a name that ends in .gz",
+}
 
 
 class Row(NamedTuple):
@@ -56,14 +62,25 @@ def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
             yield Row(place, {}, problem or BLANK)
             continue
         try:
-            values = json.loads(line)
+            values = JSON.decode(line)
         except (ValueError, RecursionError) as error:
-            yield Row(place, {}, f"not JSON ({getattr(error, 'msg', None) or type(error).__name__})")
+            yield Row(place, {}, f"not JSON ({getattr(error, 'msg', None) or error})")
             continue
         if isinstance(values, dict):
             yield Row(place, values)
         else:
             yield Row(place, {}, "not a JSON object")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; the library would silently keep the last of a repeated key."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key stands twice")
+    return values
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_once_each)
 
 
 def read_text(path: Path, layout: Layout) -> Iterator[Row]:
@@ -76,17 +93,18 @@ def read_text(path: Path, layout: Layout) -> Iterator[Row]:
 def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
     """Parquet, by the optional package pyarrow; the line is the row's number."""
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise ConfigError(f"{path}: reading Parquet needs the package pyarrow: pip install pyarrow") from None
     try:
         number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+        source = io.BytesIO(read_bytes(path)) if path.name.endswith(".gz") else path
+        for batch in parquet.ParquetFile(source).iter_batches(batch_size=1000):
             for values in batch.to_pylist():
                 number += 1
                 yield Row(f"{path}:{number}", values)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    except (OSError, ValueError, ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 
 
 def read_folder(path: Path, layout: Layout) -> Iterator[Row]:
@@ -131,10 +149,10 @@ def check_file(path: Path, kind: str) -> None:
 
 
 def folder_files(path: Path) -> list[Path]:
-    """The files of a folder per class, sorted by class and name."""
-    return sorted(
-        f for folder in path.iterdir() if folder.is_dir() for f in folder.iterdir() if f.is_file() and f.name[0] != "."
-    )
+    """The files of a folder per class, sorted by class and name; hidden files and folders are none of the user's."""
+    with data_errors(path):
+        folders = [folder for folder in path.iterdir() if folder.is_dir() and folder.name[0] != "."]
+        return sorted(file for folder in folders for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -163,26 +181,27 @@ class data_errors:  # noqa: N801 (a context manager reads as a verb)
 
 
 def decode(data: bytes, encodings: Sequence[str]) -> tuple[str, str | None]:
-    """(text, None) by the first encoding that fits, or ("", problem)."""
-    problem = None
+    """(text, None) by the first encoding that fits, or (what can be read of it, problem)."""
+    problem = NOT_TEXT.get(data[:2])
+    if problem is not None:
+        return "", problem
     for encoding in encodings:
         try:
             return data.decode(encoding), None
         except UnicodeDecodeError as error:
-            hint = (
-                "; it looks like UTF-16, convert it to UTF-8"
-                if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-                else ""
-            )
-            problem = problem or f"not {encoding} (byte 0x{data[error.start]:02x}){hint or '; see data.encoding'}"
-    return "", problem
+            problem = problem or f"not {encoding} (byte 0x{data[error.start]:02x}); see data.encoding"
+    return data.decode(encodings[0], "replace"), problem
 
 
 def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | None]]:
-    """(line number, text with its line end, problem); the encoding is one for the whole file."""
-    encodings = layout.encodings if len(layout.encodings) == 1 else [_encoding_of(path, layout.encodings)]
+    """(line number, text with its line end, problem); the encoding is one for the whole file, but for a pipe's lines."""
+    encodings = layout.encodings
+    if len(encodings) > 1 and path.is_file():  # a pipe cannot be read twice
+        encodings = [_encoding_of(path, encodings)]
     with data_errors(path), open_binary(path) as file:
         for number, line in enumerate(file, 1):
+            if number == 1 and line[:2] in NOT_TEXT:
+                raise DataError(f"{path}: {NOT_TEXT[line[:2]]}")
             yield number, *decode(line.removeprefix(BOM) if number == 1 else line, encodings)
 
 
@@ -197,34 +216,40 @@ def _encoding_of(path: Path, encodings: Sequence[str]) -> str:
 
 def _read_delimited(path: Path, layout: Layout, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
-    last, problems = 0, []
+    last, is_at_end, problems = 0, False, []
 
     def text_lines() -> Iterator[str]:
-        nonlocal last
+        nonlocal last, is_at_end
         for number, line, problem in _lines(path, layout):
             last = number
             if problem:
                 problems.append(problem)
             yield line
+        is_at_end = True
 
     quoting: Any = csv.QUOTE_MINIMAL if layout.has_quotes else csv.QUOTE_NONE
     reader = csv.reader(text_lines(), delimiter=delimiter, quoting=quoting, strict=layout.has_quotes)
     columns = layout.columns
     while True:
-        first = last + 1
+        first, cells = last + 1, None
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield Row(f"{path}:{first}", {}, f"not CSV ({error}); where quotes mean nothing write data.quotes: false")
-            continue
-        if cells is None:
+            problems.append(f"not CSV ({error}); where quotes mean nothing write data.quotes: false")
+        if cells is None and not problems:
             return
         place, problem = f"{path}:{first}", problems[0] if problems else None
         problems.clear()
-        if columns is None and problem is None:
+        if problem and (columns is None or (is_at_end and last > first)):
+            raise DataError(f"{place}: {problem}")  # no header; or a quote never closed, which swallows all the rest
+        if problem:
+            # a stray quote may have taken in the rows of several lines: each counts
+            for number in range(first, last + 1 if cells is None else first + 1):
+                yield Row(f"{path}:{number}", {}, problem)
+        elif not cells:
+            yield Row(place, {}, BLANK)
+        elif columns is None:
             columns = _header(cells, place)
-        elif problem or not cells or columns is None:
-            yield Row(place, {}, problem or BLANK)
         elif len(cells) != len(columns):
             yield Row(place, {}, f"{len(cells)} columns instead of {len(columns)}")
         else:

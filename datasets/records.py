@@ -37,16 +37,21 @@ class RecordReader:
 
     def read(self, rows: Iterable[Row]) -> Iterator[Record | None]:
         """A record for every row, None for one that is skipped. Raises DataError at a bad row unless they are to be skipped."""
+        missing = None  # what the first row lacks, until a row has every column
         has_columns = False
         for row in rows:
             self.num_read += 1
             if row.problem is None and not has_columns:
-                self._check_columns(row)
-                has_columns = True
+                problem = self._missing_column(row)
+                has_columns, missing = problem is None, missing or problem
+                if problem is not None and self.on_bad_row == "error":
+                    raise DataError(problem)
             record, problem = self._record(row)
             if problem is not None:
                 self._refuse(row.place, problem)
             yield record
+        if missing is not None and not has_columns:
+            raise DataError(missing)
 
     def _record(self, row: Row) -> tuple[Record | None, str | None]:
         if row.problem is not None:
@@ -58,15 +63,16 @@ class RecordReader:
                     None,
                     f"no text in {field!r}" if text is None else f"{field!r} is {type(text).__name__}, not text",
                 )
-            if not text.isascii() and _has_lone_surrogate(text):
-                return None, f"{field!r} holds half of a surrogate pair, which is no text"
         if not any(text.strip() for text in texts if text):
             return None, "no text"
         labels, problem = self._labels(row.values)
         if problem is not None:
             return None, problem
         id = row.values.get(self.id) if self.id else None
-        return Record(row.place, row.place if id is None else str(id), tuple(map(str, texts)), labels), None
+        record = Record(row.place, row.place if id is None else str(id), tuple(map(str, texts)), labels)
+        if _has_lone_surrogate("".join([record.id, *record.texts, *record.labels])):
+            return None, "half of a surrogate pair, which is no text"
+        return record, None
 
     def _labels(self, values: dict[str, Any]) -> tuple[tuple[str, ...], str | None]:
         """The label, or with a separator given the labels (a list, or one text that is split), as text."""
@@ -76,22 +82,21 @@ class RecordReader:
         if self.label_separator is not None:
             if isinstance(value, str):
                 value = [part.strip() for part in value.split(self.label_separator) if part.strip()]
-            if isinstance(value, list) and all(isinstance(part, str | int) for part in value):
+            if isinstance(value, list) and all(map(_is_label, value)):
                 return tuple(sorted(set(map(str, value)))), None
             return (), f"no list of labels in {self.label!r}"
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             return (), f"no label in {self.label!r}"
-        if isinstance(value, bool | float | list | dict):
+        if not _is_label(value):
             return (), f"the label in {self.label!r} is {type(value).__name__}, not text or int"
         return (str(value),), None
 
-    def _check_columns(self, row: Row) -> None:
+    def _missing_column(self, row: Row) -> str | None:
         for column in [*self.fields, *filter(None, (self.label, self.id))]:
             if column not in row.values:
                 known = ", ".join(map(repr, row.values))
-                raise DataError(
-                    f"{row.place}: there is no column {column!r}; there are {known} (see data.fields, data.label)"
-                )
+                return f"{row.place}: there is no column {column!r}; there are {known} (see data.fields, data.label)"
+        return None
 
     def _refuse(self, place: str, problem: str) -> None:
         if self.on_bad_row == "error" and problem != BLANK:
@@ -99,8 +104,15 @@ class RecordReader:
         self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
 
 
+def _is_label(value: Any) -> bool:
+    """Text that is not blank, or a whole number; a bool is none, since YAML and JSON make bools of words."""
+    return bool(value.strip()) if isinstance(value, str) else type(value) is int
+
+
 def _has_lone_surrogate(text: str) -> bool:
     """Whether the text cannot be written as UTF-8, as a JSON escape can make it."""
+    if text.isascii():
+        return False
     try:
         text.encode()
     except UnicodeEncodeError:

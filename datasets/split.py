@@ -23,23 +23,26 @@ def assign(
 ) -> np.ndarray:
     """(N,) the index in SPLITS of each row, or UNUSED beyond `limit`; keys (N,) uint64 from text_key, labels (N,) int.
 
-    Each label's texts are dealt out in the given shares; with a limit, first at most so many rows are kept, an equal share of
-    every label.
+    Each label's texts are dealt out in the given shares; with a limit, first so many rows are kept, an equal share of every
+    label. A text that stands there with several labels is dealt out with those of the least.
     """
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int8)
-    unique, first, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    unique, group = np.unique(keys, return_inverse=True)
+    group_labels = np.full(len(unique), labels.max())
+    np.minimum.at(group_labels, group, labels)
     rank = _mix(unique ^ _mix(np.array(seed, dtype=np.uint64)))
-    group_labels = labels[first]
-    kept = np.ones(len(unique), dtype=bool)
+    is_used = np.ones(len(keys), dtype=bool)
     if limit is not None and limit < len(keys):
-        order = np.lexsort((rank, _quantiles(group_labels, sizes, rank)))
-        kept[order[np.cumsum(sizes[order]) > limit]] = False
+        quantile = _quantiles(group_labels, np.bincount(group), rank)
+        is_used[np.lexsort((labels, rank[group], quantile[group]))[limit:]] = False
+    sizes = np.bincount(group[is_used], minlength=len(unique))
+    kept = sizes > 0
     split = np.full(len(unique), UNUSED, dtype=np.int8)
     quantile = _quantiles(group_labels[kept], sizes[kept], rank[kept])
     bounds = np.cumsum([shares.get(name, 0.0) for name in SPLITS]) / sum(shares.values())
     split[kept] = np.minimum(np.searchsorted(bounds, quantile, side="right"), len(SPLITS) - 1)
-    return split[group.reshape(-1)]
+    return np.where(is_used, split[group], np.int8(UNUSED))
 
 
 def _quantiles(labels: np.ndarray, sizes: np.ndarray, rank: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The token store: texts become tokens once, and are then read as memory-mapped integer arrays.
 
-    .cache/tokens/KEY/header.json            labels, counts and the size of every array; written last
+    .cache/tokens/KEY/header.json            labels, counts, the size and sha256 of every array; written last
                       tokenizer.json
                       train.0.ids            int32, the first field's tokens, text after text
                       train.0.offsets        int64, where each text begins
@@ -16,7 +16,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,18 @@ import filelock
 import numpy as np
 
 from datasets import SAVED_TOKENIZERS
-from datasets.cache import check_writable, content_key
+from datasets.cache import check_writable, content_key, sha256_of
 from datasets.corpus import Corpus, Scan
-from datasets.parallel import chunked, parallel_map
-from datasets.records import Record
 from datasets.split import SPLITS
+from datasets.store_writer import KINDS, ArrayWriter, train_tokenizer
 from datasets.tokens import Tokens
-from utils.run_log import StepBar
+from utils.errors import DataError
 from utils.storage import TEMPORARY, remove, remove_leftovers, storage_errors, sync_folder, write_synced
 
 logger = logging.getLogger("glassbox")
-FORMAT = 1
-CHUNK = 1000  # records a worker gets at a time
+FORMAT = 2  # part of the key: a store of another format is never opened
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
-KINDS = {"ids": np.int32, "offsets": np.int64, "truncated": np.bool_}
+VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
 
 
 @dataclass(frozen=True)
@@ -97,20 +95,28 @@ def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained:
     check_writable(root)
     files = [path for split in corpus.source.splits for path in corpus.source.files(split)]
     shape = options | {"format": FORMAT, "trained": tokenizer_hash(trained) if trained else None}
-    folder = root / content_key(files, shape, root.parent / "hashes.json")[:32]
-    store = _try_open(folder)
+
+    def folder_now() -> Path:
+        return root / content_key(files, shape, root.parent / "hashes.json")[:32]
+
+    folder = folder_now()
+    store = _try_open(folder, may_remove=False)
     if store is None:
         with filelock.FileLock(root / f".{folder.name}.lock"):
-            store = _try_open(folder) or _build(
-                folder, corpus, tokenizer, trained, sum(path.stat().st_size for path in files)
-            )
+            store = _try_open(folder, may_remove=True)  # another process may have built it meanwhile
+            if store is None:
+                num_bytes = sum(path.stat().st_size for path in files)
+                store = _build(folder, corpus, tokenizer, trained, num_bytes, lambda: folder_now() == folder)
     return store
 
 
 def load_tokenizer(path: Path) -> Any:
     """A saved tokenizer. Raises ValueError where the file is not one."""
-    values = json.loads(path.read_bytes())
-    return SAVED_TOKENIZERS[values["type"]].from_json(values)
+    try:
+        values = json.loads(path.read_bytes())
+        return SAVED_TOKENIZERS[values["type"]].from_json(values)
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a tokenizer ({type(error).__name__}: {error})") from None
 
 
 def tokenizer_json(tokenizer: Any) -> str:
@@ -123,28 +129,43 @@ def tokenizer_hash(tokenizer: Any) -> str:
     return hashlib.sha256(tokenizer_json(tokenizer).encode()).hexdigest()
 
 
-def _try_open(folder: Path) -> TokenStore | None:
+def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
+    """The store, or None where there is none or a damaged one. Only who holds its lock may remove that: no other builds it then."""
     if not folder.exists():
         return None
     try:
         return TokenStore(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("warning: %s: is damaged (%s) and is built anew", folder, error)
-        remove(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if may_remove:
+            logger.warning("warning: %s: is damaged (%s) and is built anew", folder, error)
+            remove(folder)
         return None
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
-    header = json.loads((folder / "header.json").read_bytes())
-    if header["format"] != FORMAT:
-        raise ValueError(f"format {header['format']}")
-    for name, size in header["sizes"].items():
-        if (folder / name).stat().st_size != size:
-            raise ValueError(f"{name} has not {size:,} bytes")
-    return dict(header)
+    """The header, after its own digest and the sizes and sha256 of the files were checked."""
+    header = dict(json.loads((folder / "header.json").read_bytes()))
+    if header.pop("digest") != _digest(header):
+        raise ValueError("header.json does not fit its digest")
+    for name, (size, sha256) in header["files"].items():
+        path = folder / name
+        if path.stat().st_size != size or (size < VERIFIED and sha256_of(path) != sha256):
+            raise ValueError(f"{name} is not the file that was written")
+    return header
 
 
-def _build(folder: Path, corpus: Corpus, tokenizer: Any, trained: Any, num_bytes: int) -> TokenStore:
+def _digest(header: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
+
+
+def _build(
+    folder: Path,
+    corpus: Corpus,
+    tokenizer: Any,
+    trained: Any,
+    num_bytes: int,
+    is_unchanged: Callable[[], bool],
+) -> TokenStore:
     started = time.perf_counter()
     num_workers = 1 if num_bytes < SMALL or (trained or tokenizer).is_parallel else corpus.num_workers
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
@@ -154,9 +175,14 @@ def _build(folder: Path, corpus: Corpus, tokenizer: Any, trained: Any, num_bytes
         try:
             scan = corpus.scan()
             if trained is None:
-                _train(tokenizer, corpus, scan, num_workers)
-            _Builder(temporary, corpus, scan, trained or tokenizer, num_workers).run(is_trained=trained is not None)
+                train_tokenizer(tokenizer, corpus, scan, num_workers)
+            writer = ArrayWriter(temporary, corpus, scan, trained or tokenizer, num_workers)
+            writer.run(is_trained=trained is not None)
             _finish(temporary, corpus, scan, trained or tokenizer)
+            if not is_unchanged():
+                raise DataError(
+                    f"{corpus.source.files('train')[0]}: the data has changed while it was read; start again"
+                )
             temporary.rename(folder)
             sync_folder(folder.parent)
         finally:
@@ -166,86 +192,8 @@ def _build(folder: Path, corpus: Corpus, tokenizer: Any, trained: Any, num_bytes
     return TokenStore(folder)
 
 
-def _train(tokenizer: Any, corpus: Corpus, scan: Scan, num_workers: int) -> None:
-    """Learn the vocabulary from the training split alone."""
-    with StepBar(len(scan.rows["train"]), "vocabulary", "texts") as bar:
-        chunks = _text_chunks(corpus, corpus.records("train", scan.rows["train"]), bar)
-        tokenizer.train(chunks, lambda function: parallel_map(function, chunks, num_workers))
-
-
-def _text_chunks(corpus: Corpus, records: Iterable[Record], bar: StepBar) -> Iterator[list[str]]:
-    for done, chunk in enumerate(chunked(records, CHUNK)):
-        bar.update(done * CHUNK)
-        yield [text for record in chunk for text in corpus.encoder_texts(record)]
-
-
-class _Builder:
-    """Writes the arrays of every split into a folder."""
-
-    def __init__(self, folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, num_workers: int) -> None:
-        self.folder, self.corpus, self.scan = folder, corpus, scan
-        self.tokenizer, self.num_workers = tokenizer, num_workers
-        self.num_fields = 1 if corpus.join_fields else len(corpus.fields)
-
-    def run(self, *, is_trained: bool) -> None:
-        """Words first; then, where the tokenizer has n-grams, they are learnt from the training words and added."""
-        for split in SPLITS:
-            with StepBar(len(self.scan.rows[split]), f"tokens of {split}", "texts") as bar:
-                self._write(split, self._words(split, bar), "")
-        table = getattr(self.tokenizer, "ngram_table", None)
-        if table is not None and table.order > 1:
-            if not is_trained:
-                for level in range(2, table.order + 1):
-                    table.fit(self._stored("train"), len(self.tokenizer.words), level)
-            for split in SPLITS:
-                self._write(split, self._with_ngrams(split), ".new")
-                for path in self.folder.glob("*.new"):
-                    path.rename(path.with_suffix(""))
-
-    def _words(self, split: str, bar: StepBar) -> Iterator[list[Tokens]]:
-        chunks = _text_chunks(self.corpus, self.corpus.records(split, self.scan.rows[split]), bar)
-        for tokens in parallel_map(self._encode, chunks, self.num_workers):
-            yield [_every(tokens, self.num_fields, i) for i in range(self.num_fields)]
-
-    def _encode(self, texts: list[str]) -> Tokens:
-        return self.tokenizer.encode_words(texts, self.corpus.max_length)
-
-    def _stored(self, split: str) -> Iterator[Tokens]:
-        for i in range(self.num_fields):
-            arrays: dict[str, Any] = {
-                kind: np.fromfile(self.folder / f"{split}.{i}.{kind}", KINDS[kind]) for kind in KINDS
-            }
-            yield Tokens(**arrays)
-
-    def _with_ngrams(self, split: str) -> Iterator[list[Tokens]]:
-        yield [self.tokenizer.add_ngrams(tokens) for tokens in self._stored(split)]
-
-    def _write(self, split: str, parts: Iterator[list[Tokens]], ending: str) -> None:
-        """Append part after part; offsets go on from the part before."""
-        names = [(i, kind) for i in range(self.num_fields) for kind in KINDS]
-        files = {(i, kind): (self.folder / f"{split}.{i}.{kind}{ending}").open("wb") for i, kind in names}
-        try:
-            ends = [0] * self.num_fields
-            for i in range(self.num_fields):
-                files[i, "offsets"].write(np.zeros(1, np.int64).tobytes())
-            for part in parts:
-                for i, tokens in enumerate(part):
-                    files[i, "ids"].write(np.ascontiguousarray(tokens.ids, np.int32).tobytes())
-                    files[i, "offsets"].write((tokens.offsets[1:] + ends[i]).tobytes())
-                    files[i, "truncated"].write(tokens.truncated.tobytes())
-                    ends[i] += int(tokens.offsets[-1])
-        finally:
-            for file in files.values():
-                file.close()
-
-
 def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
-    """Labels, row numbers, the tokenizer and, last, the header; everything on the disk before the folder gets its name."""
-    for split in SPLITS:
-        (folder / f"{split}.labels").write_bytes(
-            _label_array(scan, split, corpus.label_separator is not None).tobytes()
-        )
-        (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
+    """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
     (folder / "tokenizer.json").write_text(tokenizer_json(tokenizer), encoding="utf-8")
     for path in folder.iterdir():
         with path.open("rb") as file:
@@ -256,27 +204,7 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
         "multi_label": corpus.label_separator is not None,
         "num_fields": 1 if corpus.join_fields else len(corpus.fields),
         "report": scan.report,
-        "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "files": {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(folder.iterdir())},
     }
-    write_synced(folder / "header.json", json.dumps(header).encode())
+    write_synced(folder / "header.json", json.dumps(header | {"digest": _digest(header)}).encode())
     sync_folder(folder)
-
-
-def _label_array(scan: Scan, split: str, is_multi_label: bool) -> np.ndarray:
-    ids = {label: id for id, label in enumerate(scan.labels)}
-    numbers = scan.label_numbers[split]
-    if not is_multi_label:
-        return np.array([ids.get(labels[0], 0) for labels in scan.label_sets], dtype=np.int64)[numbers]
-    sets = np.zeros((len(scan.label_sets), len(scan.labels)), dtype=np.uint8)
-    for row, labels in enumerate(scan.label_sets):
-        sets[row, [ids[label] for label in labels if label in ids]] = 1
-    return sets[numbers]
-
-
-def _every(tokens: Tokens, step: int, start: int) -> Tokens:
-    """Every step-th text from start on: the texts of one field, where a chunk holds those of all."""
-    if step == 1:
-        return tokens
-    is_taken = np.arange(len(tokens)) % step == start
-    ids = tokens.ids[np.repeat(is_taken, tokens.lengths)]
-    return Tokens.from_lengths(ids, tokens.lengths[is_taken], tokens.truncated[is_taken])

@@ -1,7 +1,7 @@
 """WordPiece and byte-level BPE, trained and run by the tokenizers library."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,20 +20,17 @@ class SubwordTokenizer:
     is_parallel = True  # the library uses every core by itself
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self.use(tokenizer)
+
+    def use(self, tokenizer: tokenizers.Tokenizer) -> None:
+        """Take this tokenizer of the library from now on."""
+        tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five signs, not padding
         self.tokenizer = tokenizer
 
     @property
     def vocab_size(self) -> int:
         """Ids run from 0 to vocab_size - 1."""
         return int(self.tokenizer.get_vocab_size())
-
-    def trainer(self) -> Any:
-        """The library's trainer, with this tokenizer's options."""
-        raise NotImplementedError
-
-    def train(self, chunks: Iterable[list[str]], map_chunks: Any = None) -> None:
-        """Learn the vocabulary from chunks of training texts; the library uses every core, so map_chunks is not needed."""
-        self.tokenizer.train_from_iterator(chunks, self.trainer())
 
     def encode_words(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """The same as `encode`: there are no n-grams to add."""
@@ -74,15 +71,37 @@ class WordPieceTokenizer(SubwordTokenizer):
 
     def __init__(self, *, lower: bool = True, vocab_size: int = 16000, min_count: int = 2) -> None:
         _check_size(vocab_size)
-        tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
+        self.lower, self.vocab_limit, self.min_count = lower, vocab_size, min_count
+        super().__init__(self._of({}))
+
+    def train(self, chunks: Iterable[list[str]], map_chunks: Any = None) -> None:
+        """Learn the vocabulary from chunks of training texts; the library uses every core, so map_chunks is not needed.
+
+        The library numbers ##a, ##b, ... in the order of a hash table and breaks ties by these numbers, so that no two trainings
+        give the same vocabulary (huggingface/tokenizers#1794). Hence a first pass that finds them, and a second one that gets
+        them in order, as special tokens; they are none in what comes out.
+        """
+        if isinstance(chunks, Iterator):
+            raise TypeError("the chunks are read twice: give a list or what makes a new iterator each time")
+        letters = self._learnt(chunks, SPECIAL, vocab_size=0)
+        inside = sorted(letter for letter in letters if letter.startswith("##"))
+        self.use(self._of(self._learnt(chunks, [*SPECIAL, *inside], vocab_size=self.vocab_limit)))
+
+    def _learnt(self, chunks: Iterable[list[str]], special: list[str], vocab_size: int) -> dict[str, int]:
+        tokenizer = self._of({})
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocab_size, min_frequency=self.min_count, special_tokens=special, show_progress=False
+        )
+        tokenizer.train_from_iterator(chunks, trainer)
+        return dict(tokenizer.get_vocab())
+
+    def _of(self, vocab: dict[str, int]) -> tokenizers.Tokenizer:
+        tokenizer = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=self.lower)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
-        super().__init__(tokenizer)
-        self.options: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_count}
-
-    def trainer(self) -> Any:
-        return trainers.WordPieceTrainer(special_tokens=SPECIAL, show_progress=False, **self.options)
+        tokenizer.add_special_tokens(SPECIAL)
+        return tokenizer
 
 
 class ByteBPETokenizer(SubwordTokenizer):
@@ -94,13 +113,18 @@ class ByteBPETokenizer(SubwordTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         super().__init__(tokenizer)
-        self.options: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_count}
+        self.vocab_limit, self.min_count = vocab_size, min_count
 
-    def trainer(self) -> Any:
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        return trainers.BpeTrainer(
-            special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False, **self.options
+    def train(self, chunks: Iterable[list[str]], map_chunks: Any = None) -> None:
+        """Learn the vocabulary from chunks of training texts; the library uses every core, so map_chunks is not needed."""
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_limit,
+            min_frequency=self.min_count,
+            special_tokens=SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         )
+        self.tokenizer.train_from_iterator(chunks, trainer)
 
 
 def _check_size(vocab_size: int) -> None:

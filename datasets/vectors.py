@@ -1,6 +1,5 @@
 """Pre-trained word vectors: GloVe's and word2vec's text formats, plain or .gz."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +25,8 @@ class WordVectors:
                 cells = line.rstrip().decode("utf-8", "replace").split(" ")
                 if number == 1 and len(cells) == 2:
                     continue  # word2vec's header: number of words, size
+                if len(cells) > size + 1 and not _is_number(cells[-size - 1]):
+                    cells = [" ".join(cells[:-size]), *cells[-size:]]  # the largest GloVe has words with spaces
                 word = cells[0]
                 if word not in ids or word in seen:
                     self._check_size(number, len(cells) - 1, size)
@@ -35,18 +36,26 @@ class WordVectors:
                 vectors.append(self._numbers(number, cells[1:], size))
         if not rows:
             raise DataError(f"{self.path}: has none of the {len(ids):,} words of the vocabulary")
-        return np.array(rows), np.array(vectors, dtype=np.float32)
+        return np.array(rows), np.stack(vectors)
 
-    def _numbers(self, number: int, cells: list[str], size: int) -> list[float]:
+    def _numbers(self, number: int, cells: list[str], size: int) -> np.ndarray:
         self._check_size(number, len(cells), size)
         try:
-            values = [float(cell) for cell in cells]
+            values = np.array([float(cell) for cell in cells])
         except ValueError:
             raise DataError(f"{self.path}:{number}: not a word and its {size} numbers") from None
-        if not all(map(math.isfinite, values)):
+        if not (np.abs(values) <= np.finfo(np.float32).max).all():
             raise DataError(f"{self.path}:{number}: holds a number that is not finite")
-        return values
+        return values.astype(np.float32)
 
     def _check_size(self, number: int, found: int, size: int) -> None:
         if found != size:
             raise DataError(f"{self.path}:{number}: has {found} numbers; model.embedding_size is {size}")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -7,12 +7,13 @@
 A hash stops rot and torn writes, not an attacker; against code in a file stands `weights_only=True`.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +40,19 @@ class CheckpointStore:
         self, step: int, best_step: int, model: Mapping[str, Tensor], state: dict[str, Any], facts: Mapping[str, Any]
     ) -> None:
         """Write step-N beside, make it durable, rename it, and only then remove what is no longer kept."""
-        buffer = (
-            io.BytesIO()
-        )  # torch.save onto a full disk raises RuntimeError; bytes in memory raise an OSError that is ours
+        buffer = io.BytesIO()  # torch.save onto a full disk raises RuntimeError; our own write raises an OSError
         torch.save(state, buffer)
         files = {MODEL: safetensors.torch.save(_own_storage(model)), STATE: buffer.getvalue()}
         manifest = {"format": FORMAT, "step": step, "best_step": best_step, "facts": dict(facts)}
         manifest["files"] = {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()}
         files[MANIFEST] = json.dumps(manifest | {"digest": _digest(manifest)}, indent=1).encode()
         self._publish(step, files)
-        self._prune({step, best_step})
+        self._prune(step, best_step)
 
     def steps(self) -> list[int]:
         """The steps that have a folder, oldest first."""
         names = (path.name.removeprefix("step-") for path in self.folder.glob("step-*"))
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def latest(self) -> dict[str, Any] | None:
         """The manifest of the newest undamaged checkpoint; None where none was ever saved; damaged ones are told in `warnings`."""
@@ -70,20 +69,25 @@ class CheckpointStore:
 
     def manifest(self, step: int) -> dict[str, Any]:
         """The manifest of one step, after its own digest and the sizes and sha256 of its files were checked."""
-        folder = self.folder / f"step-{step}"
-        manifest = read_manifest(folder)
-        if manifest["step"] != step:
-            raise CheckpointError(f"{folder / MANIFEST}: belongs to step {manifest['step']}")
+        folder, manifest = self._of_step(step)
         for name in (MODEL, STATE):
             read_verified(folder, name, manifest)
         return manifest
 
     def load(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        """(weights, state, manifest) of one step, all on the CPU."""
+        """(weights, state, manifest) of one step, all on the CPU. Raises CheckpointError."""
+        folder, manifest = self._of_step(step)
+        data = io.BytesIO(read_verified(folder, STATE, manifest))
+        with _parse_errors(folder / STATE):
+            state = torch.load(data, map_location="cpu", weights_only=True)
+        return load_weights(folder), state, manifest
+
+    def _of_step(self, step: int) -> tuple[Path, dict[str, Any]]:
         folder = self.folder / f"step-{step}"
         manifest = read_manifest(folder)
-        state = torch.load(io.BytesIO(read_verified(folder, STATE, manifest)), map_location="cpu", weights_only=True)
-        return load_weights(folder), state, manifest
+        if manifest["step"] != step:
+            raise CheckpointError(f"{folder / MANIFEST}: belongs to step {manifest['step']}")
+        return folder, manifest
 
     def _publish(self, step: int, files: Mapping[str, bytes]) -> None:
         target, temporary = self.folder / f"step-{step}", self.folder / f"{TEMPORARY}step-{step}-{os.getpid()}"
@@ -100,12 +104,12 @@ class CheckpointStore:
                 for name, data in files.items():  # the manifest last: without it the folder counts as damaged
                     write_synced(temporary / name, data)
                 sync_folder(temporary)
+                if target.exists():  # damaged, or of a step that a resume from an older one has made again
+                    self._move_aside(target)
+                temporary.rename(target)
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-            if target.exists():  # damaged, or of a step that a resume from an older one has made again
-                self._move_aside(target)
-            temporary.rename(target)
             sync_folder(self.folder)
 
     def _move_aside(self, target: Path) -> None:
@@ -118,30 +122,31 @@ class CheckpointStore:
         else:
             remove(target)
 
-    def _prune(self, protected: set[int]) -> None:
-        for step in self.steps()[: -self.keep]:
-            if step not in protected:
-                remove(self.folder / f"step-{step}")
+    def _prune(self, newest: int, best_step: int) -> None:
+        """Remove what is older than the newest `keep`; a later one is damaged, and must not count among them."""
+        for step in [step for step in self.steps() if step <= newest][: -self.keep]:
+            if step != best_step:
+                with contextlib.suppress(OSError):  # the next save tries again
+                    remove(self.folder / f"step-{step}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint folder, its digest and shape checked. Raises CheckpointError."""
     path = folder / MANIFEST
+    if not path.is_file():  # nor a pipe or a device, which a read might never come back from
+        raise CheckpointError(f"{path}: is missing; the checkpoint is not whole")
     try:
-        manifest = json.loads(path.read_bytes())
-        digest = manifest.pop("digest")
-        files = manifest["files"]
-        is_sound = digest == _digest(manifest) and {MODEL, STATE} == set(files) and isinstance(manifest["step"], int)
-        is_known = manifest["format"] == FORMAT
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: is missing; the checkpoint is not whole") from None
+        manifest = dict(json.loads(path.read_bytes()))
+        if manifest.pop("digest") != _digest(manifest):
+            raise CheckpointError(f"{path}: is damaged (its digest does not fit)")
+        if manifest["format"] != FORMAT:
+            raise CheckpointError(f"{path}: has format {manifest['format']}, this version reads {FORMAT}")
+        is_whole = {"step", "best_step", "facts", "files"} <= manifest.keys()
+        if not (is_whole and all({"size", "sha256"} <= manifest["files"][name].keys() for name in (MODEL, STATE))):
+            raise KeyError
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged ({type(error).__name__})") from None
-    if not is_sound:
-        raise CheckpointError(f"{path}: is damaged (its digest does not fit)")
-    if not is_known:
-        raise CheckpointError(f"{path}: has format {manifest['format']}, this version reads {FORMAT}")
-    return dict(manifest)
+    return manifest
 
 
 def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
@@ -160,12 +165,31 @@ def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
-    """The verified weights of a checkpoint folder, by parameter name."""
-    return safetensors.torch.load(read_verified(folder, MODEL, read_manifest(folder)))
+    """The verified weights of a checkpoint folder, by parameter name. Raises CheckpointError."""
+    data = read_verified(folder, MODEL, read_manifest(folder))
+    with _parse_errors(folder / MODEL):
+        return safetensors.torch.load(data)
+
+
+@contextlib.contextmanager
+def _parse_errors(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises into a CheckpointError: a file may fit its manifest and be foreign all the same."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(f"{path}: is no checkpoint of ours ({type(error).__name__})") from error
 
 
 def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """On the CPU, and a copy where a tensor shares memory with one before it (tied weights), which safetensors refuses."""
+    owned: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        memory = own.untyped_storage().data_ptr()
+        owned[name] = own.clone() if memory in seen else own
+        seen.add(memory)
+    return owned
 
 
 def _sha256(data: bytes) -> str:

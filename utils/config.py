@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from easydict import EasyDict
 
 from utils import strict_yaml
@@ -67,19 +66,15 @@ class Config(MutableMapping[str, Any]):
 
     def to_yaml(self) -> str:
         """The settings as YAML that load_config reads back to the same values."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return strict_yaml.dump(self.to_dict())
 
 
 def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values."""
     path = Path(path)
     values, places = _load_file(path, ())
-    pairs = (
-        [_parse_override(word) for word in overrides] if not isinstance(overrides, Mapping) else list(overrides.items())
-    )
-    for key, value in sorted(
-        pairs, key=lambda pair: not pair[0].endswith(".name")
-    ):  # a changed part first, then its options
+    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
+    for key, value in sorted(pairs, key=_depth):
         _override(values, places, key, value)
     config = Config(values, path, places)
     config.setdefault("name", _default_name(path, pairs))
@@ -102,15 +97,11 @@ def is_free(key: str) -> bool:
     return key in FREE_KEYS or key.partition(".")[0] in FREE_KEYS
 
 
-def _load_file(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: base: leads back to this file ({' -> '.join(p.name for p in seen)})")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config{_similar_files(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+def _load_file(path: Path, seen: tuple[Path, ...], named_at: str = "") -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of a file and its bases, and where each was written. `named_at`: the place that names this file as a base."""
+    text, own = _read(path, named_at), path.resolve()
+    if own in seen:
+        raise ConfigError(f"{named_at}leads back to a file above it ({' -> '.join(f.name for f in (*seen, own))})")
     parsed = strict_yaml.parse(text, str(path))
     if not isinstance(parsed.value, dict):
         raise ConfigError(f"{path}: a config is a mapping of sections (agent:, data:, model:, ...)")
@@ -120,8 +111,33 @@ def _load_file(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict
     base = values.pop("base")
     if not isinstance(base, str):
         raise ConfigError(f"{places['base']}: base must be the path of a config, got {base!r}")
-    base_values, base_places = _load_file(path.parent / base, (*seen, path.resolve()))
-    return _merge(base_values, values), base_places | places
+    base_values, base_places = _load_file(path.parent / base, (*seen, own), f"{places['base']}: base: ")
+    merged = _merge(base_values, values)
+    return merged, _kept(base_places, merged) | places
+
+
+def _read(path: Path, named_at: str) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(strict_yaml.MAX_BYTES + 1)  # no more than shows that it is too large: it may have no end
+    except FileNotFoundError:
+        raise ConfigError(f"{named_at}{path}: no such config{_similar_files(path)}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{named_at}{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _kept(places: dict[str, str], values: Mapping[str, Any]) -> dict[str, str]:
+    """The places of keys that are still there: a section of another part must not be blamed on the old part's lines."""
+    keys = set(_all_keys(values))
+    return {key: place for key, place in places.items() if key in keys}
+
+
+def _all_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all sections and values."""
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, Mapping):
+            yield from _all_keys(value, f"{prefix}{key}.")
 
 
 def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -139,11 +155,24 @@ def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parse_override(word: str) -> tuple[str, Any]:
-    key, equals, text = word.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{COMMAND_LINE}: {word!r} is not key=value, such as optimizer.lr=3e-4")
-    return key, strict_yaml.parse(text, f"{COMMAND_LINE}: {key}").value
+def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
+    pairs: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{COMMAND_LINE}: {word!r} is not key=value, such as optimizer.lr=3e-4")
+        if key in pairs:
+            raise ConfigError(f"{COMMAND_LINE}: {key} is given twice")
+        try:
+            pairs[key] = strict_yaml.parse(text, key).value
+        except ConfigError as error:
+            raise ConfigError(f"{COMMAND_LINE}: {str(error).replace(f'{key}:1:', f'{key}:', 1)}") from None
+    return list(pairs.items())
+
+
+def _depth(pair: tuple[str, Any]) -> tuple[int, bool]:
+    """Sorts overrides so that a section comes before its options, and its changed part before the part's options."""
+    return pair[0].count("."), not pair[0].endswith(".name")
 
 
 def _override(values: dict[str, Any], places: dict[str, str], key: str, value: Any) -> None:
@@ -151,18 +180,20 @@ def _override(values: dict[str, Any], places: dict[str, str], key: str, value: A
     nested: dict[str, Any] = {last: value}
     for section in reversed(sections):
         nested = {section: nested}
+    inner = list(_all_keys(nested))
+    if "" in key.split(".") or any(hasattr(dict, part) for name in inner for part in name.split(".")):
+        raise ConfigError(f"{COMMAND_LINE}: {key} cannot be a key")
     node: Any = values
     for depth, section in enumerate(sections):
         node = node.get(section, {})
         if not isinstance(node, dict):
             raise ConfigError(f"{COMMAND_LINE}: {key}: {'.'.join(sections[: depth + 1])} is a value, not a section")
-    if any(hasattr(dict, part) or not part for part in key.split(".")):
-        raise ConfigError(f"{COMMAND_LINE}: {key} cannot be a key")
     merged = _merge(values, nested)
     values.clear()
     values.update(merged)
-    for inner in [key, *(f"{key}.{name}" for name in (flatten(value) if isinstance(value, dict) else ()))]:
-        places[inner] = COMMAND_LINE
+    kept = _kept(places, merged)
+    places.clear()
+    places.update(kept | {name: COMMAND_LINE for name in inner if name.startswith(key) or name not in kept})
 
 
 def _default_name(path: Path, pairs: list[tuple[str, Any]]) -> str:

@@ -1,5 +1,6 @@
 """A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -37,9 +38,7 @@ class Experiment:
             remove_leftovers(ROOT)
             experiment = cls(folder, _locked(folder))
             try:
-                if is_fresh and folder.exists():
-                    remove(folder)
-                experiment._claim(config)
+                experiment._claim(config, is_fresh=is_fresh)
             except BaseException:
                 experiment.close()
                 raise
@@ -49,7 +48,14 @@ class Experiment:
     def report(self) -> dict[str, Any] | None:
         """The report of the finished run; None while it is not finished."""
         path = self.folder / REPORT
-        return json.loads(path.read_bytes()) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return dict(json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: is damaged ({error}); remove it, and the same command writes it anew"
+            ) from None
 
     def finish(self, report: dict[str, Any]) -> None:
         """Write the report, which makes the run a finished one."""
@@ -63,14 +69,16 @@ class Experiment:
         """Let other processes have the folder."""
         self._lock.release()
 
-    def _claim(self, config: Config) -> None:
+    def _claim(self, config: Config, *, is_fresh: bool) -> None:
+        path = self.folder / CONFIG
+        if is_fresh and path.exists():  # --fresh removes a run, and never something else of that name
+            remove(self.folder)
         try:
             self.folder.mkdir()
         except FileExistsError:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
         remove_leftovers(self.folder)
-        path = self.folder / CONFIG
         if path.exists():
             old = saved_config(self.folder)
             _refuse_changes(config, old, self.folder)
@@ -94,8 +102,10 @@ def saved_config(folder: Path) -> dict[str, Any]:
         values = strict_yaml.parse(path.read_text(encoding="utf-8"), str(path)).value
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is no config")
     return values
@@ -136,20 +146,23 @@ def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) ->
 
 def _checked_name(config: Config) -> str:
     name = config.name
-    if not name or name.startswith(".") or {"/", "\\", "\0"} & set(name) or len(name.encode()) > MAX_NAME:
+    is_plain = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & set(name)
+    if not name or not is_plain or len(name.encode("utf-8", "replace")) > MAX_NAME:
         raise config.error("name", f"name must be one folder's name of at most {MAX_NAME} bytes, got {name!r}")
     return str(name)
 
 
 def _locked(folder: Path) -> filelock.FileLock:
-    lock = filelock.FileLock(folder.parent / f".{folder.name}.lock")
+    lock = filelock.FileLock(folder.parent / f".{folder.name}.lock", fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)  # freed by the kernel if this process is killed
     except filelock.Timeout:
         raise StorageError(
             f"{folder}: another process is using this run; wait for it, or give this one another name="
         ) from None
-    except NotImplementedError:
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
         raise StorageError(f"{folder.parent}: this file system has no locks") from None
     os.utime(lock.lock_file)
     return lock

@@ -6,6 +6,7 @@ A sink that fails (a full disk, a vanished folder) is switched off with one warn
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -85,9 +86,9 @@ class RunLog:
     def _drop_after(self, step: int) -> None:
         """Keep what stands up to `step`; the final metrics come again at the end."""
         if self._metrics_path.exists():
-            lines = self._metrics_path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if _step_of(line) <= step and _split_of(line) not in FINAL]
-            atomic_write(self._metrics_path, b"".join(kept))
+            lines = self._metrics_path.read_bytes().splitlines()
+            kept = [line for line in lines if _step_of(line) <= step and json.loads(line)["split"] not in FINAL]
+            atomic_write(self._metrics_path, b"".join(line + b"\n" for line in kept))  # a torn line end is mended, too
 
     def _open_writer(self, step: int) -> None:
         """A new event file that takes the place of all that stands from `step` on, and begins with that step's scalars."""
@@ -183,12 +184,18 @@ class StepBar:
 
 def set_up_console() -> None:
     """Send what runs say to stderr, one plain line each; stdout belongs to results."""
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
+        logger.addHandler(_StderrHandler())
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+class _StderrHandler(logging.Handler):
+    """Prints to what stderr is at that moment, as a notebook or a test may have replaced it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # a terminal that is gone does not end the run
+            print(record.getMessage(), file=sys.stderr)
 
 
 class _FileHandler(logging.Handler):
@@ -200,17 +207,14 @@ class _FileHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {record.getMessage()}\n"
-        with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line)
 
 
 def _step_of(line: bytes) -> float:
     """The step of a metrics line; infinity for one that a kill has torn."""
     try:
-        return float(json.loads(line)["step"])
+        values = json.loads(line)
+        return float(values["step"]) if "split" in values else math.inf
     except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def _split_of(line: bytes) -> str:
-    return str(json.loads(line)["split"])
+        return math.inf

@@ -44,10 +44,10 @@ class Constant(Schedule):
 class _WarmUp(Schedule):
     def __init__(self, total_steps: int, *, warmup_steps: int = 0) -> None:
         super().__init__(total_steps)
-        if not 0 <= warmup_steps <= total_steps:
-            raise ValueError(
-                f"warmup_steps must be between 0 and the {total_steps} steps of the run, got {warmup_steps}"
-            )
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
+        if warmup_steps > total_steps:
+            raise ValueError(f"warmup_steps must be at most the {total_steps} steps of the run, got {warmup_steps}")
         self.warmup_steps = warmup_steps
 
     def factor(self, step: int) -> float:
@@ -83,6 +83,8 @@ class ReduceOnPlateau(Schedule):
             raise ValueError(f"decay must be between 0 and 1, got {decay}")
         if patience < 0:
             raise ValueError(f"patience must not be negative, got {patience}")
+        if not 0 <= min_factor <= 1:
+            raise ValueError(f"min_factor must be between 0 and 1, got {min_factor}")
         self.decay, self.patience, self.min_factor = decay, patience, min_factor
         self.current, self.best, self.num_bad = 1.0, -math.inf, 0
 

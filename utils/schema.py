@@ -116,13 +116,20 @@ def lookup(table: Mapping[str, Any], name: Any, config: Config, key: str) -> Any
 def construct(config: Config, key: str, part: Part | TorchPart, values: Mapping[str, Any], **sizes: Any) -> Any:
     """Build a part from the options of its section that it has and the sizes it asks for.
 
-    A ValueError of the constructor becomes a ConfigError at the option that its message names.
+    A ValueError of the constructor becomes a ConfigError at the option that its message names, torch's RuntimeError for sizes
+    that no memory can hold one at the section.
     """
     names = options_of(part)
     wanted = {name: sizes[name] for name in sizes_of(part) if name in sizes}
     build = part.build if isinstance(part, TorchPart) else part
-    with blamed_on(config, key, values):
-        return build(*wanted.values(), **{name: value for name, value in values.items() if name in names})
+    try:
+        with blamed_on(config, key, values):
+            return build(*wanted.values(), **{name: value for name, value in values.items() if name in names})
+    except RuntimeError as error:
+        message = str(error).partition("\n")[0]
+        if re.search("overflow|allocate", message) is None:
+            raise
+        raise config.error(key, f"{key}: {message}") from None
 
 
 @contextlib.contextmanager
@@ -131,9 +138,9 @@ def blamed_on(config: Config, key: str, values: Mapping[str, Any]) -> Iterator[N
     try:
         yield
     except ValueError as error:
-        message = str(error).splitlines()[0]
-        named = next((name for name in values if re.search(rf"\b{name}\b", message)), None)
-        place = ".".join(filter(None, (key, named)))
+        message = str(error).partition("\n")[0]
+        found = {match.start(): name for name in values if (match := re.search(rf"\b{re.escape(name)}\b", message))}
+        place = ".".join(filter(None, (key, found[min(found)] if found else None)))  # the one that is named first
         raise config.error(place, f"{key}: {message}" if key else message) from None
 
 
@@ -182,12 +189,17 @@ def _checked_options(
 def _checked_value(config: Config, key: str, value: Any, kind: Any) -> Any:
     try:
         return convert(value, kind)
+    except OverflowError as error:
+        raise config.error(key, f"{key} must be {describe(kind)}, got {value!r}, which is {error}") from None
     except TypeError:
         raise config.error(key, f"{key} must be {describe(kind)}, got {value!r}") from None
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """The value as `kind`: an int serves as a float, nothing else is converted. Raises TypeError where it does not fit."""
+    """The value as `kind`: an int serves as a float, nothing else is converted.
+
+    Raises TypeError where it does not fit, OverflowError for a number that is not finite or beyond 64 bits.
+    """
     origin, members = get_origin(kind), get_args(kind)
     if kind is Any or (origin is Literal and value in members and type(value) in map(type, members)):
         return value
@@ -199,11 +211,19 @@ def convert(value: Any, kind: Any) -> Any:
         return [convert(item, members[i] if origin is tuple else members[0]) for i, item in enumerate(value)]
     if origin is dict and isinstance(value, Mapping):
         return {convert(name, members[0]): convert(item, members[1]) for name, item in value.items()}
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if kind in (int, str, bool, type(None)) and type(value) is kind:
+    if (kind is float and type(value) in (int, float)) or (kind is int and type(value) is int):
+        return kind(_in_range(value))
+    if kind in (str, bool, type(None)) and type(value) is kind:
         return value
     raise TypeError
+
+
+def _in_range(value: float) -> float:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise OverflowError("beyond 64 bits")
+    if not math.isfinite(value):
+        raise OverflowError("not finite")
+    return value
 
 
 def _convert_to_any(value: Any, members: tuple[Any, ...]) -> Any:

@@ -108,6 +108,6 @@ class TrainSettings:
         return Interval.parse(self.save_every).is_due(state)
 
     def is_done(self, state: RunState) -> bool:
-        """Whether a run has had all its steps, or has stopped early."""
+        """Whether a run has had all its steps, or has run out of patience (of this start's: a longer one goes on)."""
         is_over = state.epoch >= self.num_epochs if self.num_steps is None else state.step >= self.num_steps
-        return is_over or state.is_stopped_early
+        return is_over or (self.patience is not None and state.num_bad >= self.patience)

@@ -1,13 +1,15 @@
 """All parts of a run that a checkpoint holds, saved and restored together; random state last."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from torch import nn
 
 from utils.checkpoint import CheckpointStore
 from utils.environment import compare_facts
+from utils.errors import CheckpointError
 from utils.seed import rng_state, set_rng_state
 
 logger = logging.getLogger("glassbox")
@@ -45,10 +47,11 @@ class Snapshot:
         if manifest is not None:
             warnings = compare_facts(manifest["facts"], self.facts, self.store.folder)
             weights, state, _ = self.store.load(manifest["step"])
-            self.model.load_state_dict(weights)
-            for name, part in self.parts.items():
-                part.load_state_dict(state[name])
-            set_rng_state(state["rng"])
+            with self._refusing(manifest["step"]):
+                self.model.load_state_dict(weights)
+                for name, part in self.parts.items():
+                    part.load_state_dict(state[name])
+                set_rng_state(state["rng"])
             self.saved_step = manifest["step"]
             self.store.warnings += warnings
         for warning in self.store.warnings:
@@ -56,5 +59,17 @@ class Snapshot:
         return manifest is not None
 
     def load_weights(self, step: int) -> None:
-        """Give the model the weights of one step."""
-        self.model.load_state_dict(self.store.load(step)[0])
+        """Give the model the weights of one step. Raises CheckpointError."""
+        weights = self.store.load(step)[0]
+        with self._refusing(step):
+            self.model.load_state_dict(weights)
+
+    @contextlib.contextmanager
+    def _refusing(self, step: int) -> Iterator[None]:
+        """Turn what a part says of a state that is not its own into a CheckpointError."""
+        try:
+            yield
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            place = self.store.folder / f"step-{step}"
+            raise CheckpointError(f"{place}: is of another model or another version of this code ({reason})") from error

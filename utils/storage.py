@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +19,19 @@ def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
         yield
     except OSError as error:
         room = f" ({needed:,} bytes needed, {free_bytes(path):,} free)" if needed else ""
-        raise StorageError(f"{error.filename or path}: cannot be written: {error.strerror or error}{room}") from error
+        is_ours = error.filename is None or TEMPORARY in str(error.filename)  # a name that no user has ever seen
+        place = path if is_ours else error.filename
+        raise StorageError(f"{place}: cannot be written: {error.strerror or error}{room}") from error
 
 
 def free_bytes(path: Path) -> int:
-    """Free bytes of the disk that holds `path`, or would hold it."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free
+    """Free bytes of the disk that holds `path`, or would hold it; 0 where that cannot be told."""
+    try:
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -61,9 +67,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove unfinished files of ours in `folder` whose process is gone."""
+    """Remove unfinished files of ours in `folder` whose process is gone; a name without a process is not ours."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        if not _is_running(path.name.rpartition("-")[2]):
+        pid = re.fullmatch(r".*-([0-9]{1,9})", path.name)
+        if pid is not None and not _is_running(int(pid[1])):
             remove(path)
 
 
@@ -72,18 +79,18 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         doomed = path
         if not path.name.startswith(TEMPORARY):
-            doomed = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+            doomed = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")  # beside the new one of that name
             path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
 
-def _is_running(pid: str) -> bool:
-    if not pid.isdigit() or int(pid) == os.getpid():
+def _is_running(pid: int) -> bool:
+    if pid == os.getpid():
         return False
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:

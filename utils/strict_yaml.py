@@ -1,7 +1,7 @@
 """YAML without its traps: `1e-4` is a float, `no` is a word, a key given twice is an error.
 
 Every value keeps the line it was written on, so that later checks can name it. The scalars are those of YAML 1.2's core
-schema (https://yaml.org/spec/1.2.2/, 10.3.2) less octal and hexadecimal numbers.
+schema (https://yaml.org/spec/1.2.2/, 10.3.2) in lower case, less octal and hexadecimal numbers.
 """
 
 import re
@@ -19,10 +19,39 @@ TAG = "tag:yaml.org,2002:"
 
 
 class StrictLoader(yaml.SafeLoader):
-    """A safe loader with its own rules of what a bare word means."""
+    """A safe loader with its own rules of what a bare word means; it knows no aliases, no tags and no deep nesting."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own class attribute: none of YAML 1.1's rules)
+    depth = 0
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise _marked(event, f"the alias *{event.anchor} is not allowed; write the value out")
+        if event.tag is not None:
+            raise _marked(event, f"the tag {event.tag.replace(TAG, '!!')} is not allowed; write a plain value")
+        if self.depth > MAX_DEPTH:  # stop here: reading on takes time that grows with the square of the depth
+            raise _marked(event, f"nested deeper than {MAX_DEPTH} levels")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class StrictDumper(yaml.SafeDumper):
+    """Writes what StrictLoader reads back to the same values: it quotes a text that would be read as a number."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.Node:
+        """In double quotes, where they are escaped, if it holds line ends that YAML would turn into spaces."""
+        return self.represent_scalar(TAG + "str", text, style='"' if re.search("[\r\x85\u2028\u2029]", text) else None)
+
+
+StrictDumper.add_representer(str, StrictDumper.represent_text)
 
 for _tag, _pattern, _first in [
     ("null", r"null|~|", ["n", "~", ""]),
@@ -30,7 +59,8 @@ for _tag, _pattern, _first in [
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
 ]:
-    StrictLoader.add_implicit_resolver(TAG + _tag, re.compile(f"^(?:{_pattern})$"), _first)
+    for _side in (StrictLoader, StrictDumper):
+        _side.add_implicit_resolver(TAG + _tag, re.compile(f"^(?:{_pattern})$"), _first)
 
 SCALARS: dict[str, Callable[[str], Any]] = {
     "null": lambda text: None,
@@ -54,50 +84,55 @@ def parse(text: str, source: str) -> Parsed:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise ConfigError(f"{source}: larger than {MAX_BYTES // 1024} KB; a config is short")
     try:
-        for event in yaml.parse(text, StrictLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise _error(source, event, f"the alias *{event.anchor} is not allowed; write the value out")
         node = yaml.compose(text, StrictLoader)
         parsed = Parsed(None)
-        parsed.value = None if node is None else _build(node, (), parsed.lines, source)
+        parsed.value = None if node is None else _build(node, (), parsed.lines)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{source}:{line}: {error.problem}") from None
+        hint = "; indent with spaces" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{source}:{line}: {', '.join(filter(None, (error.context, error.problem)))}{hint}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
     return parsed
 
 
-def _build(node: yaml.Node, path: Path, lines: dict[Path, int], source: str) -> Any:
-    if len(path) > MAX_DEPTH:
-        raise _error(source, node, f"nested deeper than {MAX_DEPTH} levels")
+def dump(values: Any) -> str:
+    """Plain values -> YAML text that `parse` reads back to the same values."""
+    return yaml.dump(values, Dumper=StrictDumper, sort_keys=False, allow_unicode=True)
+
+
+def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
     if isinstance(node, yaml.MappingNode):
-        return _build_mapping(node, path, lines, source)
+        return _build_mapping(node, path, lines)
     if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*path, str(i)), lines, source) for i, item in enumerate(node.value)]
+        return [_build(item, (*path, str(i)), lines) for i, item in enumerate(node.value)]
     kind = node.tag.removeprefix(TAG)
-    if kind not in SCALARS:
-        raise _error(source, node, f"the tag {node.tag} is not allowed; write a plain value")
-    if kind == "float" and re.fullmatch(r"[-+]?0[0-9]+", node.value):
-        raise _error(source, node, f"{node.value} has a leading zero; write {int(node.value)} or '{node.value}'")
-    return SCALARS[kind](node.value)
+    try:
+        if kind == "float" and re.fullmatch(r"[-+]?0[0-9]+", node.value):
+            raise _marked(node, f"{node.value} has a leading zero; write {int(node.value)} or '{node.value}'")
+        node.value.encode()  # an escape such as "\ud800" is no character, and could not be written to any file
+        return SCALARS[kind](node.value)
+    except ValueError:
+        raise _marked(node, f"{node.value[:40]!a} cannot be read as {kind}") from None
 
 
-def _build_mapping(node: yaml.MappingNode, path: Path, lines: dict[Path, int], source: str) -> dict[str, Any]:
+def _build_mapping(node: yaml.MappingNode, path: Path, lines: dict[Path, int]) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _marked(key_node, "a key must be a word, not a list or mapping")
         key = key_node.value
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != TAG + "str":
-            raise _error(source, key_node, f"the key {key!r} is not a word")
+        if key_node.tag != TAG + "str":
+            raise _marked(key_node, f"the key {key!r} is not a word; write it in quotes")
         if key in mapping:
             first = lines[(*path, key)]
-            raise _error(source, key_node, f"{'.'.join((*path, key))} is given twice (first on line {first})")
+            raise _marked(key_node, f"{'.'.join((*path, key))} is given twice (first on line {first})")
         if hasattr(dict, key):
-            raise _error(source, key_node, f"{'.'.join((*path, key))} cannot be a key: it is a method of dict")
+            raise _marked(key_node, f"{'.'.join((*path, key))} cannot be a key: it is a method of dict")
         lines[(*path, key)] = key_node.start_mark.line + 1
-        mapping[key] = _build(value_node, (*path, key), lines, source)
+        mapping[key] = _build(value_node, (*path, key), lines)
     return mapping
 
 
-def _error(source: str, place: Any, message: str) -> ConfigError:
-    return ConfigError(f"{source}:{place.start_mark.line + 1}: {message}")
+def _marked(place: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)

@@ -1,0 +1,144 @@
+"""Batches hold their texts: padding only at the end, masks and labels of the right rows, micro-batches the whole."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from corpora import ANY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.batches import Batch, Loader, collate
+from datasets.store import SplitData
+from datasets.tokens import Tokens
+
+TEXTS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=30)
+Texts = list[list[int]]
+
+
+def tokens_of(texts: Texts) -> Tokens:
+    flat = np.array([id for text in texts for id in text], dtype=np.int32)
+    return Tokens.from_lengths(flat, np.array([len(text) for text in texts]), np.zeros(len(texts), dtype=bool))
+
+
+def split_of(texts: Texts, num_fields: int = 1) -> SplitData:
+    """Every field holds the texts, the second one reversed; label i is 10 * i."""
+    fields = [tokens_of(texts), tokens_of([text[::-1] for text in texts])][:num_fields]
+    return SplitData(fields, np.arange(len(texts)) * 10, np.arange(len(texts)) + 1000)
+
+
+def assert_holds(batch: Batch, data: SplitData) -> None:
+    """Each row of the batch is its text, then padding; its label is that of the text."""
+    for field, tokens in zip(batch.fields, data.fields, strict=True):
+        ids, mask = field["input_ids"], field["attention_mask"]
+        assert ids.dtype == torch.int64
+        assert mask.dtype == torch.bool
+        assert ids.shape == mask.shape == (len(batch.rows), max(len(tokens.text(row)) for row in batch.rows))
+        for i, row in enumerate(batch.rows):
+            length = len(tokens.text(row))
+            assert ids[i].tolist() == [*tokens.text(row).tolist(), *[0] * (ids.shape[1] - length)]
+            assert mask[i].tolist() == [j < length for j in range(ids.shape[1])]
+    assert batch.labels.tolist() == (10 * batch.rows).tolist()
+    assert batch.num_tokens == sum(int(field["attention_mask"].sum()) for field in batch.fields)
+
+
+@ANY
+@given(texts=TEXTS, data=st.data(), num_fields=st.integers(1, 2))
+def test_a_batch_is_its_texts_and_padding_at_the_end(texts: Texts, data: Any, num_fields: int) -> None:
+    rows = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=10)))
+    split = split_of(texts, num_fields)
+    assert_holds(collate(split.fields, split.labels, rows), split)
+
+
+def test_several_labels_a_text_are_a_float_matrix() -> None:
+    labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], dtype=np.uint8)
+    batch = collate([tokens_of([[1], [2], [3]])], labels, np.array([2, 0]))
+    assert batch.labels.dtype == torch.float32  # what the loss over several labels wants
+    assert batch.labels.tolist() == [[0, 1, 0], [1, 0, 1]]
+
+
+def test_labels_that_are_not_counted_stay_so() -> None:
+    batch = collate([tokens_of([[1], [2]])], np.array([-100, 3]), np.array([0, 1]))
+    assert batch.labels.tolist() == [-100, 3]
+
+
+def test_a_batch_is_a_copy() -> None:
+    """A store is mapped read-only: writing into a batch must not reach it, nor the next batch."""
+    split = split_of([[1, 2], [3]])
+    first, second = (collate(split.fields, split.labels, np.array([0, 1])) for _ in range(2))
+    first.labels.fill_(7)
+    first.fields[0]["input_ids"].fill_(7)
+    assert_holds(second, split)
+
+
+LOADERS: list[dict[str, Any]] = [
+    {"batch_size": 4},
+    {"batch_size": 7, "accumulation_steps": 3},
+    {"batch_size": 5, "accumulation_steps": 9},
+    {"batch_size": 1, "batch_tokens": 30, "accumulation_steps": 2},
+]
+
+
+@ANY
+@given(texts=TEXTS, seed=st.integers(0, 5), epoch=st.integers(0, 3))
+@pytest.mark.parametrize("options", LOADERS, ids=str)
+def test_micro_batches_cover_the_global_batch_whatever_it_is_cut_into(
+    options: dict[str, Any], texts: Texts, seed: int, epoch: int
+) -> None:
+    data = split_of(texts, 2)
+    cut = list(Loader(data, **options, seed=seed).train_batches(epoch))
+    whole = list(Loader(data, **(options | {"accumulation_steps": 1}), seed=seed).train_batches(epoch))
+    assert len(cut) == len(whole) == Loader(data, **options, seed=seed).num_steps(epoch)
+    for parts, (batch,) in zip(cut, whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate([part.rows for part in parts]), batch.rows)
+        assert len(parts) == min(options.get("accumulation_steps", 1), len(batch.rows))
+        assert sum(part.num_tokens for part in parts) == batch.num_tokens
+        for part in parts:
+            assert_holds(part, data)
+    assert sorted(row for (batch,) in whole for row in batch.rows) == list(range(len(texts)))
+
+
+@pytest.mark.parametrize("options", LOADERS, ids=str)
+def test_resuming_at_any_step_gives_the_rest_of_the_epoch(options: dict[str, Any]) -> None:
+    data = split_of([[1] * (1 + i * 7 % 11) for i in range(33)])
+    epoch = [[part.rows.tolist() for part in parts] for parts in Loader(data, **options, seed=1).train_batches(2)]
+    for start in range(len(epoch) + 1):
+        rest = Loader(data, **options, seed=1).train_batches(2, start)
+        assert [[part.rows.tolist() for part in parts] for parts in rest] == epoch[start:]
+
+
+def test_evaluation_has_every_text_once() -> None:
+    data = split_of([[1] * (1 + i * 7 % 11) for i in range(33)])
+    for options in LOADERS:
+        batches = list(Loader(data, **options).eval_batches())
+        assert sorted(row for batch in batches for row in batch.rows) == list(range(33))
+        for batch in batches:
+            assert_holds(batch, data)
+
+
+def test_the_length_of_a_text_is_that_of_all_its_fields() -> None:
+    data = SplitData([tokens_of([[1, 2], [3]]), tokens_of([[4], [5, 6, 7]])], np.zeros(2), np.arange(2))
+    assert data.lengths.tolist() == [3, 4]
+    assert len(Loader(data, batch_size=1)) == 2
+
+
+@ANY
+@given(texts=TEXTS, cut=st.integers(0, 30))
+def test_tokens_are_the_same_in_one_piece_or_two(texts: Texts, cut: int) -> None:
+    whole = tokens_of(texts)
+    both = Tokens.concatenate([tokens_of(texts[:cut]), tokens_of(texts[cut:])])
+    np.testing.assert_array_equal(both.ids, whole.ids)
+    np.testing.assert_array_equal(both.offsets, whole.offsets)
+    assert [whole.text(i).tolist() for i in range(len(whole))] == texts
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
+def test_a_batch_moves_to_the_device_unchanged() -> None:
+    split = split_of([[1, 2], [3]], 2)
+    batch = collate(split.fields, split.labels, np.array([1, 0])).to(torch.device("cuda"))
+    assert batch.labels.is_cuda
+    assert all(tensor.is_cuda for field in batch.fields for tensor in field.values())
+    fields = [{name: tensor.cpu() for name, tensor in field.items()} for field in batch.fields]
+    assert_holds(Batch(fields, batch.labels.cpu(), batch.rows, batch.num_tokens), split)

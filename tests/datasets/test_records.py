@@ -1,0 +1,161 @@
+"""Every row is used or counted with the reason; under `error` the first bad one is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_jsonl
+from corpora import ANY, tiny_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.readers import BLANK, Row
+from datasets.records import RecordReader
+from utils.errors import DataError
+
+GOOD = {"title": "a title", "text": "some text", "label": "x"}
+
+
+def reader(**options: Any) -> RecordReader:
+    return RecordReader(["title", "text"], **({"label": "label"} | options))
+
+
+def rows(*values: dict[str, Any]) -> list[Row]:
+    return [Row(f"f:{number}", row) for number, row in enumerate(values, 1)]
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"text": None}, "no text in 'text'"),
+    ({"text": 3}, "'text' is int, not text"),
+    ({"text": ["a"]}, "'text' is list, not text"),
+    ({"text": float("nan")}, "'text' is float, not text"),
+    ({"title": "", "text": " \t\n"}, "no text"),
+    ({"text": "\ud800"}, "half of a surrogate pair"),
+    ({"label": "\ud800"}, "half of a surrogate pair"),
+    ({"label": None}, "no label in 'label'"),
+    ({"label": ""}, "no label in 'label'"),
+    ({"label": "  "}, "no label in 'label'"),
+    ({"label": 1.0}, "is float, not text or int"),
+    ({"label": True}, "is bool, not text or int"),
+    ({"label": ["x"]}, "is list, not text or int"),
+    ({"label": b"x"}, "is bytes, not text or int"),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), BAD)
+def test_a_bad_row_is_named_or_skipped_and_counted(change: dict[str, Any], problem: str) -> None:
+    strict, lenient = reader(), reader(on_bad_row="skip")
+    with pytest.raises(DataError, match=problem) as error:
+        list(strict.read(rows(GOOD, GOOD | change)))
+    assert str(error.value).startswith("f:2: ")
+    assert "data.on_bad_row: skip" in str(error.value)
+    assert [record is not None for record in lenient.read(rows(GOOD, GOOD | change, GOOD))] == [True, False, True]
+    assert lenient.num_read == 3
+    assert lenient.skipped.total() == 1
+    assert problem in next(iter(lenient.skipped))
+
+
+LABELS: list[tuple[Any, str | None, tuple[str, ...]]] = [
+    ("x", None, ("x",)),
+    ("001", None, ("001",)),
+    ("None", None, ("None",)),
+    (3, None, ("3",)),
+    ("x|y", None, ("x|y",)),
+    ("y | x|", "|", ("x", "y")),
+    ("x|x", "|", ("x",)),
+    ("", "|", ()),
+    (["y", "x", 3], "|", ("3", "x", "y")),
+    ([], "|", ()),
+]
+
+
+@pytest.mark.parametrize(("value", "separator", "labels"), LABELS)
+def test_labels_are_text(value: Any, separator: str | None, labels: tuple[str, ...]) -> None:
+    (record,) = reader(label_separator=separator).read(rows(GOOD | {"label": value}))
+    assert record is not None
+    assert record.labels == labels
+
+
+@pytest.mark.parametrize("value", [None, 3, [True], [""], ["x", None], {"x": 1}])
+def test_what_is_no_list_of_labels_is_refused(value: Any) -> None:
+    with pytest.raises(DataError, match="no list of labels in 'label'"):
+        list(reader(label_separator="|").read(rows(GOOD | {"label": value})))
+
+
+def test_blank_lines_are_counted_and_harmless() -> None:
+    strict = reader()
+    found = list(strict.read([Row("f:1", {}, BLANK), *rows(GOOD), Row("f:3", {}, BLANK)]))
+    assert [record is not None for record in found] == [False, True, False]
+    assert strict.skipped == {BLANK: 2}
+
+
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+@pytest.mark.parametrize("missing", ["text", "label", "id"])
+def test_a_missing_column_lists_those_there_are(missing: str, on_bad_row: str) -> None:
+    options = {"id": "id"} if missing == "id" else {}
+    row = {name: value for name, value in (GOOD | {"extra": "1"}).items() if name != missing}
+    with pytest.raises(DataError, match=rf"f:1: there is no column '{missing}'; there are '.*'extra'"):
+        list(reader(on_bad_row=on_bad_row, **options).read(rows(row, row)))
+
+
+def test_one_row_without_a_column_may_be_skipped_wherever_it_stands() -> None:
+    without = {"title": "t", "text": "t"}
+    for order in ([without, GOOD], [GOOD, without]):
+        lenient = reader(on_bad_row="skip")
+        assert sum(record is not None for record in lenient.read(rows(*order))) == 1
+        assert lenient.skipped == {"no label in 'label'": 1}
+
+
+def test_the_id_is_the_column_or_else_the_place() -> None:
+    first, second, third = reader(id="id").read(
+        rows(GOOD | {"id": 7}, GOOD | {"id": "seven"}, GOOD | {"id": None}),
+    )
+    assert [record.id for record in (first, second, third) if record] == ["7", "seven", "f:3"]
+
+
+def test_without_labels_none_are_asked_for() -> None:
+    (record,) = reader(label=None).read(rows({"title": "", "text": "some text"}))
+    assert record is not None
+    assert record.labels == ()
+
+
+VALUES = st.none() | st.text(max_size=3) | st.integers() | st.floats() | st.booleans() | st.lists(st.text(max_size=2))
+
+
+@ANY
+@given(values=st.lists(st.fixed_dictionaries({"title": VALUES, "text": VALUES, "label": VALUES}), max_size=10))
+def test_rows_read_are_rows_used_and_rows_skipped(values: list[dict[str, Any]]) -> None:
+    for separator in (None, "|"):
+        lenient = reader(on_bad_row="skip", label_separator=separator)
+        used = [record for record in lenient.read(rows(*values)) if record is not None]
+        assert lenient.num_read == len(values) == len(used) + lenient.skipped.total()
+        assert all(any(text.strip() for text in record.texts) for record in used)
+        assert separator or all(len(record.labels) == 1 and record.labels[0].strip() for record in used)
+
+
+def test_the_report_of_a_split_file_adds_up(tmp_path: Path) -> None:
+    good = [{"title": f"t {i}", "text": "text", "label": "xy"[i % 2]} for i in range(40)]
+    bad = [{"title": "t", "text": "", "label": None}, {"title": "t", "text": None, "label": "x"}]
+    report = tiny_corpus(tmp_path, [bad[0], *good, bad[1]], on_bad_row="skip", limit=30).scan().report
+    assert sum(report[split]["read"] for split in ("train", "valid", "test")) == 42
+    assert sum(report[split]["used"] for split in ("train", "valid", "test")) == 30
+    assert report["train"]["skipped"] == {"no label in 'label'": 1, "no text in 'text'": 1, "beyond data.limit": 10}
+    for split in ("train", "valid", "test"):
+        assert report[split]["read"] == report[split]["used"] + sum(report[split]["skipped"].values())
+
+
+def test_records_come_back_by_their_rows(tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path)
+    scan = corpus.scan()
+    for split, numbers in scan.rows.items():
+        records = list(corpus.records(split, numbers))
+        assert [record.place for record in records] == [f"{tmp_path}/rows.jsonl:{number + 1}" for number in numbers]
+        assert [scan.label_sets[n] for n in scan.label_numbers[split]] == [record.labels for record in records]
+
+
+def test_a_file_that_lost_rows_since_the_scan_is_refused(tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path)
+    scan = corpus.scan()
+    write_jsonl(tmp_path / "rows.jsonl", [GOOD])
+    with pytest.raises(DataError, match=r"rows.jsonl: has changed while it was read"):
+        list(corpus.records("train", scan.rows["train"]))

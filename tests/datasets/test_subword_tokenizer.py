@@ -1,0 +1,159 @@
+"""WordPiece and byte BPE: total, saved and read, and nothing in a text can pass for a special token."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import tiny_rows
+from corpora import ANY
+from hypothesis import given
+from hypothesis import strategies as st
+from test_word_tokenizer import as_lists, assert_same
+
+from datasets.store import load_tokenizer, tokenizer_hash, tokenizer_json
+from datasets.subword_tokenizer import (
+    SPECIAL,
+    UNKNOWN_ID,
+    ByteBPETokenizer,
+    SubwordTokenizer,
+    WordPieceTokenizer,
+)
+from datasets.word_tokenizer import WordTokenizer
+
+TEXTS = [f"{row['title']}: {row['text']}" for row in tiny_rows()]
+KINDS = {"wordpiece": WordPieceTokenizer, "byte_bpe": ByteBPETokenizer}
+ANY_TEXTS = st.lists(st.text(max_size=30) | st.sampled_from([*TEXTS[:5], *SPECIAL, " ".join(SPECIAL)]), max_size=5)
+
+
+def trained(kind: str) -> SubwordTokenizer:
+    tokenizer = KINDS[kind](vocab_size=400)
+    tokenizer.train([TEXTS[:50], TEXTS[50:]])
+    return tokenizer
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request: pytest.FixtureRequest) -> SubwordTokenizer:
+    return trained(request.param)
+
+
+@ANY
+@given(texts=ANY_TEXTS, max_length=st.none() | st.integers(1, 5))
+def test_any_text_has_ids_in_range_and_none_is_special(
+    tokenizer: SubwordTokenizer, texts: list[str], max_length: int | None
+) -> None:
+    tokens = tokenizer.encode(texts, max_length)
+    assert len(tokens) == len(tokens.truncated) == len(texts)
+    assert (tokens.lengths >= 1).all()
+    assert tokens.lengths.max(initial=0) <= (max_length or np.inf)
+    assert ((tokens.ids == UNKNOWN_ID) | (tokens.ids >= len(SPECIAL))).all()
+    assert (tokens.ids < tokenizer.vocab_size).all()
+    again = SubwordTokenizer.from_json(json.loads(tokenizer_json(tokenizer)))
+    assert_same(tokens, again.encode(texts, max_length))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_gives_the_same_vocabulary_every_time(kind: str) -> None:
+    assert len({tokenizer_hash(trained(kind)) for _ in range(5)}) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_special_tokens_are_special(kind: str) -> None:
+    added = trained(kind).to_json()["tokenizer"]["added_tokens"]
+    assert [(token["id"], token["content"]) for token in added] == list(enumerate(SPECIAL))
+
+
+@ANY
+@given(text=st.text(min_size=1, max_size=40))
+def test_byte_bpe_gives_back_any_text(byte_bpe: SubwordTokenizer, text: str) -> None:
+    (ids,) = as_lists(byte_bpe.encode([text]))
+    assert byte_bpe.tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert UNKNOWN_ID not in ids
+
+
+@pytest.fixture(scope="module")
+def byte_bpe() -> SubwordTokenizer:
+    return trained("byte_bpe")
+
+
+def test_pieces_of_a_word_make_the_word(tokenizer: SubwordTokenizer) -> None:
+    (ids,) = as_lists(tokenizer.encode(["the anchor anchored"]))
+    text = " ".join(tokenizer.token(id) for id in ids).replace(" ##", "").replace("Ġ", " ")
+    assert "".join(text.split()) == "theanchoranchored"
+
+
+def test_what_is_cut_is_marked(tokenizer: SubwordTokenizer) -> None:
+    (whole,) = as_lists(tokenizer.encode(["drop the anchor"]))
+    tokens = tokenizer.encode(["drop the anchor"] * 2 + [""], max_length=len(whole) - 1)
+    assert tokens.truncated.tolist() == [True, True, False]
+    assert as_lists(tokens)[0] == whole[:-1]
+    assert not tokenizer.encode(["drop the anchor"], max_length=len(whole)).truncated[0]
+
+
+class BrokenTexts:
+    """Chunks of which the second cannot be read."""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        yield TEXTS
+        raise KeyError("a bad row")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_in_the_texts_ends_the_training(kind: str) -> None:
+    with pytest.raises(KeyError, match="a bad row"):
+        KINDS[kind]().train(BrokenTexts())
+
+
+def test_texts_that_can_be_read_only_once_are_refused_where_they_are_read_twice() -> None:
+    with pytest.raises(TypeError, match="read twice"):
+        WordPieceTokenizer().train(iter([TEXTS]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vocabulary_without_room_for_single_bytes_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="vocab_size must be at least 261"):
+        KINDS[kind](vocab_size=260)
+
+
+SUBWORD = json.loads(tokenizer_json(trained("wordpiece")))
+WORD = WordTokenizer(ngrams=2).to_json()
+NO_TOKENIZER: list[Any] = [
+    b"",
+    b"<html>404</html>",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"null",
+    b"[]",
+    b"{}",
+    {"type": "other"},
+    {"type": ["word"]},
+    {"type": "word"},
+    {"type": "subword"},
+    {"type": "subword", "tokenizer": {}},
+    {"type": "subword", "tokenizer": {"model": {"type": "WordPiece", "vocab": {"a": -1}}}},
+    {"type": "subword", "tokenizer": SUBWORD["tokenizer"] | {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}},
+    {"type": "subword", "tokenizer": SUBWORD["tokenizer"] | {"normalizer": {"type": "Evil"}}},
+    WORD | {"words": None},
+    WORD | {"words": ["a", ["b"]]},
+    WORD | {"ngrams": [1]},
+    WORD | {"ngrams": {"order": 2, "codes": [[2**70]]}},
+    WORD | {"ngrams": {"order": "2", "codes": [[]]}},
+    WORD | {"ngrams": {"order": 2, "codes": 3}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NO_TOKENIZER, ids=lambda content: repr(content)[:40])
+def test_a_file_that_is_no_tokenizer_gives_a_value_error(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(ValueError):
+        load_tokenizer(path)
+
+
+@pytest.mark.parametrize("kind", ["word", *KINDS])
+def test_a_saved_tokenizer_is_the_same_tokenizer(tmp_path: Path, kind: str) -> None:
+    tokenizer: Any = WordTokenizer(ngrams=2) if kind == "word" else trained(kind)
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(tokenizer), encoding="utf-8")
+    assert tokenizer_hash(load_tokenizer(tmp_path / "tokenizer.json")) == tokenizer_hash(tokenizer)

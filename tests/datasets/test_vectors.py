@@ -1,0 +1,94 @@
+"""Word vectors as GloVe and word2vec write them, and the line of what is wrong."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHARED_DATA
+
+from datasets.vectors import WordVectors
+from utils.errors import DataError
+
+IDS = {"<pad>": 0, "<unk>": 1, "the": 2, "café": 3, "absent": 4}
+GLOVE = "the 1 2.5\nother 0 0\ncafé -1e-3 .5\n"
+
+
+def read(path: Path, text: str | bytes, size: int = 2) -> dict[str, list[float]]:
+    """The vectors that were found, by word."""
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    rows, vectors = WordVectors(path=str(path)).read(IDS, size)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(rows), size)
+    return {list(IDS)[row]: vector.round(4).tolist() for row, vector in zip(rows, vectors, strict=True)}
+
+
+FOUND = {"the": [1.0, 2.5], "café": [-0.001, 0.5]}
+FORMATS = {
+    "GloVe": GLOVE,
+    "word2vec": f"3 2\n{GLOVE}",
+    "a space at the end": GLOVE.replace("\n", " \n"),
+    "CRLF": GLOVE.replace("\n", "\r\n"),
+    "no last line end": GLOVE.rstrip(),
+    "a word with spaces": f"{GLOVE}. . . 1 2\nat name@domain.com 3 4\n",
+    "a word of bytes": GLOVE.encode() + b"\xff\xfe 1 2\n",
+    "the first of a repeated word": f"{GLOVE}the 7 7\n",
+    "a broken number of a word that is not needed": f"{GLOVE}useless 7 x\n",
+}
+
+
+@pytest.mark.parametrize("name", ["vectors.txt", "vectors.txt.gz"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_words_of_the_vocabulary_are_found(tmp_path: Path, kind: str, name: str) -> None:
+    found = read(tmp_path / name, FORMATS[kind])
+    assert found.keys() == FOUND.keys()
+    assert all(found[word] == pytest.approx(FOUND[word]) for word in FOUND)
+
+
+REFUSED = {
+    "too few numbers": ("other 1 2\nthe 1\n", ":2: has 1 numbers; model.embedding_size is 2"),
+    "too many numbers": ("the 1 2\nother 1 2 3\n", ":2: has 3 numbers; model.embedding_size is 2"),
+    "another size": ("the 1 2 3 4\n", ":1: has 4 numbers; model.embedding_size is 2"),
+    "another size after a header": ("1 4\nthe 1 2 3 4\n", ":2: has 4 numbers; model.embedding_size is 2"),
+    "a blank line": ("the 1 2\n\n", ":2: has 0 numbers"),
+    "no number": ("other 1 2\nthe 1 x\n", ":2: not a word and its 2 numbers"),
+    "not finite": ("the 1 nan\n", ":1: holds a number that is not finite"),
+    "infinite": ("the inf 1\n", ":1: holds a number that is not finite"),
+    "too large for 32 bits": ("the 1e39 1\n", ":1: holds a number that is not finite"),
+    "none of the words": ("other 1 2\n", ": has none of the 5 words of the vocabulary"),
+    "empty": ("", ": has none of the 5 words of the vocabulary"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_line_of_a_bad_vector_is_named(tmp_path: Path, case: str) -> None:
+    text, message = REFUSED[case]
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "vectors.txt", text)
+    assert str(error.value).startswith(f"{tmp_path / 'vectors.txt'}{message}")
+
+
+def test_what_is_no_file_of_vectors_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        WordVectors(path=str(tmp_path / "none.txt")).read(IDS, 2)
+    (tmp_path / "plain.gz").write_text(GLOVE)
+    for path in (tmp_path, tmp_path / "plain.gz"):
+        with pytest.raises(DataError, match=str(path)):
+            WordVectors(path=str(path)).read(IDS, 2)
+
+
+SAMPLE = SHARED_DATA / "glove_sample"
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the samples of GloVe beside the project")
+@pytest.mark.parametrize("size", [100, 300])
+def test_a_piece_of_the_real_glove_is_read(size: int) -> None:
+    path = SAMPLE / f"glove.6B.{size}d.sample.txt.gz"
+    words = [line.split(" ")[0] for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    rows, vectors = WordVectors(path=str(path)).read({word: i for i, word in enumerate(words)}, size)
+    assert rows.tolist() == list(range(100))
+    assert np.isfinite(vectors).all()
+    assert 3 < np.linalg.norm(vectors, axis=1).mean() < 9
+    with pytest.raises(DataError, match=f"has {size} numbers; model.embedding_size is 50"):
+        WordVectors(path=str(path)).read({"the": 0}, 50)

@@ -1,0 +1,140 @@
+"""Words -> ids: total, stable, in range, and a vocabulary that ties cannot change."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from corpora import ANY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.tokens import Tokens
+from datasets.word_tokenizer import UNKNOWN_ID, WordTokenizer
+
+TEXTS = ["The cat sat on the mat.", "the dog sat!", "A cat, a dog", "sat the cat"]
+ANY_TEXTS = st.lists(st.text(max_size=30) | st.sampled_from(TEXTS), max_size=5)
+
+
+def trained_on(texts: list[str] = TEXTS, **options: Any) -> WordTokenizer:
+    """A tokenizer with the vocabulary, and where it has them the n-grams, of some texts."""
+    tokenizer = WordTokenizer(**options)
+    tokenizer.train([texts], lambda function: map(function, [texts]))
+    for level in range(2, tokenizer.ngram_table.order + 1):
+        tokenizer.ngram_table.fit([tokenizer.encode_words(texts)], len(tokenizer.words), level)
+    return tokenizer
+
+
+def as_lists(tokens: Tokens) -> list[list[int]]:
+    return [tokens.text(i).tolist() for i in range(len(tokens))]
+
+
+def assert_same(first: Tokens, second: Tokens) -> None:
+    for name in ("ids", "offsets", "truncated"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+SPLITS = [
+    ("It's 3.5, no?", ["it", "'", "s", "3", ".", "5", ",", "no", "?"]),
+    ("snake_case e-mail", ["snake_case", "e", "-", "mail"]),
+    (" \t\n\x0b\u2003", []),
+    ("ÜBER naïve 東京", ["über", "naïve", "東京"]),
+    ("a\x00b 😀", ["a", "\x00", "b", "😀"]),
+    ("<pad> <unk>", ["<", "pad", ">", "<", "unk", ">"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), SPLITS)
+def test_words_and_marks(text: str, words: list[str]) -> None:
+    assert WordTokenizer().split(text) == words
+
+
+def test_known_words_come_back_and_others_are_unknown() -> None:
+    tokenizer = trained_on()
+    (ids,) = as_lists(tokenizer.encode(["The CAT ate"]))
+    assert [tokenizer.token(id) for id in ids] == ["the", "cat", "<unk>"]
+    (ids,) = as_lists(trained_on(lower=False).encode(["The CAT"]))
+    assert ids[0] != UNKNOWN_ID == ids[1]
+
+
+@ANY
+@given(texts=ANY_TEXTS, max_length=st.none() | st.integers(1, 5))
+@pytest.mark.parametrize(
+    "options", [{}, {"lower": False, "min_count": 2}, {"ngrams": 3, "ngram_min_count": 1}], ids=str
+)
+def test_any_text_has_ids_in_range(options: dict[str, Any], texts: list[str], max_length: int | None) -> None:
+    tokenizer = trained_on(**options)
+    tokens = tokenizer.encode(texts, max_length)
+    assert len(tokens) == len(tokens.truncated) == len(texts)
+    assert tokens.offsets[-1] == len(tokens.ids)
+    assert (tokens.lengths >= 1).all()
+    assert ((tokens.ids >= 1) & (tokens.ids < tokenizer.vocab_size)).all()  # 0 is padding alone
+    assert_same(tokens, tokenizer.encode(texts, max_length))
+    assert_same(tokens, WordTokenizer.from_json(json.loads(json.dumps(tokenizer.to_json()))).encode(texts, max_length))
+
+
+@ANY
+@given(texts=ANY_TEXTS)
+def test_a_text_has_the_same_ids_in_any_company(texts: list[str]) -> None:
+    tokenizer = trained_on(ngrams=2, ngram_min_count=1)
+    together = as_lists(tokenizer.encode(texts))
+    assert together == [as_lists(tokenizer.encode([text]))[0] for text in texts]
+
+
+def test_even_half_of_a_surrogate_pair_is_only_unknown() -> None:
+    assert as_lists(trained_on().encode(["\ud800", ""])) == [[UNKNOWN_ID], [UNKNOWN_ID]]
+
+
+def test_what_is_cut_is_marked() -> None:
+    tokens = trained_on().encode(["sat", "sat sat", "sat sat sat"], max_length=2)
+    assert tokens.lengths.tolist() == [1, 2, 2]
+    assert tokens.truncated.tolist() == [False, False, True]
+
+
+VOCABULARIES: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, ["c", "a", "b", "d", "e"]),  # the frequent first, equal ones by the alphabet
+    ({"min_count": 2}, ["c", "a", "b"]),
+    ({"min_count": 4}, []),
+    ({"max_size": 2}, ["c", "a"]),
+    ({"min_count": 2, "max_size": 9}, ["c", "a", "b"]),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), VOCABULARIES)
+def test_the_vocabulary_is_the_most_frequent_words(options: dict[str, Any], words: list[str]) -> None:
+    texts = ["e c b a", "c d b a c"]
+    for order in (texts, texts[::-1], [" ".join(text.split()[::-1]) for text in texts]):
+        tokenizer = trained_on(order, **options)
+        assert tokenizer.words[2:] == words
+        assert tokenizer.vocab_size == len(words) + 2
+
+
+@ANY
+@given(texts=st.lists(st.text("abc ", max_size=12), max_size=8), size=st.integers(1, 4))
+def test_the_vocabulary_does_not_depend_on_how_the_texts_are_cut_into_chunks(texts: list[str], size: int) -> None:
+    whole, cut = trained_on(texts), WordTokenizer()
+    chunks = [texts[i : i + size] for i in range(0, len(texts), size)]
+    cut.train(chunks, lambda function: map(function, chunks))
+    assert whole.words == cut.words
+
+
+def test_counts_are_those_of_the_texts() -> None:
+    assert trained_on().count(TEXTS) == Counter(
+        " ".join(TEXTS).lower().replace(".", " .").replace("!", " !").replace(",", " ,").split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_count": 0}, "min_count"),
+        ({"ngram_min_count": 0}, "ngram_min_count"),
+        ({"max_size": 0}, "max_size must be at least 1, got 0"),
+        ({"ngrams": 0}, "ngrams must be between 1 and 5, got 0"),
+        ({"ngrams": 6}, "ngrams must be between 1 and 5, got 6"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WordTokenizer(**options)

@@ -1,0 +1,127 @@
+"""Learning rates at known points: a pure function of the step, so that a resumed run has the very same."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from utils.schedules import SCHEDULERS, Constant, Cosine, Linear, ReduceOnPlateau, Schedule
+
+TOTAL = 100
+TABLE: dict[str, dict[str, Any]] = {name: {} for name in SCHEDULERS} | {
+    "linear": {"warmup_steps": 10},
+    "cosine": {"warmup_steps": 10},
+}
+
+
+def make(name: str, **options: Any) -> Schedule:
+    return SCHEDULERS[name](TOTAL, **(options or TABLE[name]))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "points"),
+    [
+        (Constant(TOTAL), {0: 1.0, 50: 1.0, 100: 1.0}),
+        (Linear(TOTAL), {0: 1.0, 25: 0.75, 50: 0.5, 99: 0.01, 100: 0.0, 150: 0.0}),
+        (Linear(TOTAL, warmup_steps=20), {0: 0.05, 9: 0.5, 19: 1.0, 20: 1.0, 60: 0.5, 100: 0.0}),
+        (Linear(TOTAL, warmup_steps=100), {0: 0.01, 99: 1.0}),
+        (Cosine(TOTAL), {0: 1.0, 25: 0.5 + math.sqrt(2) / 4, 50: 0.5, 100: 0.0, 150: 0.0}),
+        (Cosine(TOTAL, warmup_steps=20), {0: 0.05, 19: 1.0, 20: 1.0, 60: 0.5, 100: 0.0}),
+        (Linear(1), {0: 1.0}),
+        (Cosine(1, warmup_steps=1), {0: 1.0}),
+    ],
+)
+def test_factors_at_known_steps(schedule: Schedule, points: dict[int, float]) -> None:
+    assert {step: schedule.factor(step) for step in points} == pytest.approx(points, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_step_of_a_run_has_a_rate_between_zero_and_the_optimizers(name: str) -> None:
+    factors = [make(name).factor(step) for step in range(TOTAL)]
+    assert all(0 < factor <= 1 for factor in factors)
+    assert max(factors) == 1.0, "the rate of the config is reached"
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_the_rate_rises_through_the_warm_up_and_falls_ever_after(name: str) -> None:
+    factors = [make(name).factor(step) for step in range(TOTAL + 1)]
+    assert factors[:10] == sorted(set(factors[:10]))
+    assert factors[10:] == sorted(set(factors[10:]), reverse=True)
+
+
+def test_apply_sets_the_rate_of_every_group_from_its_own_first_rate() -> None:
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(2))], "lr": lr, "initial_lr": lr} for lr in (0.1, 0.01)]
+    optimizer = torch.optim.SGD(groups)
+    for step in (50, 75, 0, 50):  # in any order: nothing is multiplied up
+        Linear(TOTAL).apply(optimizer, step)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.005])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("linear", {"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
+        ("cosine", {"warmup_steps": 101}, "warmup_steps must be at most the 100 steps of the run, got 101"),
+        ("reduce_on_plateau", {"decay": 0.0}, "decay must be between 0 and 1, got 0.0"),
+        ("reduce_on_plateau", {"decay": 1.0}, "decay must be between 0 and 1, got 1.0"),
+        ("reduce_on_plateau", {"patience": -1}, "patience must not be negative, got -1"),
+        ("reduce_on_plateau", {"min_factor": -0.1}, "min_factor must be between 0 and 1, got -0.1"),
+        ("reduce_on_plateau", {"min_factor": 1.5}, "min_factor must be between 0 and 1, got 1.5"),
+    ],
+)
+def test_a_bad_option_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        make(name, **options)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_run_without_a_step_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="a schedule needs at least one step, got 0"):
+        SCHEDULERS[name](0)
+
+
+# The plateau.
+
+GAINS = [0.1, 0.3, 0.3, 0.2, 0.25, 0.31, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+
+
+def heard(schedule: Schedule, gains: list[float]) -> list[float]:
+    factors = []
+    for gain in gains:
+        schedule.observe(gain)
+        factors.append(schedule.factor(0))
+    return factors
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"patience": 1}, [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625]),
+        ({"patience": 0}, [1, 1, 0.5, 0.25, 0.125, 0.125, *[0.125 / 2**i for i in range(1, 7)]]),
+        ({"patience": 3, "decay": 0.1}, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1]),
+        ({"patience": 0, "min_factor": 0.3}, [1, 1, 0.5, *[0.3] * 9]),
+    ],
+)
+def test_the_rate_falls_when_patience_is_over(options: dict[str, Any], expected: list[float]) -> None:
+    assert heard(ReduceOnPlateau(TOTAL, **options), GAINS) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("num_heard", range(len(GAINS)))
+def test_a_plateau_goes_on_from_its_state(num_heard: int) -> None:
+    first, second = ReduceOnPlateau(TOTAL, patience=1), ReduceOnPlateau(TOTAL, patience=1)
+    whole = heard(ReduceOnPlateau(TOTAL, patience=1), GAINS)
+    before = heard(first, GAINS[:num_heard])
+    second.load_state_dict(first.state_dict())
+    assert before + heard(second, GAINS[num_heard:]) == whole
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
+def test_the_others_have_nothing_to_save_and_hear_nothing(name: str) -> None:
+    schedule = make(name)
+    before = [schedule.factor(step) for step in range(TOTAL)]
+    for gain in GAINS:
+        schedule.observe(gain)
+    assert schedule.state_dict() == {}
+    assert [schedule.factor(step) for step in range(TOTAL)] == before

@@ -1,0 +1,88 @@
+"""Ctrl-C and SIGTERM: the first is noted while a loop watches for it, every other one ends the work at once."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from utils import signals
+from utils.errors import Stopped
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    with signals.installed():
+        yield
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def loop(work: Callable[[], object]) -> None:
+    with signals.graceful():
+        work()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_without_a_loop_a_signal_leaves_at_once(number: int, code: int) -> None:
+    with pytest.raises(Stopped, match=f"^stopped by {signal.Signals(number).name}; the same command") as caught:
+        send(number)
+    assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_loop_notes_the_first_signal_and_leaves_when_it_is_ready(number: int, code: int) -> None:
+    with signals.graceful():
+        assert signals.received() is None
+        send(number)
+        assert signals.received() == number
+        with pytest.raises(Stopped, match=f"^stopped by {signal.Signals(number).name}: saved$") as caught:
+            signals.leave("saved")
+    assert caught.value.exit_code == code
+    assert signals.received() is None
+
+
+def test_a_second_signal_does_not_wait_for_the_loop() -> None:
+    with pytest.raises(Stopped) as caught:
+        loop(lambda: (send(signal.SIGTERM), send(signal.SIGINT)))
+    assert caught.value.exit_code == 130
+    with signals.graceful():
+        assert signals.received() is None, "the next loop begins with none"
+
+
+def test_a_signal_after_the_last_look_is_not_forgotten() -> None:
+    with pytest.raises(Stopped, match="the training is saved") as caught:
+        loop(lambda: send(signal.SIGTERM))
+    assert caught.value.exit_code == 143
+
+
+def test_an_error_in_the_loop_is_told_and_not_the_signal() -> None:
+    with pytest.raises(ZeroDivisionError):
+        loop(lambda: (send(signal.SIGTERM), 1 / 0))
+    with signals.graceful():
+        assert signals.received() is None
+
+
+def test_the_old_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with signals.installed():
+        assert signal.getsignal(signal.SIGTERM) is signals.handle
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_in_another_thread_nothing_is_installed() -> None:
+    seen = []
+
+    def work() -> None:
+        with signals.installed():
+            seen.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [True]
