@@ -20,6 +20,9 @@ exit codes: 0 ok; 1 a bug of ours; 2 config or usage; 3 data; 4 checkpoint or no
 
 def main(arguments: list[str]) -> int:
     """Run a command, by default `train`; -> the exit code. The last line on stderr is the error."""
+    # OpenMP's threads spin while they wait for each other, by default for long: on a machine that is busy with other things,
+    # too, that makes two threads 10 times slower than they are after a short spin. Read when a command imports torch.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     is_debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     name = arguments[0] if arguments and arguments[0] in COMMANDS else "train"

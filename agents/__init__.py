@@ -17,7 +17,7 @@ from graphs.models import ENCODERS
 from utils.config import Config, load_config
 from utils.device import choose_device
 from utils.distributed import refuse_many_processes
-from utils.experiment import Experiment
+from utils.experiment import Experiment, check_name
 from utils.run_log import set_up_console
 from utils.schema import blamed_on, check_config, lookup
 from utils.seed import set_up_torch
@@ -33,7 +33,7 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
     config = load_config(path, overrides)
     if "agent" not in config:
         raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
-    if config.agent in ENCODERS:  # what users of other templates try first
+    if isinstance(config.agent, str) and config.agent in ENCODERS:  # what users of other templates try first
         name = config.agent
         raise config.error("agent", f"agent: {name} is a model; write agent: classification, model: {{name: {name}}}")
     agent = lookup(AGENTS, config.agent, config, "agent")
@@ -41,6 +41,7 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
     with blamed_on(config, "", config):
         RunSettings(**{key: value for key, value in config.items() if key not in agent.sections})
         choose_device(config.device)
+    check_name(config)
     agent.check(config)
     return config
 

@@ -50,9 +50,9 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
     folder = Path(config.init_from)
     old = saved_config(folder)
     for key in ("model", "tokenizer"):
-        if old[key] != config[key]:
+        if old.get(key) != config[key]:
             raise config.error(
-                "init_from", f"init_from: {folder} has another {key} ({old[key]}), so its weights do not fit"
+                "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )
     weights = load_weights(best_checkpoint(folder))
     own = model.state_dict()

@@ -19,7 +19,7 @@ from datasets.records import Record
 from datasets.tokens import Tokens
 from utils.checkpoint import load_weights
 from utils.device import choose_device
-from utils.errors import CheckpointError, DataError
+from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
 
@@ -35,16 +35,18 @@ class Predictor:
         self.labels = saved_labels(self.folder)
         checkpoint = best_checkpoint(self.folder)
         self.tokenizer = saved_tokenizer(self.folder)
-        self.corpus = build_corpus(self.config)
-        self.is_multi_label = bool(self.config.data.multi_label)
-        self.device = choose_device(device)
-        self.model = build_model(self.config, self.tokenizer.vocab_size, len(self.labels))
         try:
+            self.device = choose_device(device)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        try:
+            self.corpus = build_corpus(self.config)
+            self.is_multi_label = bool(self.config.data.multi_label)
+            self.model = build_model(self.config, self.tokenizer.vocab_size, len(self.labels))
             self.model.load_state_dict(load_weights(checkpoint))
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{checkpoint}: does not fit the run's config ({str(error).splitlines()[-1].strip()})"
-            ) from None
+        except (AttributeError, KeyError, TypeError, RuntimeError, ConfigError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
         self.model.to(self.device).eval()
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ class Experiment:
         Raises StorageError where another process holds it or it cannot be written, ConfigError where it holds a run of
         another config: then the message shows the first difference.
         """
-        folder = ROOT / _checked_name(config)
+        folder = ROOT / check_name(config)
         with storage_errors(folder):
             ROOT.mkdir(parents=True, exist_ok=True)
             remove_leftovers(ROOT)
@@ -144,7 +144,8 @@ def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) ->
         )
 
 
-def _checked_name(config: Config) -> str:
+def check_name(config: Config) -> str:
+    """The run's name, if it can be that of a folder. Raises ConfigError."""
     name = config.name
     is_plain = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & set(name)
     if not name or not is_plain or len(name.encode("utf-8", "replace")) > MAX_NAME:

@@ -35,6 +35,8 @@ class RunLog:
         self._metrics_path = folder / "metrics.jsonl"
         self._writer: Any = None
         self._handler = _FileHandler(folder / "run.log")
+        for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
+            logger.removeHandler(handler)  # of a run that ended before its log was closed
         logger.addHandler(self._handler)
 
     def open_at(self, step: int) -> None:
@@ -55,7 +57,9 @@ class RunLog:
     def report(self, report: Mapping[str, Any], config: Mapping[str, Any], step: int) -> None:
         """The final metrics: as scalars, for TensorBoard's HPARAMS page, and the confusion matrix as an image."""
         for split in ("valid", "test"):
-            values = {name: value for name, value in (report.get(split) or {}).items() if isinstance(value, float)}
+            result = report.get(split) or {}
+            values = {name: value for name, value in result.items() if isinstance(value, float)}
+            values.pop("majority_accuracy", None)  # a property of the data, not of the run
             self.scalars(FINAL[split == "test"], values, step)
         self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(config)))
         for split in ("valid", "test"):

@@ -252,7 +252,7 @@ def test_keys_are_attributes_too(folder: Path) -> None:
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["1e5", "no", "010", "~", ""])
 KEYS = WORDS.filter(lambda key: not hasattr(dict, key) and key != "base")
-LEAVES = st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS
+LEAVES = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_subnormal=False) | WORDS
 VALUES = st.recursive(
     LEAVES | st.lists(LEAVES, max_size=3), lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
 )

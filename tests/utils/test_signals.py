@@ -46,9 +46,11 @@ def test_a_loop_notes_the_first_signal_and_leaves_when_it_is_ready(number: int, 
 
 
 def test_a_second_signal_does_not_wait_for_the_loop() -> None:
+    reached: list[bool] = []
     with pytest.raises(Stopped) as caught:
-        loop(lambda: (send(signal.SIGTERM), send(signal.SIGINT)))
+        loop(lambda: (send(signal.SIGTERM), send(signal.SIGINT), reached.append(True)))
     assert caught.value.exit_code == 130
+    assert not reached
     with signals.graceful():
         assert signals.received() is None, "the next loop begins with none"
 

@@ -84,7 +84,7 @@ def test_the_weights_of_the_best_step_come_back(tmp_path: Path) -> None:
     assert all(torch.equal(run.model.state_dict()[name], value) for name, value in best.items())
 
 
-def test_another_machine_warns_and_other_data_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_machine_warns_and_other_data_refuses(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.train(1)
     run.save()

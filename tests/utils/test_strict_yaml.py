@@ -189,7 +189,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.samp
 )
 KEYS = WORDS.filter(lambda key: not hasattr(dict, key))
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_subnormal=False) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
