@@ -244,7 +244,8 @@ def test_a_folder_that_is_gone_costs_one_warning_a_sink(
 
 
 def test_run_log_holds_what_was_said_while_it_was_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logger, "propagate", False)  # pytest-xdist cannot send half a surrogate pair that it captures
+    monkeypatch.setattr(logger, "propagate", False)  # pytest-xdist cannot send half a surrogate pair that it captures,
+    monkeypatch.setattr(logger, "handlers", [])  # be it by logging or by stderr
     log = RunLog(tmp_path)
     logger.info("inside %s", "\udcff ü")
     log.close()
