@@ -116,7 +116,7 @@ class BaseAgent:
             for batches in loader.train_batches(epoch, start=self.state.batch):
                 norm = self.train_step(batches)
                 self.count_step(batches, norm, time.perf_counter() - started)
-                bar.update(self.state.batch, self.meter.speed)
+                bar.update(self.state.batch, self.meter.note)
                 if self.state.batch == num_steps:
                     self.log.scalars("train_epoch", self.meter.end_epoch(self.new_metrics()), self.state.step)
                     self.state.end_epoch()

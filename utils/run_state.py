@@ -35,11 +35,9 @@ class RunState:
     def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
         """Count an optimizer step."""
         self.step, self.batch = self.step + 1, self.batch + 1
-        self.seconds, self.num_texts, self.num_tokens = (
-            self.seconds + seconds,
-            self.num_texts + num_texts,
-            self.num_tokens + num_tokens,
-        )
+        self.seconds += seconds
+        self.num_texts += num_texts
+        self.num_tokens += num_tokens
 
     def end_epoch(self) -> None:
         """Count an epoch whose batches are all done."""

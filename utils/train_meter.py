@@ -14,6 +14,7 @@ class TrainMeter:
         self.metrics = metrics
         self.epoch, self.recent = LossMeter(), LossMeter()
         self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
+        self.note = ""  # loss and speed at the last logged step, in words
 
     def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Tensor, labels: Tensor) -> None:
         """Add a micro-batch: the sums of its loss terms, their counts, its outputs and labels."""
@@ -23,23 +24,18 @@ class TrainMeter:
 
     def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
         """Add one optimizer step's time and size."""
-        self.seconds, self.num_texts, self.num_tokens = (
-            self.seconds + seconds,
-            self.num_texts + num_texts,
-            self.num_tokens + num_tokens,
-        )
-
-    @property
-    def speed(self) -> str:
-        """Texts and tokens a second since the last logged step, in words."""
-        seconds = max(self.seconds, 1e-9)
-        return f"{self.num_texts / seconds:,.0f} texts/s  {self.num_tokens / seconds:,.0f} tokens/s"
+        self.seconds += seconds
+        self.num_texts += num_texts
+        self.num_tokens += num_tokens
 
     def take_recent(self) -> dict[str, float]:
         """Loss, texts/s and tokens/s since the last call."""
         seconds = max(self.seconds, 1e-9)
         speed = {"texts_per_second": self.num_texts / seconds, "tokens_per_second": self.num_tokens / seconds}
         values = self.recent.compute() | speed
+        self.note = "loss {loss:.4f}  {texts_per_second:,.0f} texts/s  {tokens_per_second:,.0f} tokens/s".format(
+            **values
+        )
         self.recent, self.seconds, self.num_texts, self.num_tokens = LossMeter(), 0.0, 0, 0
         return values
 
