@@ -22,6 +22,7 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 
 .venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt requirements-data.txt | .venv/bin/python

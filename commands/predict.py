@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 SUMMARY = "predict the labels of texts with a trained run"
 
+STDIN = "/dev/stdin"
+
 logger = logging.getLogger("glassbox")
 
 
@@ -50,11 +52,12 @@ def run(options: argparse.Namespace) -> None:
             _write(file, predictor.predict([options.text]))
         return
     is_standard_input = options.input == "-"
-    path = Path("/dev/stdin" if is_standard_input else options.input)
+    path = Path(STDIN if is_standard_input else options.input)
     name = "jsonl" if is_standard_input and options.format == "auto" else options.format
     read, layout = reader_of(predictor, path, name)
     reader = predictor.corpus.reader(has_labels=False)
-    records = (record for record in reader.read(read(path, layout)) if record is not None)
+    rows = (row._replace(place=row.place.replace(STDIN, "stdin", 1)) for row in read(path, layout))
+    records = (record for record in reader.read(rows) if record is not None)
     with _output(options.output) as file:
         _write(file, predictor.predict_records(records))
     num_skipped = sum(reader.skipped.values())

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY_CONFIG, tiny_rows, write_jsonl
+from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import build, load
@@ -112,6 +114,13 @@ def test_predict_streams_in_order_and_needs_no_labels(report: dict, capsys: pyte
     assert main(["predict", "experiments/tiny", "--text", "hoist the sail"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert (line["title"], line["text"]) == ("", "hoist the sail")
+
+
+def test_predict_reads_standard_input_and_names_its_lines(finished: Path) -> None:
+    line = json.dumps({"title": "hoist the sail", "text": "and again"})
+    command = [sys.executable, str(ROOT / "main.py"), "predict", "experiments/tiny", "--input", "-"]
+    result = subprocess.run(command, cwd=finished, input=f"{line}\n" * 3, capture_output=True, text=True, check=True)
+    assert [json.loads(out)["id"] for out in result.stdout.splitlines()] == ["stdin:1", "stdin:2", "stdin:3"]
 
 
 def test_every_step_stands_once_in_the_logs(report: dict) -> None:
