@@ -206,8 +206,8 @@ def test_an_epoch_ends_with_its_own_sums_and_the_next_begins_with_none() -> None
 def test_recent_values_are_those_since_the_last_call() -> None:
     meter = updated(TrainMeter(ConfusionMatrix(LABELS)), 0, 1)
     meter.count_step(2.0, 10, 300)
-    assert meter.speed == "5 texts/s  150 tokens/s"
     assert meter.take_recent() == {"loss": 0.0, "texts_per_second": 5.0, "tokens_per_second": 150.0}
+    assert meter.note == "loss 0.0000  5 texts/s  150 tokens/s"
     updated(meter, 5, 6)
     meter.count_step(1.0, 10, 100)
     assert meter.take_recent() == pytest.approx({"loss": 0.05, "texts_per_second": 10.0, "tokens_per_second": 100.0})
