@@ -22,7 +22,7 @@ from utils.environment import environment_facts
 from utils.errors import NonFiniteError
 from utils.experiment import Experiment
 from utils.metrics import LossMeter, Metrics
-from utils.optim import OPTIMIZERS, Updater
+from utils.optim import OPTIMIZERS, Optimizer, Updater
 from utils.run_log import RunLog, StepBar
 from utils.run_report import final_report
 from utils.run_state import RunState
@@ -47,7 +47,7 @@ class BaseAgent:
     data: TextData  # its loaders by split, what it read, and the hashes that a checkpoint belongs to
     model: nn.Module
     loss: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     meter: TrainMeter
     updater: Updater
     scheduler: Schedule

@@ -11,8 +11,8 @@ from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
+from utils.optim import Optimizer, takes_sparse
 from utils.optim import build_optimizer as optimizer_of
-from utils.optim import takes_sparse
 from utils.schema import blamed_on, construct
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def build_loss(config: Config, labels: list[str]) -> nn.Module:
     return loss
 
 
-def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(config: Config, model: nn.Module) -> Optimizer:
     """The optimizer over the model's trainable parameters."""
     with blamed_on(config, "optimizer", config.optimizer):
         return optimizer_of(model, config.optimizer)

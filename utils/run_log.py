@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rich.console
 import rich.progress
 
 from utils.config import flatten, is_free
+from utils.matrix_image import draw_matrix
 from utils.storage import atomic_write
 
 logger = logging.getLogger("glassbox")
@@ -64,10 +64,10 @@ class RunLog:
         self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(config)))
         for split in ("valid", "test"):
             if matrix := (report.get(split) or {}).get("confusion_matrix"):
-                self._add_figure(f"{split}/confusion_matrix", matrix, step)
+                self._add_image(f"{split}/confusion_matrix", matrix, step)
 
-    def _add_figure(self, tag: str, matrix: Mapping[str, Any], step: int) -> None:
-        self.to_tensorboard(lambda writer: writer.add_figure(tag, draw_matrix(**matrix), step))
+    def _add_image(self, tag: str, matrix: Mapping[str, Any], step: int) -> None:
+        self.to_tensorboard(lambda writer: writer.add_image(tag, draw_matrix(**matrix), step, dataformats="HWC"))
 
     def mistakes(self, split: str, lines: Sequence[Mapping[str, Any]], fields: Sequence[str], step: int) -> None:
         """The first predictions of `lines` as text."""
@@ -121,31 +121,6 @@ class RunLog:
         except (OSError, RuntimeError) as error:
             self._off.add(sink)
             logger.warning("warning: %s cannot be written (%s); the run goes on without it", sink, error)
-
-
-def draw_matrix(labels: list[str], matrix: list[list[int]]) -> Any:
-    """The confusion matrix as a figure: rows gold, columns predicted, colours by share of the row."""
-    from matplotlib.figure import Figure  # 0.5 s, and only the end of a run draws
-
-    shares = np.array(matrix) / np.maximum(np.sum(matrix, axis=1, keepdims=True), 1)
-    size = min(12.0, 2.5 + 0.5 * len(labels))
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.add_subplot(xlabel="predicted", ylabel="gold")
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(labels) <= 40:
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-        axes.set_yticks(range(len(labels)), labels)
-        for row, counts in enumerate(matrix):
-            for column, count in enumerate(counts):
-                axes.text(
-                    column,
-                    row,
-                    str(count),
-                    ha="center",
-                    va="center",
-                    color="white" if shares[row, column] > 0.5 else "black",
-                )
-    return figure
 
 
 def _hparams(config: Mapping[str, Any]) -> Any:

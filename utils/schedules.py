@@ -6,7 +6,7 @@
 import math
 from typing import Any
 
-import torch
+from utils.optim import Optimizer
 
 
 class Schedule:
@@ -24,7 +24,7 @@ class Schedule:
     def observe(self, gain: float) -> None:
         """Hear the score of a validation, larger is better."""
 
-    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def apply(self, optimizer: Optimizer, step: int) -> None:
         """Set the lr of every parameter group for the update after `step`."""
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.factor(step)

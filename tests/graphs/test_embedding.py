@@ -5,6 +5,7 @@ import torch
 
 from graphs.models.bag_of_embeddings import BagOfEmbeddings
 from graphs.models.embedding import PAD_ID, Embedding, bag_sum
+from utils.sparse_adagrad import SparseAdagrad
 
 
 def random_batch(num_texts: int, longest: int, vocab_size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,7 +35,8 @@ def test_training_with_sparse_gradients_equals_training_with_dense_ones() -> Non
     for is_sparse in (False, True):
         torch.manual_seed(3)
         model = BagOfEmbeddings(30, is_sparse, embedding_size=4)
-        optimizer = torch.optim.Adagrad(model.parameters(), lr=0.1)
+        kind = SparseAdagrad if is_sparse else torch.optim.Adagrad
+        optimizer = kind([{"params": list(model.parameters())}], lr=0.1)
         for _ in range(5):
             optimizer.zero_grad()
             model(*random_batch(6, 8, 30)).square().sum().backward()

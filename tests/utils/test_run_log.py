@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from utils import run_log
-from utils.run_log import RunLog, StepBar, draw_matrix, set_up_console
+from utils.matrix_image import draw_matrix
+from utils.run_log import RunLog, StepBar, set_up_console
 
 logger = logging.getLogger("glassbox")
 
@@ -175,10 +177,18 @@ def test_the_report_has_its_settings_figures_and_mistakes(tmp_path: Path) -> Non
     assert b"num_threads" not in parameters, "what makes no difference to the numbers"
 
 
-def test_a_matrix_with_many_labels_or_none_counted_is_drawn(tmp_path: Path) -> None:
-    for size in (2, 41):
-        figure = draw_matrix(list(map(str, range(size))), [[0] * size for _ in range(size)])
-        assert len(figure.axes[0].texts) == (4 if size == 2 else 0)
+@pytest.mark.parametrize(("num_labels", "has_numbers"), [(2, True), (41, False), (3000, False)])
+def test_a_matrix_with_many_labels_or_none_counted_is_drawn(num_labels: int, has_numbers: bool) -> None:
+    image = draw_matrix(["label"] * num_labels, [[0] * num_labels for _ in range(num_labels)])
+    cells = image[-num_labels - 8 : -8, -num_labels - 8 : -8] if not has_numbers else image[-120:-8, -120:-8]
+    assert image.dtype == np.uint8
+    assert (cells < 50).any() == has_numbers
+
+
+def test_the_colour_of_a_cell_is_its_share_of_the_row() -> None:
+    image = draw_matrix(["a", "b"], [[4, 0], [1, 1]])
+    corners = [image[-y, -x].astype(int).sum() for y in (116, 60) for x in (116, 60)]  # beside the numbers
+    assert corners[0] < corners[2] == corners[3] < corners[1] == 3 * 255
 
 
 # Sinks that fail.
