@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -30,12 +30,17 @@ class Source(Protocol):
 
 @dataclass
 class Scan:
-    """What one pass over all rows finds. rows[split]: numbers of its rows in their file; label_sets: the gold labels by number."""
+    """What one pass over all rows finds.
+
+    rows[split]: numbers of its rows in their file; label_sets: the gold labels by number; used[split]: the rows of the split's
+    own file that were not skipped.
+    """
 
     labels: list[str]
     rows: dict[str, np.ndarray]
     label_numbers: dict[str, np.ndarray]
     label_sets: list[tuple[str, ...]]
+    used: dict[str, np.ndarray] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,11 +118,17 @@ class Corpus:
         if next_row is not None:
             raise DataError(f"{self.source.files(origin)[0]}: has changed while it was read")
 
-    def scan(self) -> Scan:
-        """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on."""
+    def scan(self, take: Callable[[str, Iterator[Record]], None] | None = None) -> Scan:
+        """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on.
+
+        take: gets every split that has a file, and its records, all of which it has to read as they go by.
+        """
         label_sets: dict[tuple[str, ...], int] = {}
-        scans = {origin: self._scan_file(origin, label_sets) for origin in self.source.splits}
+        scans = {origin: self._scan_file(origin, label_sets, take or _read_all) for origin in self.source.splits}
         scan = Scan([], {}, {}, list(label_sets))
+        scan.used = {
+            origin: np.flatnonzero(np.frombuffer(file.numbers, np.int64) >= 0) for origin, file in scans.items()
+        }
         for split in SPLITS:
             file = scans.get(split, scans["train"])
             scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
@@ -128,11 +139,19 @@ class Corpus:
         self._check(scan)
         return scan
 
-    def _scan_file(self, origin: str, label_sets: dict[tuple[str, ...], int]) -> _FileScan:
+    def _scan_file(
+        self, origin: str, label_sets: dict[tuple[str, ...], int], take: Callable[[str, Iterator[Record]], None]
+    ) -> _FileScan:
         reader, keys, numbers = self.reader(), array("Q"), array("q")
-        for record in reader.read(self.source.rows(origin)):
-            keys.append(text_key(record.texts) if record else 0)
-            numbers.append(label_sets.setdefault(record.labels, len(label_sets)) if record else -1)
+
+        def noted() -> Iterator[Record]:
+            for record in reader.read(self.source.rows(origin)):
+                keys.append(text_key(record.texts) if record else 0)
+                numbers.append(label_sets.setdefault(record.labels, len(label_sets)) if record else -1)
+                if record is not None:
+                    yield record
+
+        take(origin, noted())
         is_used = np.frombuffer(numbers, dtype=np.int64) >= 0
         shares = {split: share for split, share in self.shares.items() if split == origin}
         if origin == "train":
@@ -181,6 +200,11 @@ class Corpus:
                 raise DataError(
                     f"{name}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}"
                 )
+
+
+def _read_all(origin: str, records: Iterator[Record]) -> None:
+    for _ in records:
+        pass
 
 
 def _overlap(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from utils.errors import DataError
 
+CHUNK = 1000  # records a worker gets at a time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Chunk = TypeVar("Chunk")

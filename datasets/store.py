@@ -28,7 +28,7 @@ from datasets import SAVED_TOKENIZERS
 from datasets.cache import check_writable, content_key, sha256_of
 from datasets.corpus import Corpus, Scan
 from datasets.split import SPLITS
-from datasets.store_writer import KINDS, ArrayWriter, train_tokenizer
+from datasets.store_writer import KINDS, write_arrays
 from datasets.tokens import Tokens
 from utils.errors import DataError
 from utils.storage import TEMPORARY, remove, remove_leftovers, storage_errors, sync_folder, write_synced
@@ -167,17 +167,14 @@ def _build(
     is_unchanged: Callable[[], bool],
 ) -> TokenStore:
     started = time.perf_counter()
-    num_workers = 1 if num_bytes < SMALL or (trained or tokenizer).is_parallel else corpus.num_workers
+    num_workers = 1 if num_bytes < SMALL else corpus.num_workers
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     with storage_errors(folder):
         remove_leftovers(folder.parent)
         temporary.mkdir(parents=True)
         try:
-            scan = corpus.scan()
-            if trained is None:
-                train_tokenizer(tokenizer, corpus, scan, num_workers)
-            writer = ArrayWriter(temporary, corpus, scan, trained or tokenizer, num_workers)
-            writer.run(is_trained=trained is not None)
+            is_trained = trained is not None
+            scan = write_arrays(temporary, corpus, trained or tokenizer, num_workers, is_trained=is_trained)
             _finish(temporary, corpus, scan, trained or tokenizer)
             if not is_unchanged():
                 raise DataError(

@@ -17,8 +17,6 @@ PAD_ID, UNKNOWN_ID = 0, 1
 class SubwordTokenizer:
     """What WordPiece and byte-level BPE share: a tokenizer of the tokenizers library, in its own JSON format."""
 
-    is_parallel = True  # the library uses every core by itself
-
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self.use(tokenizer)
 
@@ -31,10 +29,6 @@ class SubwordTokenizer:
     def vocab_size(self) -> int:
         """Ids run from 0 to vocab_size - 1."""
         return int(self.tokenizer.get_vocab_size())
-
-    def encode_words(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
-        """The same as `encode`: there are no n-grams to add."""
-        return self.encode(texts, max_length)
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
@@ -74,8 +68,8 @@ class WordPieceTokenizer(SubwordTokenizer):
         self.lower, self.vocab_limit, self.min_count = lower, vocab_size, min_count
         super().__init__(self._of({}))
 
-    def train(self, chunks: Iterable[list[str]], map_chunks: Any = None) -> None:
-        """Learn the vocabulary from chunks of training texts; the library uses every core, so map_chunks is not needed.
+    def train(self, chunks: Iterable[list[str]]) -> None:
+        """Learn the vocabulary from chunks of training texts.
 
         The library numbers ##a, ##b, ... in the order of a hash table and breaks ties by these numbers, so that no two trainings
         give the same vocabulary (huggingface/tokenizers#1794). Hence a first pass that finds them, and a second one that gets
@@ -115,8 +109,8 @@ class ByteBPETokenizer(SubwordTokenizer):
         super().__init__(tokenizer)
         self.vocab_limit, self.min_count = vocab_size, min_count
 
-    def train(self, chunks: Iterable[list[str]], map_chunks: Any = None) -> None:
-        """Learn the vocabulary from chunks of training texts; the library uses every core, so map_chunks is not needed."""
+    def train(self, chunks: Iterable[list[str]]) -> None:
+        """Learn the vocabulary from chunks of training texts."""
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_limit,
             min_frequency=self.min_count,

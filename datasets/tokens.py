@@ -39,6 +39,22 @@ class Tokens:
         """The ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def select(self, rows: np.ndarray) -> "Tokens":
+        """Some of the texts, in the order of rows."""
+        starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        parts = [self.ids[start:end] for start, end in zip(starts, ends, strict=True)]
+        ids = np.concatenate(parts) if parts else self.ids[:0]
+        return Tokens.from_lengths(ids, self.lengths[rows], self.truncated[rows])
+
+    def cut(self, max_length: int | None) -> "Tokens":
+        """Every text cut after max_length tokens, and marked where it was longer."""
+        lengths = self.lengths
+        if max_length is None or lengths.max(initial=0) <= max_length:
+            return self
+        places = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], lengths)  # of each token in its text
+        ids = self.ids[places < max_length]
+        return Tokens.from_lengths(ids, np.minimum(lengths, max_length), self.truncated | (lengths > max_length))
+
     def pad(self, rows: np.ndarray, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Some texts as (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
         ids, offsets = (

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,6 @@ WORD = re.compile(r"\w+|[^\w\s]")  # 3.2 million words a second, which no librar
 
 class WordTokenizer:
     """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016)."""
-
-    is_parallel = False  # one process encodes on one core: the caller may start several
 
     def __init__(
         self,
@@ -48,20 +46,6 @@ class WordTokenizer:
     def split(self, text: str) -> list[str]:
         """The words and marks of a text."""
         return WORD.findall(text.lower() if self.lower else text)
-
-    def count(self, texts: Iterable[str]) -> Counter[str]:
-        """How often each word occurs."""
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(self.split(text))
-        return counts
-
-    def train(self, chunks: Iterable[list[str]], map_chunks: Callable[..., Iterable[Counter[str]]]) -> None:
-        """Learn the vocabulary from chunks of training texts; map_chunks applies a function to them, in several processes."""
-        total: Counter[str] = Counter()
-        for counts in map_chunks(self.count):
-            total.update(counts)
-        self.set_vocabulary(total)
 
     def set_vocabulary(self, counts: Counter[str]) -> None:
         """Keep the max_size most frequent words that occur min_count times; equal counts go by the alphabet."""

@@ -137,7 +137,7 @@ def _hparams(config: Mapping[str, Any]) -> Any:
 class StepBar:
     """A progress bar on a terminal; nothing where stderr is a file or a pipe."""
 
-    def __init__(self, total: int, description: str, unit: str) -> None:
+    def __init__(self, total: int | None, description: str, unit: str) -> None:
         columns = (
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),

@@ -39,7 +39,7 @@ class SparseAdagrad:
         if weight_decay:
             raise ValueError("weight_decay must be 0 for sparse gradients")
         self.param_groups: list[dict[str, Any]] = [{**self.defaults, **group} for group in groups]
-        self.state = [  # full_like would import torch's compiler on the meta device
+        self.state = [
             {
                 "step": torch.tensor(0.0, device="cpu"),
                 "sum": torch.empty_like(parameter).fill_(initial_accumulator_value),
@@ -94,3 +94,8 @@ class SparseAdagrad:
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
+
+
+def _filled(like: Tensor, value: float) -> Tensor:
+    """As torch.full_like, which imports torch's compiler for a tensor on the meta device."""
+    return torch.full(like.shape, value, dtype=like.dtype, device=like.device)

@@ -1,5 +1,6 @@
 """The split: seeded, stratified, independent of the order of the rows, and equal texts on one side."""
 
+import hashlib
 from collections import Counter
 from typing import Any
 
@@ -133,3 +134,10 @@ def test_a_key_knows_neither_case_nor_white_space(text: str) -> None:
 def test_a_key_knows_letters_and_the_border_of_fields() -> None:
     keys = {text_key(texts) for texts in (["a", "b"], ["ab"], ["ab", ""], ["", "ab"], ["a b"], ["b", "a"])}
     assert len(keys) == 6
+
+
+@ANY
+@given(texts=st.lists(st.text(st.sampled_from("aB \t\n\x1c\u00a0é")), max_size=3))
+def test_a_key_is_the_hash_of_the_lower_cased_text_with_single_spaces(texts: list[str]) -> None:
+    plain = "\0".join(" ".join(text.lower().split()) for text in texts)
+    assert text_key(texts) == int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")

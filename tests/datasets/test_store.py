@@ -17,8 +17,8 @@ from corpora import corpus_of, opened, tiny_corpus
 from filelock import FileLock
 from test_word_tokenizer import assert_same, trained_on
 
+from datasets import parallel, word_source
 from datasets import store as store_module
-from datasets import store_writer
 from datasets.corpus import Corpus
 from datasets.store import TokenStore, tokenizer_json
 from datasets.subword_tokenizer import ByteBPETokenizer, WordPieceTokenizer
@@ -37,7 +37,8 @@ OPTIONS: list[dict[str, Any]] = [{}, {"join_fields": True}, {"max_length": 3}, {
 @pytest.fixture
 def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks so short, and data so large in comparison, that the tiny data set is built by several workers."""
-    monkeypatch.setattr(store_writer, "CHUNK", 7)
+    monkeypatch.setattr(parallel, "CHUNK", 7)
+    monkeypatch.setattr(word_source, "BLOCK", 11)
     monkeypatch.setattr(store_module, "SMALL", 0)
 
 
@@ -260,8 +261,8 @@ def test_data_that_changes_while_it_is_read_makes_no_store(tmp_path: Path, monke
     corpus = tiny_corpus(tmp_path)
     scan = corpus.scan
 
-    def scan_then_change() -> Any:
-        result = scan()
+    def scan_then_change(take: Any = None) -> Any:
+        result = scan(take)
         rewrite(tmp_path / "rows.jsonl", lambda data: data.replace(b"slowly", b"gently"))
         return result
 
@@ -276,10 +277,10 @@ def open_and_count(folder: Path) -> str:
     corpus = corpus_of(folder / "rows.jsonl")
     scan = corpus.scan
 
-    def counted_scan() -> Any:
+    def counted_scan(take: Any = None) -> Any:
         with (folder / "builds").open("a") as file:
             file.write(f"{os.getpid()}\n")
-        return scan()
+        return scan(take)
 
     corpus.scan = counted_scan  # type: ignore[method-assign]
     return str(folder_of(corpus, opened(corpus)))
@@ -315,7 +316,7 @@ def test_only_who_holds_the_lock_removes_a_damaged_store(tmp_path: Path) -> None
 
 def killed_while_it_builds(folder: Path) -> None:
     corpus = corpus_of(folder / "rows.jsonl")
-    corpus.scan = lambda: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, return-value]
+    corpus.scan = lambda take: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, return-value]
     opened(corpus)
 
 

@@ -1,0 +1,123 @@
+"""Texts as words, in one pass over the files: a word is a number from the moment it is cut, and what it means is decided later.
+
+While the rows are scanned, workers cut the texts into words and number those of a chunk; here the chunks' numbers become numbers
+of the whole corpus, which go to the disk. Once the scan knows which rows train, their words are counted, the frequent ones get
+their ids, and the numbers are read back, part after part, as ids.
+"""
+
+import itertools
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from datasets import parallel
+from datasets.corpus import Corpus, Scan
+from datasets.records import Record
+from datasets.tokens import Tokens
+from datasets.word_tokenizer import UNKNOWN, UNKNOWN_ID, WordTokenizer
+from utils.run_log import StepBar
+
+BLOCK = 2048  # records that are turned into ids at a time: memory stays flat, and they fit the processor's cache
+
+
+class WordSource:
+    """The tokens of a corpus by a vocabulary of words, with their n-grams where the tokenizer has them."""
+
+    def __init__(self, corpus: Corpus, tokenizer: WordTokenizer, folder: Path, num_workers: int) -> None:
+        self.corpus, self.tokenizer, self.num_workers = corpus, tokenizer, num_workers
+        self.num_fields = 1 if corpus.join_fields else len(corpus.fields)
+        self._numbers = {UNKNOWN: 0}  # of every word; a text without any is one unknown word
+        self._folder = folder
+        self._files: dict[str, IO[bytes]] = {}
+        self._lengths: dict[str, array[int]] = {}  # of every text: num_fields of them a record
+
+    def __enter__(self) -> "WordSource":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for file in self._files.values():
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+
+    def take(self, origin: str, records: Iterator[Record]) -> None:
+        """Cut the texts of a file into numbered words."""
+        file = self._files[origin] = (self._folder / f"{origin}.words").open("wb")
+        lengths = self._lengths[origin] = array("i")
+        texts = (
+            [text for record in chunk for text in self.corpus.encoder_texts(record)]
+            for chunk in parallel.chunked(records, parallel.CHUNK)
+        )
+        function = partial(number_words, self.tokenizer.split)
+        with StepBar(None, f"reading {origin}", "texts") as bar:
+            for words, numbers, counts in parallel.parallel_map(function, texts, self.num_workers):
+                known = self._numbers
+                places = np.fromiter((known.setdefault(word, len(known)) for word in words), np.int32, len(words))
+                file.write(places[numbers].data)
+                lengths.frombytes(counts.tobytes())
+                bar.update(len(lengths) // self.num_fields)
+        file.close()
+
+    def train(self, scan: Scan) -> None:
+        """Learn the words of the training split, then its pairs, triples, ..."""
+        counts = np.zeros(len(self._numbers), dtype=np.int64)
+        for fields in self._numbered("train", scan):
+            for tokens in fields:
+                counts += np.bincount(tokens.ids, minlength=len(counts))
+        counts[0] = 0
+        self.tokenizer.set_vocabulary(Counter(dict(zip(self._numbers, counts.tolist(), strict=True))))
+        table = self.tokenizer.ngram_table
+        for level in range(2, table.order + 1):
+            parts = (tokens for fields in self._words("train", scan) for tokens in fields)
+            table.fit(parts, len(self.tokenizer.words), level)
+
+    def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
+        """The tokens of a split's rows, part after part, for each field."""
+        with StepBar(len(scan.rows[split]), f"tokens of {split}", "texts") as bar:
+            for done, fields in enumerate(self._words(split, scan)):
+                yield [self.tokenizer.add_ngrams(tokens) for tokens in fields]
+                bar.update(done * BLOCK)
+
+    def _words(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
+        """The ids of the words, cut after max_length."""
+        get = self.tokenizer.ids.get
+        ids = np.fromiter((get(word, UNKNOWN_ID) for word in self._numbers), np.int32, len(self._numbers))
+        for fields in self._numbered(split, scan):
+            yield [Tokens(ids[t.ids], t.offsets, t.truncated).cut(self.corpus.max_length) for t in fields]
+
+    def _numbered(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
+        """The numbers of the words of a split's rows, read back block after block."""
+        origin = split if split in self._files else "train"
+        path, lengths = Path(self._files[origin].name), np.frombuffer(self._lengths[origin], dtype=np.int32)
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        records = np.searchsorted(scan.used[origin], scan.rows[split])  # numbers among those that were taken
+        for start in range(0, len(records), BLOCK):
+            texts = records[start : start + BLOCK] * self.num_fields
+            first, last = texts[0], texts[-1] + self.num_fields
+            span = _read(path, offsets[first], offsets[last])
+            block = Tokens(span, offsets[first : last + 1] - offsets[first], np.zeros(last - first, dtype=bool))
+            yield [block.select(texts - first + i) for i in range(self.num_fields)]
+
+
+def number_words(split: Callable[[str], list[str]], texts: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(distinct words, the place of every word among them, how many words each text has); done by the workers."""
+    words: list[str] = []
+    counts = np.empty(len(texts), dtype=np.int32)
+    for i, text in enumerate(texts):
+        found = split(text) or [UNKNOWN]
+        counts[i] = len(found)
+        words += found
+    places: defaultdict[str, int] = defaultdict(itertools.count().__next__)  # a new word gets the next number
+    numbers = np.fromiter(map(places.__getitem__, words), np.int32, len(words))
+    return list(places), numbers, counts
+
+
+def _read(path: Path, start: int, end: int) -> np.ndarray:
+    """Numbers start to end of a file; mapped, so that only what is looked at takes memory, and only until it is let go."""
+    if end == start:
+        return np.zeros(0, dtype=np.int32)
+    return np.asarray(np.memmap(path, np.int32, mode="r", offset=4 * start, shape=(end - start,)))
