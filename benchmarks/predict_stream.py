@@ -1,0 +1,83 @@
+"""`predict` of a million lines through a pipe: python benchmarks/predict_stream.py [NUMBER]
+
+Trains a small bag of embeddings, feeds lines to `predict --input -` and reads what comes out: the order is checked line by line,
+memory is looked at ten times on the way, and texts per second are set beside fastText's, which predicts the same lines from a file.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from big_corpus import CONFIG, generate
+from side_by_side import ROOT, peer, project, start
+
+TRAINING_TEXTS = 20_000
+
+
+def lines_of(path: Path, number: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """`number` lines with an id, from the documents of a file again and again."""
+    documents = path.read_text(encoding="utf-8").splitlines()
+    for i in range(number):
+        record = json.loads(documents[i % len(documents)])
+        yield str(i), {"id": str(i), "text": record["text"][: 20 + i % 230]}
+
+
+def predict(folder: Path, run: str, number: int) -> tuple[float, list[float]]:
+    """(texts per second from the first line out to the last, memory in MB ten times on the way)."""
+    command = [sys.executable, "main.py", "predict", run, "--input", "-"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    feeder = threading.Thread(target=_feed, args=(process.stdin, folder / "train.jsonl", number))
+    feeder.start()
+    memory, started, watched = [], 0.0, psutil.Process(process.pid)
+    for i, line in enumerate(process.stdout):
+        if i == 0:
+            started = time.perf_counter()
+        if json.loads(line)["id"] != str(i):
+            raise RuntimeError(f"line {i} is {line[:80]}")
+        if i % (number // 10) == number // 20:
+            memory.append(watched.memory_info().rss / 2**20)
+    seconds = time.perf_counter() - started
+    feeder.join()
+    if process.wait() != 0 or i + 1 != number:
+        raise RuntimeError(f"{i + 1} of {number} lines; exit code {process.returncode}")
+    return number / seconds, memory
+
+
+def _feed(pipe, path: Path, number: int) -> None:  # type: ignore[no-untyped-def]
+    with pipe:
+        for _, line in lines_of(path, number):
+            pipe.write(json.dumps(line) + "\n")
+
+
+def main(number: int) -> None:
+    """Measure, and print what came out."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate(folder / "train.jsonl", TRAINING_TEXTS)
+        config = CONFIG.format(ngrams=2).replace("overridden", f"{folder / 'train.jsonl'}\n  id: id")
+        (folder / "stream.yaml").write_text(config.replace("  id: id\n", ""), encoding="utf-8")
+        start(project(str(folder / "stream.yaml"), "bench-stream", "train.num_epochs=1", f"data.cache_folder={folder}"))
+        speed, memory = predict(folder, "experiments/bench-stream", number)
+        texts = [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+        (folder / "train.txt").write_text(
+            "".join(f"__label__{t['label']} {t['text']}\n" for t in texts), encoding="utf-8"
+        )
+        plain = (line["text"] + "\n" for _, line in lines_of(folder / "train.jsonl", number // 5))
+        (folder / "lines.txt").write_text("".join(plain), encoding="utf-8")
+        theirs = start(peer("fasttext_predict.py", folder / "train.txt", folder / "lines.txt")).result
+    print(f"{number:,} lines, in order: {speed:,.0f} texts/s; fastText {theirs['texts_per_second']:,.0f} texts/s")
+    print(f"memory on the way, MB: {' '.join(f'{value:.0f}' for value in memory)}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
