@@ -193,7 +193,9 @@ def rewrite(folder: Path, **changes: Any) -> None:
         ({"format": 2, "files": {"weights.bin": {}}}, "has format 2, this version reads 1"),
         ({"files": {}}, r"is damaged \(KeyError\)"),
         ({"files": [MODEL, STATE]}, r"is damaged \(TypeError\)"),
-        ({"step": "2"}, "belongs to step 2"),
+        ({"step": "2"}, r"is damaged \(TypeError\)"),
+        ({"best_step": "../.."}, r"is damaged \(TypeError\)"),
+        ({"step": 3}, "belongs to step 3"),
     ],
 )
 def test_a_manifest_of_another_version_is_refused(
