@@ -7,7 +7,9 @@ from disk_cases import MODELS, workplace
 from disk_setups import can_mount
 from disk_zygote import Zygote
 
-needs_mount = pytest.mark.skipif(not can_mount(), reason="needs the right to mount (root): the limit on file sizes is tested")
+needs_mount = pytest.mark.skipif(
+    not can_mount(), reason="needs the right to mount (root): the limit on file sizes is tested"
+)
 
 
 @pytest.fixture(scope="session")

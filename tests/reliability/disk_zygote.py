@@ -40,7 +40,9 @@ class Zygote:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/reliability")])
         command = [sys.executable, str(Path(__file__).resolve())]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def run(self, place: Path, *arguments: str, timeout: float = 60, **setups: Any) -> Ended:
         """`python main.py ARGUMENTS` in a folder. setups: {function of disk_setups: its arguments}, called before, in this order.
@@ -50,7 +52,13 @@ class Zygote:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         logs = [place.parent / f"{place.name}.{name}" for name in ("out", "err")]
-        case = {"place": str(place), "arguments": arguments, "setups": setups, "logs": [*map(str, logs)], "timeout": timeout}
+        case = {
+            "place": str(place),
+            "arguments": arguments,
+            "setups": setups,
+            "logs": [*map(str, logs)],
+            "timeout": timeout,
+        }
         self.process.stdin.write(json.dumps(case) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
@@ -66,7 +74,7 @@ class Zygote:
 def serve() -> None:
     """Import, then fork for every line."""
     import matplotlib.figure  # noqa: F401
-    import torch._dynamo  # noqa: F401  (the first optimizer would)
+    import torch._dynamo
     import torch.utils.tensorboard  # noqa: F401
 
     import agents  # noqa: F401
@@ -103,6 +111,7 @@ def _child(case: dict[str, Any]) -> None:
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
         os.chdir(case["place"])
         import disk_setups
+
         import main
 
         for name, arguments in case["setups"].items():
