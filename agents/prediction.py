@@ -43,6 +43,8 @@ class Predictor:
             self.corpus = build_corpus(self.config)
             self.is_multi_label = bool(self.config.data.multi_label)
             sizes = (self.tokenizer.vocab_size, len(self.labels))
+            if len(self.corpus.fields) > len(weights):  # thousands of encoders take their time, even on meta
+                raise ValueError(f"{len(self.corpus.fields):,} fields, {len(weights):,} weights")
             with torch.device("meta"):  # sizes are not believed before the weights have shown them
                 check_fits(weights, build_model(self.config, *sizes).state_dict(), self.folder)
             self.model = build_model(self.config, *sizes)

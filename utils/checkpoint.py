@@ -206,7 +206,7 @@ def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], pl
     both = [name for name in expected if name in weights and _form(weights[name]) != _form(expected[name])]
     problems = {
         "missing": [name for name in expected if name not in weights],
-        "unexpected": [name for name in weights if name not in expected],
+        "unexpected": sorted(name for name in weights if name not in expected),
         "misshaped": [f"{name} {_form(weights[name])}, not {_form(expected[name])}" for name in both],
     }
     words = [f"{kind}: {_first(names)}" for kind, names in problems.items() if names]

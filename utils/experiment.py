@@ -96,7 +96,7 @@ class Experiment:
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
             )
-        self.write(CONFIG, config.to_yaml())
+        self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
 
     def _check_places(self) -> None:
         """Raise OSError where a file could not be made: the first checkpoint would tell it only after minutes."""
@@ -113,7 +113,8 @@ def saved_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
     _refuse_pipes(folder)
     try:
-        values = strict_yaml.parse(read_regular(path).decode(), str(path)).value
+        text = read_regular(path).decode()
+        values = strict_yaml.parse(text, str(path)).value
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
     except ConfigError as error:
@@ -122,6 +123,8 @@ def saved_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is no config")
+    if not text.rstrip().endswith(_seal(values)):  # another pooling, say, would give other answers without a word
+        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start anew with --fresh")
     return values
 
 
@@ -150,8 +153,13 @@ def _refuse_pipes(folder: Path) -> None:
             raise CheckpointError(f"{path}: cannot be read: not a regular file")
 
 
-def _digest(report: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _seal(values: dict[str, Any]) -> str:
+    """The last line of a run's config."""
+    return f"# sha256 of these values: {_digest(values)}"
 
 
 def open_saved(folder: Path) -> Config:
