@@ -68,5 +68,6 @@ def check_writable(folder: Path) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may be at the same point
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror}; see data.cache_folder") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that holds \0
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{folder}: cannot be written: {reason}; see data.cache_folder") from None

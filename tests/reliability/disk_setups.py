@@ -47,8 +47,8 @@ def small_disk(folder: str, size: int, result: str) -> None:
     aside = f"{folder}.aside"
     shutil.copytree(folder, aside)
     private_mounts()
-    pages = sum(-(-length // 4096) + 2 for _, length in content)
-    _mount("tmpfs", folder, "tmpfs", 0, f"size={pages * 4096 + size},mode=755")
+    pages = sum(-(-length // 4096) for _, length in content)
+    _mount("tmpfs", folder, "tmpfs", 0, f"size={pages * 4096 + max(size, 4096)},mode=755")
     shutil.copytree(aside, folder, dirs_exist_ok=True)
     os.chdir(Path.cwd())  # into the new one, where it is this
     _at_exit(lambda: shutil.copytree(folder, result))
@@ -126,7 +126,7 @@ def _at_exit(work: Any) -> None:
 class FaultLayer:
     """Counts calls that change the disk below a folder, and fails one: `EIO`, `ENOSPC` once, or all from it on with `dead`.
 
-    `short` makes every write from it on take one to seven bytes at a time, `slow` makes every call wait.
+    `list` notes every call; `short` makes every write from it on take one to seven bytes at a time, `slow` makes every call wait.
     """
 
     def __init__(self, folder: str, at: int, kind: str, log: str) -> None:
@@ -149,7 +149,7 @@ class FaultLayer:
             return False
         self.count += 1
         is_due = self.count == self.at or (self.kind == "dead" and self.count > self.at)
-        if self.count == self.at:
+        if self.count == self.at or self.kind == "list":
             with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "w") as file:
                 file.write(f"{name} {place}\n")
         if self.kind == "slow":
