@@ -14,10 +14,10 @@ KINDS = ["EIO", "ENOSPC", "dead", "short"]
 
 
 def cases() -> list[tuple[str, int]]:
-    """(how, which call): 10 of 1 to 200 or each of them, the kinds drawn."""
+    """(how, which call): 8 of 1 to 200 or each of them, the kinds drawn."""
     rng = random.Random(5)
     drawn = [(rng.choice(KINDS), at) for at in CALLS]
-    return drawn if IS_FULL else [drawn[i] for i in range(4, 200, 20)]
+    return drawn if IS_FULL else [drawn[i] for i in range(4, 200, 25)]
 
 
 @pytest.mark.parametrize(("kind", "at"), cases())
