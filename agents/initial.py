@@ -2,16 +2,20 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from agents.text_data import saved_tokenizer
+from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
 from graphs.models.embedding import Embedding
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import CheckpointStore, load_weights
+from utils.checkpoint import CheckpointStore, load_weights, read_manifest
 from utils.config import Config
 from utils.errors import CheckpointError
-from utils.experiment import saved_config, saved_labels
+from utils.experiment import LABELS, TOKENIZER, labels_hash, saved_config, saved_labels
 from utils.schema import construct
 
 logger = logging.getLogger("glassbox")
@@ -54,10 +58,11 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
             raise config.error(
                 "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )
-    weights = load_weights(best_checkpoint(folder))
+    old_labels = saved_labels(folder)
+    weights = best_weights(folder, saved_tokenizer(folder), old_labels)
     own = model.state_dict()
     last_layer = {name for name in own if name.startswith(f"head.layers.{len(model.head.layers) - 1}.")}
-    is_new_head = saved_labels(folder) != labels
+    is_new_head = old_labels != labels
     taken = {name: tensor for name, tensor in weights.items() if not (is_new_head and name in last_layer)}
     if unfit := [
         name
@@ -77,6 +82,22 @@ def best_checkpoint(folder: Path) -> Path:
     """The folder of a run's best checkpoint. Raises CheckpointError where it has none yet."""
     store = CheckpointStore(folder / "checkpoints")
     manifest = store.latest()
+    for warning in store.warnings:
+        logger.warning("warning: %s", warning)
     if manifest is None:
         raise CheckpointError(f"{folder}: has no checkpoint yet; train it first: python main.py CONFIG")
     return folder / "checkpoints" / f"step-{manifest['best_step'] or manifest['step']}"
+
+
+def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> dict[str, Tensor]:
+    """The best weights of a run. Raises CheckpointError unless they belong to this tokenizer and these labels, order included:
+    with others they would give answers, and wrong ones."""
+    checkpoint = best_checkpoint(folder)
+    facts = read_manifest(checkpoint)["facts"]
+    for name, file, found in (
+        ("vocabulary", TOKENIZER, tokenizer_hash(tokenizer)),
+        ("labels", LABELS, labels_hash(labels)),
+    ):
+        if facts.get(name) != found:
+            raise CheckpointError(f"{folder / file}: is not the one that {checkpoint} was trained with; put that back")
+    return load_weights(checkpoint)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.initial import best_checkpoint
+from agents.initial import best_weights
 from agents.parts import build_corpus, build_loss, build_model, probabilities_of
 from agents.text_data import saved_tokenizer
 from datasets.batches import Batch, collate
@@ -17,7 +17,7 @@ from datasets.predictions import prediction
 from datasets.readers import Row
 from datasets.records import Record
 from datasets.tokens import Tokens
-from utils.checkpoint import load_weights
+from utils.checkpoint import check_fits
 from utils.device import choose_device
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
@@ -33,8 +33,8 @@ class Predictor:
         self.folder = Path(folder)
         self.config = open_saved(self.folder)
         self.labels = saved_labels(self.folder)
-        checkpoint = best_checkpoint(self.folder)
         self.tokenizer = saved_tokenizer(self.folder)
+        weights = best_weights(self.folder, self.tokenizer, self.labels)
         try:
             self.device = choose_device(device)
         except ValueError as error:
@@ -42,10 +42,15 @@ class Predictor:
         try:
             self.corpus = build_corpus(self.config)
             self.is_multi_label = bool(self.config.data.multi_label)
-            self.model = build_model(self.config, self.tokenizer.vocab_size, len(self.labels))
-            self.model.load_state_dict(load_weights(checkpoint))
-        except (AttributeError, KeyError, TypeError, RuntimeError, ConfigError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
+            sizes = (self.tokenizer.vocab_size, len(self.labels))
+            if len(self.corpus.fields) > len(weights):  # thousands of encoders take their time, even on meta
+                raise ValueError(f"{len(self.corpus.fields):,} fields, {len(weights):,} weights")
+            with torch.device("meta"):  # sizes are not believed before the weights have shown them
+                check_fits(weights, build_model(self.config, *sizes).state_dict(), self.folder)
+            self.model = build_model(self.config, *sizes)
+            self.model.load_state_dict(weights)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
         self.model.to(self.device).eval()
 

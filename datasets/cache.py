@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets.readers import data_errors
 from utils.errors import StorageError
-from utils.storage import atomic_write
+from utils.storage import atomic_write, read_regular, remove_leftovers
 
 RACY_SECONDS = 2.0  # a file changed so recently may change again without a new time of change
 
@@ -42,14 +42,15 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
             hashes.append(str(entry[3]))
     if is_changed:
         memory.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(memory.parent)
         atomic_write(memory, json.dumps(known))
     return hashes
 
 
 def _read_memory(memory: Path) -> dict[str, Any]:
     try:
-        known = json.loads(memory.read_bytes())
-    except (OSError, ValueError):
+        known = json.loads(read_regular(memory))
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 
@@ -67,5 +68,6 @@ def check_writable(folder: Path) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may be at the same point
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror}; see data.cache_folder") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that holds \0
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{folder}: cannot be written: {reason}; see data.cache_folder") from None

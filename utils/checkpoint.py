@@ -4,7 +4,7 @@
                          state.pt            all else that an exact resume needs; tensors and plain values only
                          MANIFEST.json       sizes and sha256 of both, what the run is made of, the best step, a digest of itself
 
-A hash stops rot and torn writes, not an attacker; against code in a file stands `weights_only=True`.
+A hash stops rot and torn writes, not an attacker; against one stand `weights_only=True` and the checks of state_file.py.
 """
 
 import contextlib
@@ -22,10 +22,22 @@ import torch
 from torch import Tensor
 
 from utils.errors import CheckpointError, StorageError
-from utils.storage import TEMPORARY, free_bytes, remove, remove_leftovers, storage_errors, sync_folder, write_synced
+from utils.state_file import load_state
+from utils.storage import (
+    TEMPORARY,
+    free_bytes,
+    read_regular,
+    remove,
+    remove_leftovers,
+    storage_errors,
+    sync_folder,
+    write_synced,
+)
 
 FORMAT = 1
 MODEL, STATE, MANIFEST = "model.safetensors", "state.pt", "MANIFEST.json"
+MAX_MANIFEST, MAX_HEADER = 2**20, 2**22  # bytes; larger ones cost seconds to parse and are not ours
+MAX_NAMES = 5  # parameters of each kind that an error names
 
 
 class CheckpointStore:
@@ -77,9 +89,9 @@ class CheckpointStore:
     def load(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
         """(weights, state, manifest) of one step, all on the CPU. Raises CheckpointError."""
         folder, manifest = self._of_step(step)
-        data = io.BytesIO(read_verified(folder, STATE, manifest))
+        data = read_verified(folder, STATE, manifest)
         with _parse_errors(folder / STATE):
-            state = torch.load(data, map_location="cpu", weights_only=True)
+            state = load_state(data)
         return load_weights(folder), state, manifest
 
     def _of_step(self, step: int) -> tuple[Path, dict[str, Any]]:
@@ -93,7 +105,7 @@ class CheckpointStore:
         target, temporary = self.folder / f"step-{step}", self.folder / f"{TEMPORARY}step-{step}-{os.getpid()}"
         needed = sum(map(len, files.values()))
         with storage_errors(self.folder, needed):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)  # not its parents: a run that was moved away is not begun anew in silence
             remove_leftovers(self.folder)
             if free_bytes(self.folder) < needed:
                 raise StorageError(
@@ -133,20 +145,30 @@ class CheckpointStore:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint folder, its digest and shape checked. Raises CheckpointError."""
     path = folder / MANIFEST
-    if not path.is_file():  # nor a pipe or a device, which a read might never come back from
-        raise CheckpointError(f"{path}: is missing; the checkpoint is not whole")
     try:
-        manifest = dict(json.loads(path.read_bytes()))
+        manifest = dict(json.loads(read_regular(path, MAX_MANIFEST)))
         if manifest.pop("digest") != _digest(manifest):
             raise CheckpointError(f"{path}: is damaged (its digest does not fit)")
         if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{path}: has format {manifest['format']}, this version reads {FORMAT}")
-        is_whole = {"step", "best_step", "facts", "files"} <= manifest.keys()
-        if not (is_whole and all({"size", "sha256"} <= manifest["files"][name].keys() for name in (MODEL, STATE))):
-            raise KeyError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"{path}: has format {str(manifest['format'])[:20]}, this version reads {FORMAT}")
+        _check_shape(manifest)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is missing; the checkpoint is not whole") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged ({type(error).__name__})") from None
     return manifest
+
+
+def _check_shape(manifest: Mapping[str, Any]) -> None:
+    """Raise KeyError or TypeError unless every value that is used later is there, and of its type."""
+    types = {"step": int, "best_step": int, "facts": dict, "files": dict}
+    values = [(manifest[key], kind) for key, kind in types.items()]
+    for name in (MODEL, STATE):
+        values += [(manifest["files"][name]["size"], int), (manifest["files"][name]["sha256"], str)]
+    if any(type(value) is not kind for value, kind in values):
+        raise TypeError
 
 
 def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
@@ -154,9 +176,11 @@ def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
     path, expected = folder / name, manifest["files"][name]
     try:
         size = path.stat().st_size
-        data = path.read_bytes() if size == expected["size"] else b""
+        data = read_regular(path) if size == expected["size"] else b""
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: has {size:,} bytes, for which there is no memory") from None
     if size != expected["size"]:
         raise CheckpointError(f"{path}: has {size:,} bytes, its manifest says {expected['size']:,}")
     if _sha256(data) != expected["sha256"]:
@@ -168,7 +192,35 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     """The verified weights of a checkpoint folder, by parameter name. Raises CheckpointError."""
     data = read_verified(folder, MODEL, read_manifest(folder))
     with _parse_errors(folder / MODEL):
-        return safetensors.torch.load(data)
+        if int.from_bytes(data[:8], "little") > MAX_HEADER:
+            raise ValueError(f"a header of more than {MAX_HEADER:,} bytes")
+        weights = safetensors.torch.load(data)
+        for name, tensor in weights.items():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name[:80]} is not finite")
+        return weights
+
+
+def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:
+    """Raise CheckpointError, with the first names of each kind, unless the weights are those of the expected model."""
+    both = [name for name in expected if name in weights and _form(weights[name]) != _form(expected[name])]
+    problems = {
+        "missing": [name for name in expected if name not in weights],
+        "unexpected": sorted(name for name in weights if name not in expected),
+        "misshaped": [f"{name} {_form(weights[name])}, not {_form(expected[name])}" for name in both],
+    }
+    words = [f"{kind}: {_first(names)}" for kind, names in problems.items() if names]
+    if words:
+        raise CheckpointError(f"{place}: is of another model or another version of this code ({'; '.join(words)})")
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(name[:120] for name in names[:MAX_NAMES]) + more
 
 
 @contextlib.contextmanager
@@ -177,7 +229,8 @@ def _parse_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CheckpointError(f"{path}: is no checkpoint of ours ({type(error).__name__})") from error
+        reason = error if type(error) is ValueError else type(error).__name__
+        raise CheckpointError(f"{path}: is no checkpoint of ours ({str(reason)[:200]})") from error
 
 
 def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

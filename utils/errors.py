@@ -1,10 +1,18 @@
 """Everything that ends a run on purpose: one line for the user and an exit code each."""
 
 
+def printable(text: str) -> str:
+    """The text, with all that could drive a terminal (escapes, line ends, marks of direction) written out as repr does."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 class GlassboxError(Exception):
     """A failure that the user can mend. Its text is one line: where, what was given, what is allowed."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())  # it may quote a label, a name or a file's content
 
 
 class ConfigError(GlassboxError):

@@ -1,6 +1,7 @@
 """A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
 
 import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,11 +12,11 @@ import filelock
 from utils import strict_yaml
 from utils.config import Config, flatten, is_free
 from utils.errors import CheckpointError, ConfigError, StorageError
-from utils.storage import atomic_write, remove, remove_leftovers, storage_errors
+from utils.storage import atomic_write, probe, read_regular, remove, remove_leftovers, storage_errors
 
 ROOT = Path("experiments")
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
-CONFIG, REPORT = "config.yaml", "report.json"
+CONFIG, REPORT, LABELS, TOKENIZER = "config.yaml", "report.json", "labels.json", "tokenizer.json"
 
 
 class Experiment:
@@ -51,15 +52,18 @@ class Experiment:
         if not path.exists():
             return None
         try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
+            report = dict(json.loads(read_regular(path)))
+            if report.pop("digest", None) != _digest(report):
+                raise ValueError("its digest does not fit")
+            return report
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{path}: is damaged ({error}); remove it, and the same command writes it anew"
             ) from None
 
     def finish(self, report: dict[str, Any]) -> None:
         """Write the report, which makes the run a finished one."""
-        self.write(REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+        self.write(REPORT, json.dumps(report | {"digest": _digest(report)}, indent=1, ensure_ascii=False))
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file of the run, whole or not at all."""
@@ -79,6 +83,8 @@ class Experiment:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
         remove_leftovers(self.folder)
+        if not (self.folder / REPORT).exists():
+            self._check_places()
         if path.exists():
             old = saved_config(self.folder)
             _refuse_changes(config, old, self.folder)
@@ -90,7 +96,14 @@ class Experiment:
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
             )
-        self.write(CONFIG, config.to_yaml())
+        self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
+
+    def _check_places(self) -> None:
+        """Raise OSError where a file could not be made: the first checkpoint would tell it only after minutes."""
+        for folder in (self.folder, self.folder / "checkpoints"):
+            if folder.exists() or folder.is_symlink():
+                probe(folder)
+                remove_leftovers(folder)
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
@@ -98,8 +111,10 @@ def saved_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
+    _refuse_pipes(folder)
     try:
-        values = strict_yaml.parse(path.read_text(encoding="utf-8"), str(path)).value
+        text = read_regular(path).decode()
+        values = strict_yaml.parse(text, str(path)).value
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
     except ConfigError as error:
@@ -108,19 +123,43 @@ def saved_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is no config")
+    if not text.rstrip().endswith(_seal(values)):  # another pooling, say, would give other answers without a word
+        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start anew with --fresh")
     return values
 
 
 def saved_labels(folder: Path) -> list[str]:
     """The labels of a run, in the order of its outputs. Raises CheckpointError."""
-    path = folder / "labels.json"
+    path = folder / LABELS
     try:
-        labels = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        labels = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(f"{path}: is no list of labels")
     return labels
+
+
+def labels_hash(labels: list[str]) -> str:
+    """What a checkpoint knows the labels by, order included."""
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
+
+
+def _refuse_pipes(folder: Path) -> None:
+    """Raise CheckpointError where one of the run's files is a pipe or a device, which a read might never come back from."""
+    for name in (CONFIG, LABELS, TOKENIZER):
+        path = folder / name
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise CheckpointError(f"{path}: cannot be read: not a regular file")
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _seal(values: dict[str, Any]) -> str:
+    """The last line of a run's config."""
+    return f"# sha256 of these values: {_digest(values)}"
 
 
 def open_saved(folder: Path) -> Config:

@@ -10,6 +10,7 @@ from torch import nn
 
 from utils.config import Config
 from utils.environment import peak_memory_bytes, versions
+from utils.errors import printable
 from utils.run_state import RunState
 
 MAX_ROWS = 30  # labels shown on the screen; the file has all
@@ -83,7 +84,7 @@ def _table(title: str, *columns: str) -> rich.table.Table:
 def _summary(report: Mapping[str, Any]) -> rich.table.Table:
     splits = [split for split in ("valid", "test") if report.get(split)]
     scalars = [name for name, value in report[splits[0]].items() if isinstance(value, float)]
-    table = _table(str(report.get("name", "")), "split", *scalars)
+    table = _table(printable(str(report.get("name", ""))), "split", *scalars)
     for split in splits:
         table.add_row(split, *(f"{report[split][name]:.4f}" for name in scalars))
     return table
@@ -92,12 +93,14 @@ def _summary(report: Mapping[str, Any]) -> rich.table.Table:
 def _labels(split: str, result: Mapping[str, Any]) -> rich.table.Table:
     table = _table(f"{split}, by label", "label", "precision", "recall", "F1", "support")
     for label, row in list(result["per_class"].items())[:MAX_ROWS]:
-        table.add_row(label, f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['f1']:.4f}", str(row["support"]))
+        table.add_row(
+            printable(label), f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['f1']:.4f}", str(row["support"])
+        )
     return table
 
 
 def _confusion(split: str, labels: list[str], matrix: list[list[int]]) -> rich.table.Table:
-    table = _table(f"{split}, rows gold, columns predicted", "", *labels[:MAX_ROWS])
+    table = _table(f"{split}, rows gold, columns predicted", "", *map(printable, labels[:MAX_ROWS]))
     for label, row in zip(labels[:MAX_ROWS], matrix, strict=False):
-        table.add_row(label, *map(str, row[:MAX_ROWS]))
+        table.add_row(printable(label), *map(str, row[:MAX_ROWS]))
     return table

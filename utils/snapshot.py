@@ -5,12 +5,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from utils.checkpoint import CheckpointStore
+from utils.checkpoint import CheckpointStore, check_fits
 from utils.environment import compare_facts
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, StorageError
 from utils.seed import rng_state, set_rng_state
+from utils.storage import free_bytes
 
 logger = logging.getLogger("glassbox")
 
@@ -47,22 +49,36 @@ class Snapshot:
         if manifest is not None:
             warnings = compare_facts(manifest["facts"], self.facts, self.store.folder)
             weights, state, _ = self.store.load(manifest["step"])
+            self._use(weights, manifest["step"])
             with self._refusing(manifest["step"]):
-                self.model.load_state_dict(weights)
                 for name, part in self.parts.items():
+                    if not isinstance(part, torch.optim.Optimizer):
+                        _check_like(state[name], part.state_dict(), name)
                     part.load_state_dict(state[name])
+                    _check_moments(part)
                 set_rng_state(state["rng"])
             self.saved_step = manifest["step"]
             self.store.warnings += warnings
+        else:
+            self._check_room()
         for warning in self.store.warnings:
             logger.warning("warning: %s", warning)
         return manifest is not None
 
     def load_weights(self, step: int) -> None:
         """Give the model the weights of one step. Raises CheckpointError."""
-        weights = self.store.load(step)[0]
-        with self._refusing(step):
-            self.model.load_state_dict(weights)
+        self._use(self.store.load(step)[0], step)
+
+    def _use(self, weights: Mapping[str, Tensor], step: int) -> None:
+        check_fits(weights, self.model.state_dict(), self.store.folder / f"step-{step}")
+        self.model.load_state_dict(weights)
+
+    def _check_room(self) -> None:
+        """Refuse before the first step what could not be saved after it; the optimizer's state comes on top of the weights."""
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
+        free = free_bytes(self.store.folder)
+        if free < needed:
+            raise StorageError(f"{self.store.folder}: a checkpoint needs more than {needed:,} bytes, {free:,} are free")
 
     @contextlib.contextmanager
     def _refusing(self, step: int) -> Iterator[None]:
@@ -73,3 +89,32 @@ class Snapshot:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             place = self.store.folder / f"step-{step}"
             raise CheckpointError(f"{place}: is of another model or another version of this code ({reason})") from error
+
+
+def _check_like(given: Any, own: Any, name: str) -> None:
+    """Raise TypeError unless what is given has the keys, types and shapes of a part's own state."""
+    if isinstance(own, dict):
+        for key in own:
+            _check_like(given[key], own[key], f"{name}.{key}")
+    elif isinstance(own, Tensor) and isinstance(given, Tensor):
+        if given.shape != own.shape:
+            raise TypeError(f"{name} has the shape {list(given.shape)}, not {list(own.shape)}")
+    elif own is not None and given is not None and type(given) is not type(own):
+        raise TypeError(f"{name} is a {type(given).__name__}, not a {type(own).__name__}")
+
+
+def _check_moments(part: Any) -> None:
+    """Raise TypeError unless what an optimizer keeps of each parameter fits it: torch takes any shape, and fails at a step."""
+    if not isinstance(part, torch.optim.Optimizer):
+        return
+    for parameter, values in part.state.items():
+        for name, value in values.items():
+            fits = not isinstance(value, Tensor) or _is_within(value.shape, parameter.shape)
+            if not fits:
+                raise TypeError(f"{name} has the shape {list(value.shape)}, its parameter {list(parameter.shape)}")
+
+
+def _is_within(small: torch.Size, large: torch.Size) -> bool:
+    """Whether the small shape broadcasts to the large one: Adafactor keeps rows and columns, counters are ()."""
+    sizes = zip(reversed(small), reversed(large), strict=False)
+    return len(small) <= len(large) and all(size in (1, other) for size, other in sizes)

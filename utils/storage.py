@@ -1,24 +1,29 @@
 """Files that are whole or absent: written beside, fsynced, renamed, and the folder fsynced."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from utils.errors import StorageError
 
 TEMPORARY = ".tmp-"  # every unfinished file or folder of ours begins so, and ends with the process that makes it
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn an OSError on `path` into a StorageError that names it and, for a full disk, the bytes needed and free."""
+    """Turn an OSError on `path` into a StorageError that names it, with the bytes needed, where known, and free on a full disk."""
     try:
         yield
     except OSError as error:
         room = f" ({needed:,} bytes needed, {free_bytes(path):,} free)" if needed else ""
+        if error.errno in NO_ROOM and not needed:
+            room = f" ({free_bytes(path):,} bytes free)"
         is_ours = error.filename is None or TEMPORARY in str(error.filename)  # a name that no user has ever seen
         place = path if is_ours else error.filename
         raise StorageError(f"{place}: cannot be written: {error.strerror or error}{room}") from error
@@ -34,8 +39,28 @@ def free_bytes(path: Path) -> int:
         return 0
 
 
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a file. Raises OSError for a pipe or a device, which a read might never come back from, and beyond the limit."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if limit is not None and about.st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+        return file.read()
+
+
+def probe(folder: Path) -> None:
+    """Raise OSError unless files can be made in the folder."""
+    path = folder / f"{TEMPORARY}probe-{os.getpid()}"
+    path.touch()
+    path.unlink(missing_ok=True)
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and wait until it lies on the disk."""
+    if path.is_symlink():  # not of ours, and would lead the write elsewhere
+        path.unlink()
     with path.open("wb") as file:
         file.write(data)
         file.flush()
