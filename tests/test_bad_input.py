@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, list[str]]] = {
     "no such data file": (words("tiny.yaml", "data.train=gone.csv"), 3, ["gone.csv: no such file or folder"]),
     "an empty file": (csv(""), 3, ["x.csv: leaves no row for train", "0 rows were read"]),
     "a header alone": (csv("title,text,label\n"), 3, ["x.csv: leaves no row for train"]),
-    "another encoding": (latin1, 3, ["x.csv:32: not utf-8 (byte 0xe9)", "data.encoding"]),
+    "another encoding": (latin1, 3, ["x.csv:32: not utf-8 (byte 0xe9 at 4)", "data.encoding"]),
     "a column that is not there": (csv(CSV.replace("text,label", "body,label", 1)), 3, ["x.csv:2: there is no column 'text'", "'title', 'body', 'label'"]),
     "one label only": (csv("title,text,label\n" + "".join(f"t,text {i},yes\n" for i in range(20))), 3, ["'label' holds one label only ('yes')"]),
     "a row without text": (csv(CSV + " , ,chess\n"), 3, ["x.csv:32: no text"]),
