@@ -9,15 +9,16 @@ import torch
 
 from agents.initial import best_checkpoint
 from agents.parts import build_corpus, build_loss, build_model, probabilities_of
-from agents.text_data import saved_tokenizer
+from agents.text_data import labels_hash, saved_tokenizer
 from datasets.batches import Batch, collate
 from datasets.order import ordered_batches
 from datasets.parallel import chunked
 from datasets.predictions import prediction
 from datasets.readers import Row
 from datasets.records import Record
+from datasets.store import tokenizer_hash
 from datasets.tokens import Tokens
-from utils.checkpoint import load_weights
+from utils.checkpoint import load_weights, read_manifest
 from utils.device import choose_device
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
@@ -35,6 +36,7 @@ class Predictor:
         self.labels = saved_labels(self.folder)
         checkpoint = best_checkpoint(self.folder)
         self.tokenizer = saved_tokenizer(self.folder)
+        _check_facts(checkpoint, self.folder, self.tokenizer, self.labels)
         try:
             self.device = choose_device(device)
         except ValueError as error:
@@ -112,6 +114,18 @@ class Predictor:
             batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
             logits[rows] = self.model(batch.fields).cpu()
         return logits, np.any([tokens.truncated for tokens in fields], axis=0)
+
+
+def _check_facts(checkpoint: Path, folder: Path, tokenizer: Any, labels: list[str]) -> None:
+    """Raise CheckpointError where the tokenizer or the labels are not those that the weights were trained with.
+
+    Others of the same number would fit the weights' shapes, and every prediction would be wrong in silence.
+    """
+    facts = read_manifest(checkpoint)["facts"]
+    found = {"vocabulary": tokenizer_hash(tokenizer), "labels": labels_hash(labels)}
+    for fact, name in (("vocabulary", "tokenizer.json"), ("labels", "labels.json")):
+        if facts.get(fact) != found[fact]:
+            raise CheckpointError(f"{folder / name}: is not the one that {checkpoint} was trained with; put that back")
 
 
 def _total_lengths(fields: list[Tokens]) -> np.ndarray:

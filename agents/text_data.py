@@ -13,6 +13,7 @@ from datasets.batches import Loader
 from datasets.corpus import Corpus
 from datasets.split import SPLITS
 from datasets.store import load_tokenizer, open_store, tokenizer_hash, tokenizer_json
+from datasets.tokens import num_unknown
 from utils.config import Config, is_free
 from utils.errors import CheckpointError
 from utils.experiment import Experiment
@@ -43,11 +44,22 @@ class TextData:
         self.report = store.report | {"seconds": time.perf_counter() - started}
         for line in describe_rows(store.report):
             logger.info("%s", line)
+        for line in [*store.report.get("warnings", []), *self._unknown()]:
+            logger.warning("warning: %s", line)
         self.loaders = {split: self._loader(split, settings, config.seed) for split in SPLITS}
         experiment.write("tokenizer.json", tokenizer_json(self.tokenizer))
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
-        labels = hashlib.sha256(json.dumps(self.labels).encode()).hexdigest()
-        self.facts = {"data": store.key, "vocabulary": tokenizer_hash(self.tokenizer), "labels": labels}
+        vocabulary, labels = tokenizer_hash(self.tokenizer), labels_hash(self.labels)
+        self.facts = {"data": store.key, "vocabulary": vocabulary, "labels": labels}
+
+    def _unknown(self) -> list[str]:
+        """A line for every split with texts of which the tokenizer knows no word: a model can only guess at them."""
+        counts = {split: num_unknown(data.fields, self.tokenizer.unknown_id) for split, data in self.splits.items()}
+        return [
+            f"{count} of {len(self.splits[split])} texts of {split} hold no token of the vocabulary"
+            for split, count in counts.items()
+            if count
+        ]
 
     def _loader(self, split: str, settings: TrainSettings, seed: int) -> Loader:
         return Loader(
@@ -57,6 +69,11 @@ class TextData:
             accumulation_steps=settings.accumulation_steps,
             seed=seed,
         )
+
+
+def labels_hash(labels: list[str]) -> str:
+    """sha256 of the labels in the order of the outputs."""
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
 def saved_tokenizer(folder: Path) -> Any:

@@ -26,6 +26,7 @@ class SubwordTokenizer:
         """Take this tokenizer of the library from now on."""
         tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five signs, not padding
         self.tokenizer = tokenizer
+        self.unknown_id = _unknown_id(tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -39,7 +40,7 @@ class SubwordTokenizer:
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
         encoded = [
-            encoding.ids or [UNKNOWN_ID]
+            encoding.ids or [self.unknown_id]
             for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         ]
         truncated = np.array([max_length is not None and len(ids) > max_length for ids in encoded], dtype=bool)
@@ -59,11 +60,14 @@ class SubwordTokenizer:
     def from_json(cls, values: dict[str, Any]) -> "SubwordTokenizer":
         """The trained tokenizer that `to_json` described. Raises ValueError for a file that is not one."""
         try:
-            return SubwordTokenizer(tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"])))
+            tokenizer = tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"]))
+            tokenizer.encode_batch_fast(["a b", ""], add_special_tokens=False)  # some files fail only here
         except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise ValueError(f"not a tokenizer ({error})") from None
+        _check_ids(tokenizer)
+        return SubwordTokenizer(tokenizer)
 
 
 class WordPieceTokenizer(SubwordTokenizer):
@@ -125,6 +129,26 @@ class ByteBPETokenizer(SubwordTokenizer):
             show_progress=False,
         )
         self.tokenizer.train_from_iterator(chunks, trainer)
+
+
+def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
+    """The id of what is not known: the model's own (BERT's [UNK] is 100), or that of the special token; else ours."""
+    model = tokenizer.model
+    named = [getattr(model, "unk_token", None), "[UNK]", "<unk>", "<|endoftext|>"]
+    ids = [tokenizer.token_to_id(name) for name in named if name]
+    return next((id for id in ids if id is not None), UNKNOWN_ID)
+
+
+def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
+    """Raise ValueError unless the ids are 0 to vocab_size - 1, and 0, which is padding for every model here, is no text's."""
+    vocab = tokenizer.get_vocab()
+    if sorted(vocab.values()) != list(range(len(vocab))):
+        raise ValueError("not a tokenizer (its ids have gaps or stand twice)")
+    first = tokenizer.id_to_token(PAD_ID)
+    if first is None or "pad" not in first.lower():
+        raise ValueError(f"a tokenizer whose id 0 is {first!r}; it must be padding, such as [PAD] or <pad>")
+    if not 0 <= _unknown_id(tokenizer) < len(vocab):
+        raise ValueError("a tokenizer without a token for what is unknown, such as [UNK]")
 
 
 def _check_size(vocab_size: int) -> None:

@@ -33,6 +33,7 @@ def _marked_word() -> re.Pattern[str]:
 class WordTokenizer:
     """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016)."""
 
+    unknown_id = UNKNOWN_ID
     is_parallel = False  # one process encodes on one core: the caller may start several
 
     def __init__(

@@ -158,7 +158,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 
 def test_a_vocabulary_of_no_word_is_refused() -> None:
-    with pytest.raises(DataError, match="tokenizer.min_count: 9 leaves no word of the training texts; lower it"):
+    with pytest.raises(DataError, match=r"tokenizer\.min_count: 9 leaves no word of the training texts; lower it"):
         trained_on(min_count=9)
 
 
