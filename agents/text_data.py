@@ -41,10 +41,11 @@ class TextData:
             self.corpus, build_tokenizer(config), {"data": options, "tokenizer": config.tokenizer}, trained
         )
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
-        self.report = store.report | {"seconds": time.perf_counter() - started}
+        warnings = [*store.report.get("warnings", []), *self._unknown()]
+        self.report = store.report | {"warnings": warnings, "seconds": time.perf_counter() - started}
         for line in describe_rows(store.report):
             logger.info("%s", line)
-        for line in [*store.report.get("warnings", []), *self._unknown()]:
+        for line in warnings:
             logger.warning("warning: %s", line)
         self.loaders = {split: self._loader(split, settings, config.seed) for split in SPLITS}
         experiment.write("tokenizer.json", tokenizer_json(self.tokenizer))

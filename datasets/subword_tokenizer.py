@@ -39,10 +39,12 @@ class SubwordTokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
-        encoded = [
-            encoding.ids or [self.unknown_id]
-            for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ]
+        try:
+            encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (TypeError, UnicodeError):  # half of a surrogate pair, which the library cannot take
+            whole = [text.encode("utf-8", "replace").decode() for text in texts]
+            encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+        encoded = [encoding.ids or [self.unknown_id] for encoding in encodings]
         truncated = np.array([max_length is not None and len(ids) > max_length for ids in encoded], dtype=bool)
         encoded = [ids[:max_length] for ids in encoded]
         flat = np.array([id for ids in encoded for id in ids], dtype=np.int32)
@@ -61,7 +63,9 @@ class SubwordTokenizer:
         """The trained tokenizer that `to_json` described. Raises ValueError for a file that is not one."""
         try:
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"]))
-            tokenizer.encode_batch_fast(["a b", ""], add_special_tokens=False)  # some files fail only here
+            tokenizer.encode_batch_fast(
+                ["a b", "", "\u4dbf \U0001f9ff"], add_special_tokens=False
+            )  # some files fail only here
         except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
@@ -147,7 +151,9 @@ def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
     first = tokenizer.id_to_token(PAD_ID)
     if first is None or "pad" not in first.lower():
         raise ValueError(f"a tokenizer whose id 0 is {first!r}; it must be padding, such as [PAD] or <pad>")
-    if not 0 <= _unknown_id(tokenizer) < len(vocab):
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    is_missing = unknown is not None and unknown not in tokenizer.get_vocab(with_added_tokens=False)
+    if is_missing or not 0 <= _unknown_id(tokenizer) < len(vocab):
         raise ValueError("a tokenizer without a token for what is unknown, such as [UNK]")
 
 

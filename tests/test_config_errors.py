@@ -72,7 +72,7 @@ CHANGED_LINES = [
     ("hidden_size: 6", "hidden_size: 1000000000",
      "tiny.yaml:8: model: is larger than any memory (Storage size calculation overflowed with sizes=[4000000000, 1000000000]); lower"),
     ("hidden_size: 6", "hidden_size: 1000000",
-     "tiny.yaml:8: model: 32,000,"),
+     "tiny.yaml:8: model: 16,000,160,016,000 parameters and their gradients need 119,210 GB, this machine has "),
     ("hidden_sizes: [8]", "hidden_sizes: [1000000, 1000000]",
      "tiny.yaml:13: head: 1,000,028,000,002 parameters and their gradients need 7,451 GB, this machine has "),
     ("hidden_size: 6", "num_layers: 1000000", "tiny.yaml:11: model: num_layers must be between 1 and 100, got 1000000"),

@@ -1,10 +1,21 @@
 """Everything that ends a run on purpose: one line for the user and an exit code each."""
 
 
+def _shown(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+
+
 class GlassboxError(Exception):
-    """A failure that the user can mend. Its text is one line: where, what was given, what is allowed."""
+    """A failure that the user can mend. Its text is one line: where, what was given, what is allowed.
+
+    What was given may hold anything: a sign that is not printable (a line end, an escape that drives the terminal) is shown as
+    its escape.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if message.isprintable() else "".join(map(_shown, message)))
 
 
 class ConfigError(GlassboxError):
