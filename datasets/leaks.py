@@ -13,17 +13,18 @@ from datasets.split import SPLITS
 
 MIN_SHARE, MIN_DIFFERENCE = 0.9, 0.5  # of the rows whose text holds their own label, and how much more than another one
 MIN_ROWS = 20  # fewer say nothing
+ALL, EVERY = 2000, 8  # all of so many rows are looked at, then every so-many-th: more would not say more
 
 
 class LabelWatch:
     """Counts, in the pass over the records, which fields hold their own label as a word, as a path or an id may.
 
-    Some texts hold the word "sport" and are about sport; so a label of another row is counted beside it, as what chance gives.
+    Memory and time a record are flat. Some texts hold the word "sport" and are about sport; so a label of another row is counted beside it, as what chance gives.
     """
 
     def __init__(self, fields: list[str]) -> None:
         self.fields = fields
-        self.num_rows = self.num_compared = 0
+        self.num_seen = self.num_rows = self.num_compared = 0
         self.own, self.other = [0] * len(fields), [0] * len(fields)
         self._last: tuple[str, ...] = ()
         self._different: tuple[str, ...] = ()  # the last labels before that are others
@@ -31,7 +32,8 @@ class LabelWatch:
     def see(self, record: Record) -> None:
         """Count one record."""
         labels = record.labels
-        if not labels:
+        self.num_seen += 1
+        if not labels or (self.num_seen > ALL and self.num_seen % EVERY):
             return
         if labels != self._last:
             self._last, self._different = labels, self._last
