@@ -19,7 +19,8 @@ ALL, EVERY = 2000, 8  # all of so many rows are looked at, then every so-many-th
 class LabelWatch:
     """Counts, in the pass over the records, which fields hold their own label as a word, as a path or an id may.
 
-    Memory and time a record are flat. Some texts hold the word "sport" and are about sport; so a label of another row is counted beside it, as what chance gives.
+    Memory and time a record are flat. Some texts hold the word "sport" and are about sport; so a label of another row is counted
+    beside it, as what chance gives.
     """
 
     def __init__(self, fields: list[str]) -> None:
