@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_batches import split_of
 
+from datasets import store_writer
 from datasets.batches import Loader
 from datasets.readers import FORMATS, Layout
 from datasets.split import SPLITS
@@ -70,7 +71,9 @@ def test_a_store_holds_the_ids_and_labels_of_its_records(
     rows = [{"title": f"t{i}", "text": f"{text}{i}", "label": labels[i % len(labels)]} for i, text in enumerate(texts)]
     path = write_jsonl(folder / "rows.jsonl", rows)
     corpus = corpus_of(path, fields=fields, max_length=max_length, split=[0.5, 0.25, 0.25])
-    store = opened(corpus, WordTokenizer(lower=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_writer, "CHUNK", 7)  # texts that are written at a time
+        store = opened(corpus, WordTokenizer(lower=False))
     assert store.labels == sorted(labels)  # a bijection: id i is the i-th label, each once
     for split in SPLITS:
         data = store.splits[split]
