@@ -106,7 +106,7 @@ def test_a_cycle_of_bases_is_refused_with_its_names(folder: Path) -> None:
         ("base: 3", "a.yaml:1: base must be the path of a config, got 3"),
         ("base:", "a.yaml:1: base must be the path of a config, got None"),
         ("base: .", "a.yaml:1: base: .: cannot be read: Is a directory"),
-        ('base: "a\\0b"', "a.yaml:1: base: a\0b: cannot be read: embedded null byte"),
+        ('base: "a\\0b"', "a.yaml:1: base: a\\x00b: cannot be read: embedded null byte"),
         ("base: loop", "a.yaml:1: base: loop: cannot be read: Too many levels of symbolic links"),
     ],
 )
