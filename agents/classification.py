@@ -22,9 +22,10 @@ from datasets.predictions import prediction
 from datasets.vectors import WordVectors
 from graphs.losses import LOSSES
 from graphs.models import ENCODERS
-from graphs.models.text_classifier import FeedForward
+from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
 from utils.experiment import Experiment
+from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
 from utils.schema import Section
 
@@ -59,7 +60,9 @@ class ClassificationAgent(BaseAgent):
         build_tokenizer(config)
         placeholders = ["a", "b", *(config.loss.get("class_weights") or {})]
         with torch.device("meta"):
-            build_optimizer(config, build_model(config, vocab_size=1000, num_labels=len(placeholders)))
+            model = build_model(config, vocab_size=1000, num_labels=len(placeholders))
+            _check_memory(config, model)
+            build_optimizer(config, model)
             loss = build_loss(config, placeholders)
         if loss.is_multi_label != config.data.multi_label:
             fitting = ", ".join(name for name, part in LOSSES.items() if part.is_multi_label == config.data.multi_label)  # type: ignore[attr-defined]
@@ -107,3 +110,10 @@ class ClassificationAgent(BaseAgent):
         self.log.mistakes(
             split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], corpus.fields, self.state.step
         )
+
+
+def _check_memory(config: Config, model: TextClassifier) -> None:
+    """Refuse a model that no start could hold; with the words of the data, which are not counted yet, it is larger still."""
+    for key, part in (("model", model.encoders), ("head", model.head)):
+        if reason := too_large(part):
+            raise config.error(key, f"{key}: {reason}")

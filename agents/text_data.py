@@ -1,6 +1,5 @@
 """A run's texts: read, tokenised and batched; what every agent over texts begins with."""
 
-import hashlib
 import json
 import logging
 import time
@@ -13,9 +12,10 @@ from datasets.batches import Loader
 from datasets.corpus import Corpus
 from datasets.split import SPLITS
 from datasets.store import load_tokenizer, open_store, tokenizer_hash, tokenizer_json
+from datasets.tokens import num_unknown
 from utils.config import Config, is_free
 from utils.errors import CheckpointError
-from utils.experiment import Experiment
+from utils.experiment import Experiment, labels_hash
 from utils.run_report import describe_rows
 from utils.schema import Section
 from utils.settings import TrainSettings
@@ -40,14 +40,26 @@ class TextData:
             self.corpus, build_tokenizer(config), {"data": options, "tokenizer": config.tokenizer}, trained
         )
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
-        self.report = store.report | {"seconds": time.perf_counter() - started}
+        warnings = [*store.report.get("warnings", []), *self._unknown()]
+        self.report = store.report | {"warnings": warnings, "seconds": time.perf_counter() - started}
         for line in describe_rows(store.report):
             logger.info("%s", line)
+        for line in warnings:
+            logger.warning("warning: %s", line)
         self.loaders = {split: self._loader(split, settings, config.seed) for split in SPLITS}
         experiment.write("tokenizer.json", tokenizer_json(self.tokenizer))
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
-        labels = hashlib.sha256(json.dumps(self.labels).encode()).hexdigest()
-        self.facts = {"data": store.key, "vocabulary": tokenizer_hash(self.tokenizer), "labels": labels}
+        vocabulary, labels = tokenizer_hash(self.tokenizer), labels_hash(self.labels)
+        self.facts = {"data": store.key, "vocabulary": vocabulary, "labels": labels}
+
+    def _unknown(self) -> list[str]:
+        """A line for every split with texts of which the tokenizer knows no word: a model can only guess at them."""
+        counts = {split: num_unknown(data.fields, self.tokenizer.unknown_id) for split, data in self.splits.items()}
+        return [
+            f"{count} of {len(self.splits[split])} texts of {split} hold no token of the vocabulary"
+            for split, count in counts.items()
+            if count
+        ]
 
     def _loader(self, split: str, settings: TrainSettings, seed: int) -> Loader:
         return Loader(

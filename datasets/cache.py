@@ -1,4 +1,7 @@
-"""Content hashes of files, remembered by size, time of change and inode, so that a start does not read everything twice."""
+"""Content hashes of files, remembered by size, times and inode, so that a start does not read everything twice.
+
+The time of the last change of the inode is one of them: an editor or `touch -r` may set the other one back, but not this.
+"""
 
 import hashlib
 import json
@@ -32,14 +35,16 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
     for path in files:
         with data_errors(path):
             stat = path.stat()
-            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
             entry = known.get(str(path.resolve()))
-            if not (isinstance(entry, list) and len(entry) == 4 and entry[:3] == stamp):
+            if not (isinstance(entry, list) and len(entry) == 5 and entry[:4] == stamp):
                 entry = [*stamp, sha256_of(path)]
-                if abs(time.time() - stat.st_mtime) > RACY_SECONDS:
+                if (
+                    time.time() - max(stat.st_mtime, stat.st_ctime) > RACY_SECONDS
+                ):  # a time to come is not trusted either
                     known[str(path.resolve())] = entry
                     is_changed = True
-            hashes.append(str(entry[3]))
+            hashes.append(str(entry[4]))
     if is_changed:
         memory.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(memory.parent)

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from datasets.labels import check_labels
+from datasets.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.readers import Row
 from datasets.records import Record, RecordReader
 from datasets.split import SPLITS, assign, text_key
@@ -77,6 +79,8 @@ class Corpus:
             raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
         if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
             raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
+        if label in fields:
+            raise ValueError(f"fields must not hold {label!r}, the column of the labels")
         for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -124,7 +128,12 @@ class Corpus:
         take: gets every split that has a file, and its records, all of which it has to read as they go by.
         """
         label_sets: dict[tuple[str, ...], int] = {}
-        scans = {origin: self._scan_file(origin, label_sets, take or _read_all) for origin in self.source.splits}
+        watch = LabelWatch(self.fields)
+
+        def scanned(origin: str) -> _FileScan:
+            return self._scan_file(origin, label_sets, watch, take or _read_all)
+
+        scans = {origin: scanned(origin) for origin in self.source.splits}
         scan = Scan([], {}, {}, list(label_sets))
         scan.used = {
             origin: np.flatnonzero(np.frombuffer(file.numbers, np.int64) >= 0) for origin, file in scans.items()
@@ -135,12 +144,19 @@ class Corpus:
             scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
             scan.report[split] = self._report(split, scans)
         scan.labels = sorted({label for n in np.unique(scan.label_numbers["train"]) for label in scan.label_sets[n]})
-        scan.report["overlap"] = _overlap(scan, scans)
+        leaks = count_leaks(_used_keys(scan, scans), watch)
+        scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
+        scan.report["leaks"] = leaks
+        scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
         self._check(scan)
         return scan
 
     def _scan_file(
-        self, origin: str, label_sets: dict[tuple[str, ...], int], take: Callable[[str, Iterator[Record]], None]
+        self,
+        origin: str,
+        label_sets: dict[tuple[str, ...], int],
+        watch: LabelWatch,
+        take: Callable[[str, Iterator[Record]], None],
     ) -> _FileScan:
         reader, keys, numbers = self.reader(), array("Q"), array("q")
 
@@ -149,6 +165,7 @@ class Corpus:
                 keys.append(text_key(record.texts) if record else 0)
                 numbers.append(label_sets.setdefault(record.labels, len(label_sets)) if record else -1)
                 if record is not None:
+                    watch.see(record)
                     yield record
 
         take(origin, noted())
@@ -181,6 +198,7 @@ class Corpus:
 
     def _check(self, scan: Scan) -> None:
         name = self.source.files("train")[0]
+        check_labels(scan.label_sets, str(name), self.label)
         for split in SPLITS:
             if len(scan.rows[split]) == 0 and (self.shares[split] > 0 or split in self.source.splits):
                 skipped = scan.report[split]["skipped"]
@@ -207,12 +225,10 @@ def _read_all(origin: str, records: Iterator[Record]) -> None:
         pass
 
 
-def _overlap(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, int]:
-    """How many rows of valid and test have a text that is also in train."""
-    keys = {}
-    for split in SPLITS:
-        keys[split] = np.frombuffer(scans.get(split, scans["train"]).keys, dtype=np.uint64)[scan.rows[split]]
-    return {split: int(np.isin(keys[split], keys["train"]).sum()) for split in ("valid", "test")}
+def _used_keys(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, np.ndarray]:
+    """The hashes of the texts of every split."""
+    keys = {split: np.frombuffer(scans.get(split, scans["train"]).keys, dtype=np.uint64) for split in SPLITS}
+    return {split: keys[split][scan.rows[split]] for split in SPLITS}
 
 
 def _in_words(counts: dict[str, int]) -> str:

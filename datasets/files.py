@@ -19,7 +19,7 @@ class Files:
         format: str = "auto",
         encoding: str | list[str] = "utf-8",
         delimiter: str | None = None,
-        quotes: bool = True,
+        quotes: bool | None = None,
         columns: list[str] | None = None,
     ) -> None:
         if format != "auto" and format not in FORMATS:

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from utils.errors import ConfigError, DataError
 
-BOM = codecs.BOM_UTF8
+BOM, LINE_END = codecs.BOM_UTF8, ord("\n")
 BLANK = "blank line"  # harmless: counted, never an error
+NUL = "a NUL byte, which no text has; is it UTF-16, or no text at all?"
 NOT_TEXT = {  # how files begin that some encodings would read all the same
     codecs.BOM_UTF16_LE: "looks like UTF-16; convert it to UTF-8",
     codecs.BOM_UTF16_BE: "looks like UTF-16; convert it to UTF-8",
@@ -40,18 +41,21 @@ class Layout:
 
     encodings: Sequence[str] = ("utf-8",)
     delimiter: str | None = None
-    has_quotes: bool = True
+    has_quotes: bool | None = None  # None: in CSV, where quotes enclose a field with a comma, and not in TSV
     columns: Sequence[str] | None = None
 
 
 def read_csv(path: Path, layout: Layout) -> Iterator[Row]:
     """Comma-separated values with a header line, quoted as RFC 4180 says."""
-    return _read_delimited(path, layout, layout.delimiter or ",")
+    return _read_delimited(path, layout, layout.delimiter or ",", layout.has_quotes is not False)
 
 
 def read_tsv(path: Path, layout: Layout) -> Iterator[Row]:
-    """Tab-separated values with a header line."""
-    return _read_delimited(path, layout, layout.delimiter or "\t")
+    """Tab-separated values with a header line. A quote is a sign like any other, as the format's own definition has it.
+
+    (IANA, text/tab-separated-values.) Read with quotes, a stray one at the start of a cell takes in all lines up to the next.
+    """
+    return _read_delimited(path, layout, layout.delimiter or "\t", layout.has_quotes is True)
 
 
 def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
@@ -61,6 +65,8 @@ def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
         if problem or not line.strip():
             yield Row(place, {}, problem or BLANK)
             continue
+        if number == 1 and (line.strip() == "[" or line.startswith(("[{", "[ {"))):
+            raise DataError(f"{place}: is one JSON array; write one object a line, without commas between them")
         try:
             values = JSON.decode(line)
         except (ValueError, RecursionError) as error:
@@ -182,14 +188,16 @@ class data_errors:  # noqa: N801 (a context manager reads as a verb)
 
 def decode(data: bytes, encodings: Sequence[str]) -> tuple[str, str | None]:
     """(text, None) by the first encoding that fits, or (what can be read of it, problem)."""
-    problem = NOT_TEXT.get(data[:2])
+    problem = NOT_TEXT.get(data[:2]) or (NUL if b"\0" in data else None)
     if problem is not None:
         return "", problem
     for encoding in encodings:
         try:
             return data.decode(encoding), None
         except UnicodeDecodeError as error:
-            problem = problem or f"not {encoding} (byte 0x{data[error.start]:02x}); see data.encoding"
+            problem = (
+                problem or f"not {encoding} (byte 0x{data[error.start]:02x} at {error.start + 1}); see data.encoding"
+            )
     return data.decode(encodings[0], "replace"), problem
 
 
@@ -202,6 +210,8 @@ def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | None]]:
         for number, line in enumerate(file, 1):
             if number == 1 and line[:2] in NOT_TEXT:
                 raise DataError(f"{path}: {NOT_TEXT[line[:2]]}")
+            if number == 1 and b"\r" in line[:-1] and line[-1] != LINE_END:
+                raise DataError(f"{path}:1: its lines end in a carriage return alone; convert them to line feeds")
             yield number, *decode(line.removeprefix(BOM) if number == 1 else line, encodings)
 
 
@@ -214,7 +224,7 @@ def _encoding_of(path: Path, encodings: Sequence[str]) -> str:
     return fitting[0] if fitting else encodings[0]
 
 
-def _read_delimited(path: Path, layout: Layout, delimiter: str) -> Iterator[Row]:
+def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
     last, is_at_end, problems = 0, False, []
 
@@ -227,8 +237,8 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str) -> Iterator[Row]
             yield line
         is_at_end = True
 
-    quoting: Any = csv.QUOTE_MINIMAL if layout.has_quotes else csv.QUOTE_NONE
-    reader = csv.reader(text_lines(), delimiter=delimiter, quoting=quoting, strict=layout.has_quotes)
+    quoting: Any = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
+    reader = csv.reader(text_lines(), delimiter=delimiter, quoting=quoting, strict=has_quotes)
     columns = layout.columns
     while True:
         first, cells = last + 1, None
@@ -251,7 +261,12 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str) -> Iterator[Row]
         elif columns is None:
             columns = _header(cells, place)
         elif len(cells) != len(columns):
-            yield Row(place, {}, f"{len(cells)} columns instead of {len(columns)}")
+            hint = (
+                ""
+                if has_quotes or '"' not in "".join(cells)
+                else "; where quotes enclose cells write data.quotes: true"
+            )
+            yield Row(place, {}, f"{len(cells)} columns instead of {len(columns)}{hint}")
         else:
             yield Row(place, dict(zip(columns, cells, strict=True)))
 

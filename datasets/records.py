@@ -6,6 +6,14 @@ from typing import Any, NamedTuple
 
 from datasets.readers import BLANK, Row
 from utils.errors import DataError
+from utils.schema import did_you_mean
+
+DELIMITERS = {
+    ";": ";",
+    "\t": "\\t",
+    "|": "|",
+    ",": ",",
+}  # what a header that is one column may have been meant to be cut at
 
 
 class Record(NamedTuple):
@@ -94,14 +102,30 @@ class RecordReader:
     def _missing_column(self, row: Row) -> str | None:
         for column in [*self.fields, *filter(None, (self.label, self.id))]:
             if column not in row.values:
-                known = ", ".join(map(repr, row.values))
-                return f"{row.place}: there is no column {column!r}; there are {known} (see data.fields, data.label)"
+                known = ", ".join(map(repr, list(row.values)[:20]))
+                hint = _similar_column(column, row.values)
+                return (
+                    f"{row.place}: there is no column {column!r}{hint}; there are {known} (see data.fields, data.label)"
+                )
         return None
 
     def _refuse(self, place: str, problem: str) -> None:
         if self.on_bad_row == "error" and problem != BLANK:
             raise DataError(f"{place}: {problem}; mend the row, or skip such rows with data.on_bad_row: skip")
         self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
+
+
+def _similar_column(column: str, values: dict[str, Any]) -> str:
+    """What may have gone wrong with a column that is not there: its case, a space, a slip, the delimiter."""
+    for name in values:
+        if name.strip().casefold() == column.strip().casefold():
+            return f"; did you mean {name!r}?"
+    if len(values) == 1:
+        header = next(iter(values))
+        for sign, written in DELIMITERS.items():
+            if sign in header:
+                return f'; the file has one column, is data.delimiter "{written}"?'
+    return did_you_mean(column, values)
 
 
 def _is_label(value: Any) -> bool:

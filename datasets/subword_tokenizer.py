@@ -24,6 +24,7 @@ class SubwordTokenizer:
         """Take this tokenizer of the library from now on."""
         tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five signs, not padding
         self.tokenizer = tokenizer
+        self.unknown_id = _unknown_id(tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -32,10 +33,12 @@ class SubwordTokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
-        encoded = [
-            encoding.ids or [UNKNOWN_ID]
-            for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ]
+        try:
+            encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (TypeError, UnicodeError):  # half of a surrogate pair, which the library cannot take
+            whole = [text.encode("utf-8", "replace").decode() for text in texts]
+            encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+        encoded = [encoding.ids or [self.unknown_id] for encoding in encodings]
         truncated = np.array([max_length is not None and len(ids) > max_length for ids in encoded], dtype=bool)
         encoded = [ids[:max_length] for ids in encoded]
         flat = np.array([id for ids in encoded for id in ids], dtype=np.int32)
@@ -53,11 +56,16 @@ class SubwordTokenizer:
     def from_json(cls, values: dict[str, Any]) -> "SubwordTokenizer":
         """The trained tokenizer that `to_json` described. Raises ValueError for a file that is not one."""
         try:
-            return SubwordTokenizer(tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"])))
+            tokenizer = tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"]))
+            tokenizer.encode_batch_fast(
+                ["a b", "", "\u4dbf \U0001f9ff"], add_special_tokens=False
+            )  # some files fail only here
         except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise ValueError(f"not a tokenizer ({error})") from None
+        _check_ids(tokenizer)
+        return SubwordTokenizer(tokenizer)
 
 
 class WordPieceTokenizer(SubwordTokenizer):
@@ -119,6 +127,28 @@ class ByteBPETokenizer(SubwordTokenizer):
             show_progress=False,
         )
         self.tokenizer.train_from_iterator(chunks, trainer)
+
+
+def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
+    """The id of what is not known: the model's own (BERT's [UNK] is 100), or that of the special token; else ours."""
+    model = tokenizer.model
+    named = [getattr(model, "unk_token", None), "[UNK]", "<unk>", "<|endoftext|>"]
+    ids = [tokenizer.token_to_id(name) for name in named if name]
+    return next((id for id in ids if id is not None), UNKNOWN_ID)
+
+
+def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
+    """Raise ValueError unless the ids are 0 to vocab_size - 1, and 0, which is padding for every model here, is no text's."""
+    vocab = tokenizer.get_vocab()
+    if sorted(vocab.values()) != list(range(len(vocab))):
+        raise ValueError("not a tokenizer (its ids have gaps or stand twice)")
+    first = tokenizer.id_to_token(PAD_ID)
+    if first is None or "pad" not in first.lower():
+        raise ValueError(f"a tokenizer whose id 0 is {first!r}; it must be padding, such as [PAD] or <pad>")
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    is_missing = unknown is not None and unknown not in tokenizer.get_vocab(with_added_tokens=False)
+    if is_missing or not 0 <= _unknown_id(tokenizer) < len(vocab):
+        raise ValueError("a tokenizer without a token for what is unknown, such as [UNK]")
 
 
 def _check_size(vocab_size: int) -> None:

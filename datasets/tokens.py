@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LARGE = 2**26  # tokens, beyond which counting them would delay the start
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -70,3 +72,13 @@ class Tokens:
         ):  # faster than one gather of all
             row[: end - start] = ids[start:end]
         return padded, mask
+
+
+def num_unknown(fields: Sequence[Tokens], unknown_id: int) -> int:
+    """How many texts have no known token in any field; 0 where there are too many tokens to look at."""
+    if sum(len(tokens.ids) for tokens in fields) > LARGE:
+        return 0
+    is_known = np.zeros(len(fields[0]), dtype=bool)
+    for tokens in fields if len(is_known) else []:
+        is_known |= np.logical_or.reduceat(tokens.ids != unknown_id, tokens.offsets[:-1])  # no text is without a token
+    return int((~is_known).sum())

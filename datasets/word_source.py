@@ -17,9 +17,11 @@ import numpy as np
 
 from datasets import parallel
 from datasets.corpus import Corpus, Scan
+from datasets.ngrams import FIRST_WORD
 from datasets.records import Record
 from datasets.tokens import Tokens
 from datasets.word_tokenizer import UNKNOWN, UNKNOWN_ID, WordTokenizer
+from utils.errors import DataError
 from utils.run_log import StepBar
 
 BLOCK = 2048  # records that are turned into ids at a time: memory stays flat, and they fit the processor's cache
@@ -70,6 +72,9 @@ class WordSource:
                 counts += np.bincount(tokens.ids, minlength=len(counts))
         counts[0] = 0
         self.tokenizer.set_vocabulary(Counter(dict(zip(self._numbers, counts.tolist(), strict=True))))
+        if len(self.tokenizer.words) == FIRST_WORD:
+            minimum = self.tokenizer.min_count
+            raise DataError(f"tokenizer.min_count: {minimum} leaves no word of the training texts; lower it")
         table = self.tokenizer.ngram_table
         for level in range(2, table.order + 1):
             parts = (tokens for fields in self._words("train", scan) for tokens in fields)

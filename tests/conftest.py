@@ -8,6 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No database and the same examples every time: a test that fails at one start fails at the next. `make test-full` asks for more.
+IS_FULL = os.environ.get("GLASSBOX_FULL") == "1"
+settings.register_profile("quick", max_examples=100, deadline=None, database=None, derandomize=True)
+settings.register_profile("full", settings.get_profile("quick"), max_examples=10_000)
+settings.load_profile("full" if IS_FULL else "quick")
+LONG = 3600  # seconds that a test may take in the long suite, where pyproject.toml's limit is too short
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -61,6 +69,13 @@ train:
   num_epochs: 2
   batch_size: 16
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test of the long suite its time."""
+    for item in items if IS_FULL else []:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONG))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
-"""What a first user gets wrong: one line that names the place, what was given and what is allowed; and the promised exit code."""
+"""What a first user gets wrong, besides the data (tests/datasets/test_bad_rows.py, test_bad_sets.py): one line that names the place, what was given and what is allowed; and the promised exit code."""
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,24 +12,9 @@ from main import main
 CSV = "title,text,label\n" + "".join(f"{r['title']},{r['text']},{r['label']}\n" for r in tiny_rows(30))
 
 
-def csv(text: str) -> Callable[[Path], list[str]]:
-    """A case whose training file is this text."""
-
-    def prepare(folder: Path) -> list[str]:
-        (folder / "x.csv").write_text(text, encoding="utf-8")
-        return ["tiny.yaml", "data.train=x.csv"]
-
-    return prepare
-
-
 def words(*arguments: str) -> Callable[[Path], list[str]]:
     """A case that is a command line alone."""
     return lambda folder: list(arguments)
-
-
-def latin1(folder: Path) -> list[str]:
-    (folder / "x.csv").write_bytes(CSV.encode() + "café,un café,chess\n".encode("latin-1"))
-    return ["tiny.yaml", "data.train=x.csv"]
 
 
 def config(text: str) -> Callable[[Path], list[str]]:
@@ -39,11 +23,6 @@ def config(text: str) -> Callable[[Path], list[str]]:
         return ["bad.yaml"]
 
     return prepare
-
-
-def cut_gzip(folder: Path) -> list[str]:
-    (folder / "x.csv.gz").write_bytes(gzip.compress(CSV.encode())[:200])
-    return ["tiny.yaml", "data.train=x.csv.gz"]
 
 
 def empty_folder(folder: Path) -> list[str]:
@@ -61,16 +40,6 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, list[str]]] = {
     "a model as agent": (config("base: tiny.yaml\nagent: bilstm\n"), 2, ["bad.yaml:2: agent: bilstm is a model; write agent: classification, model: {name: bilstm}"]),
     "not key=value": (words("tiny.yaml", "fresh"), 2, ["'fresh' is not key=value"]),
     "another run's folder as name": (words("tiny.yaml", "name=a/b"), 2, ["name must be one folder's name"]),
-    "no such data file": (words("tiny.yaml", "data.train=gone.csv"), 3, ["gone.csv: no such file or folder"]),
-    "an empty file": (csv(""), 3, ["x.csv: leaves no row for train", "0 rows were read"]),
-    "a header alone": (csv("title,text,label\n"), 3, ["x.csv: leaves no row for train"]),
-    "another encoding": (latin1, 3, ["x.csv:32: not utf-8 (byte 0xe9)", "data.encoding"]),
-    "a column that is not there": (csv(CSV.replace("text,label", "body,label", 1)), 3, ["x.csv:2: there is no column 'text'", "'title', 'body', 'label'"]),
-    "one label only": (csv("title,text,label\n" + "".join(f"t,text {i},yes\n" for i in range(20))), 3, ["'label' holds one label only ('yes')"]),
-    "a row without text": (csv(CSV + " , ,chess\n"), 3, ["x.csv:32: no text"]),
-    "a row without label": (csv(CSV + "a,b,\n"), 3, ["x.csv:32: no label in 'label'"]),
-    "a ragged row": (csv(CSV + "a,b\n"), 3, ["x.csv:32: 2 columns instead of 3"]),
-    "a damaged gzip file": (cut_gzip, 3, ["x.csv.gz: cannot be read"]),
     "a folder without a run": (empty_folder, 4, ["experiments/other: holds no run"]),
     "no such run": (words("predict", "experiments/none", "--text", "a"), 4, ["experiments/none: no such folder"]),
     "init_from nothing": (words("tiny.yaml", "init_from=experiments/none"), 4, ["experiments/none/tokenizer.json"]),

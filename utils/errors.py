@@ -7,7 +7,11 @@ def printable(text: str) -> str:
 
 
 class GlassboxError(Exception):
-    """A failure that the user can mend. Its text is one line: where, what was given, what is allowed."""
+    """A failure that the user can mend. Its text is one line: where, what was given, what is allowed.
+
+    What was given may hold anything: a sign that is not printable (a line end, an escape that drives the terminal) is shown as
+    its escape.
+    """
 
     exit_code = 1
 

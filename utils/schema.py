@@ -129,7 +129,7 @@ def construct(config: Config, key: str, part: Part | TorchPart, values: Mapping[
         message = str(error).partition("\n")[0]
         if re.search("overflow|allocate", message) is None:
             raise
-        raise config.error(key, f"{key}: {message}") from None
+        raise config.error(key, f"{key}: is larger than any memory ({message}); lower the sizes") from None
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from graphs.models.embedding import PAD_ID, Embedding
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
 
+MAX_LAYERS = 100  # more were never trained, and a slip of the finger would build modules for minutes
+
 
 class BiLSTM(nn.Module):
     """Bidirectional LSTM layers, then one vector a text: the last states, or the tokens' states pooled."""
@@ -34,10 +36,11 @@ class BiLSTM(nn.Module):
         for name, size in {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,
-            "num_layers": num_layers,
         }.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
+        if not 1 <= num_layers <= MAX_LAYERS:
+            raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
         for name, share in {"dropout": dropout, "word_dropout": word_dropout}.items():
             if not 0 <= share < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {share}")

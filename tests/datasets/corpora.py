@@ -12,8 +12,7 @@ from datasets.files import Files
 from datasets.store import TokenStore, open_store
 from datasets.word_tokenizer import WordTokenizer
 
-# no database and the same examples every time: a test that fails at one start fails at the next
-ANY = settings(max_examples=100, deadline=None, database=None, derandomize=True)
+ANY = settings()  # the profile of tests/conftest.py: quick, or full
 
 
 def tiny_corpus(folder: Path, rows: Sequence[Mapping[str, Any]] | None = None, **options: Any) -> Corpus:

@@ -22,6 +22,12 @@ def write_old(path: Path, data: bytes) -> Path:
 
 
 @pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that happened in the test lies a minute back when a hash is remembered, the time of change of the inode too."""
+    monkeypatch.setattr(cache, "RACY_SECONDS", -60.0)
+
+
+@pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were read to be hashed."""
     names: list[str] = []
@@ -36,7 +42,7 @@ def test_a_hash_is_that_of_the_content(tmp_path: Path) -> None:
         assert file_hashes([path], tmp_path / "memory" / "hashes.json") == [hashlib.sha256(b"content").hexdigest()]
 
 
-def test_an_unchanged_file_is_read_once(tmp_path: Path, hashed: list[str]) -> None:
+def test_an_unchanged_file_is_read_once(tmp_path: Path, hashed: list[str], later: None) -> None:
     paths = [write_old(tmp_path / name, name.encode()) for name in "abc"]
     first = file_hashes(paths, tmp_path / "hashes.json")
     write_old(tmp_path / "b", b"longer")
@@ -57,7 +63,17 @@ def test_a_file_of_a_moment_ago_is_not_trusted(tmp_path: Path, hashed: list[str]
     assert hashed == ["a", "a"]
 
 
-def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path: Path) -> None:
+def test_an_edit_that_sets_the_time_back_is_noticed(tmp_path: Path, later: None) -> None:
+    path = write_old(tmp_path / "a", b"one")
+    first, stat = file_hashes([path], tmp_path / "hashes.json"), path.stat()
+    time.sleep(0.02)  # the clock of a file system moves on every few milliseconds
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert [path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns] == [stat.st_ino, 3, stat.st_mtime_ns]
+    assert file_hashes([path], tmp_path / "hashes.json") != first
+
+
+def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path: Path, later: None) -> None:
     path = write_old(tmp_path / "a", b"one")
     first = file_hashes([path], tmp_path / "hashes.json")
     stat = path.stat()
@@ -75,7 +91,12 @@ def test_a_damaged_memory_is_forgotten(tmp_path: Path, memory: Any) -> None:
     path = write_old(tmp_path / "a", b"one")
     stat = path.stat()
     if isinstance(memory, dict):
-        entry = memory.get("PATH") and [stat.st_size, stat.st_mtime_ns, stat.st_ino]  # without the hash
+        entry = memory.get("PATH") and [
+            stat.st_size,
+            stat.st_mtime_ns,
+            stat.st_ctime_ns,
+            stat.st_ino,
+        ]  # without the hash
         memory = json.dumps({str(path.resolve()): entry} if memory else {}).encode()
     (tmp_path / "hashes.json").write_bytes(memory)
     for _ in range(2):

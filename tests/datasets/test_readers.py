@@ -68,11 +68,10 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path, ending: str, is_gz:
     path = tmp_path / f"rows.{ending}{'.gz' if is_gz else ''}"
     data = WRITERS[ending](ROWS)
     path.write_bytes(gzip.compress(data) if is_gz else data)
-    assert [values for _, values in read(path)] == ROWS
+    assert [values for _, values in read(path, has_quotes=True)] == ROWS
     reader = RecordReader(["text"], label="label", on_bad_row="skip")
-    assert (
-        sum(record is not None for record in reader.read(Files(train=str(path)).rows("train"))) == reader.num_read == 3
-    )
+    records = reader.read(Files(train=str(path), quotes=True).rows("train"))
+    assert sum(record is not None for record in records) == reader.num_read == 3
 
 
 AB = {"text": "a", "label": "b"}
@@ -92,7 +91,7 @@ CSV: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
     "stray quote": (b'text,label\n"a"x,b\na,b\n', [(2, "not CSV"), (3, AB)]),
     "stray quote over lines": (b'text,label\n"a,b\nc,"d"\na,b\n', [(2, "not CSV"), (3, "not CSV"), (4, AB)]),
     "cut off in a quote": (b'text,label\na,b\n"cut', [(2, AB), (3, "not CSV")]),
-    "bad byte": (b"text,label\ncaf\xe9,b\na,b\n", [(2, "not utf-8 (byte 0xe9)"), (3, AB)]),
+    "bad byte": (b"text,label\ncaf\xe9,b\na,b\n", [(2, "not utf-8 (byte 0xe9 at 4)"), (3, AB)]),
     "bad byte in quotes": (b'text,label\n"caf\xe9\n1",b\na,b\n', [(2, "not utf-8"), (4, AB)]),
     "bad byte and a stray quote": (b'text,label\n"\xe9"x,b\na,b\n', [(2, "not utf-8"), (3, AB)]),
     "only a header": (b"text,label\n", []),
@@ -118,7 +117,11 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "the same column twice": ("rows.csv", b"text,text\na,b\n", "rows.csv:1: the column 'text' stands twice"),
     "a bad byte in the header": ("rows.csv", b"te\xe9xt,label\na,b\n", "rows.csv:1: not utf-8"),
     "a stray quote in the header": ("rows.csv", b'"text"s,label\na,b\n', "rows.csv:1: not CSV"),
-    "lone carriage returns": ("rows.csv", b"text,label\ra,b\r", "rows.csv:1: not CSV"),
+    "lone carriage returns": ("rows.csv", b"text,label\ra,b\r", "rows.csv:1: its lines end in a carriage return alone"),
+    "lone carriage returns in JSON": ("rows.jsonl", b'{"text": "a"}\r{"text": "b"}', "rows.jsonl:1: its lines end in"),
+    "lone carriage returns in text": ("rows.txt", b"a\rb\r", "rows.txt:1: its lines end in a carriage return alone"),
+    "a JSON array": ("rows.jsonl", b'[{"text": "a"},\n{"text": "b"}]\n', "rows.jsonl:1: is one JSON array; write one object"),
+    "a JSON array over lines": ("rows.jsonl", b'[\n {"text": "a"}\n]\n', "rows.jsonl:1: is one JSON array"),
     "UTF-16": ("rows.jsonl", '{"text": "a"}\n'.encode("utf-16"), "looks like UTF-16"),
     "UTF-16 text": ("rows.txt", "a\nb\n".encode("utf-16"), "looks like UTF-16"),
     "gzip by another name": ("rows.jsonl", gzip.compress(b"{}\n"), "looks like gzip"),
@@ -139,10 +142,18 @@ def test_a_file_that_cannot_be_trusted_is_refused_whole(tmp_path: Path, case: st
     assert "\n" not in str(error.value)
 
 
-def test_quotes_may_mean_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "rows.tsv"
+@pytest.mark.parametrize(("name", "layout"), [("rows.tsv", {}), ("rows.csv", {"has_quotes": False, "delimiter": "\t"})])
+def test_quotes_mean_nothing_in_tsv_or_where_that_is_said(tmp_path: Path, name: str, layout: dict[str, Any]) -> None:
+    path = tmp_path / name
     path.write_bytes(b'text\tlabel\n"a\tb\nc\td"\n')
-    assert read(path, has_quotes=False) == [(2, {"text": '"a', "label": "b"}), (3, {"text": "c", "label": 'd"'})]
+    assert read(path, **layout) == [(2, {"text": '"a', "label": "b"}), (3, {"text": "c", "label": 'd"'})]
+
+
+def test_a_tsv_whose_quotes_enclose_tabs_says_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(b'text\tlabel\n"a\tb"\tc\n')
+    assert read(path) == [(2, "3 columns instead of 2; where quotes enclose cells write data.quotes: true")]
+    assert read(path, has_quotes=True) == [(2, {"text": "a\tb", "label": "c"})]
 
 
 def test_columns_may_be_named_where_there_is_no_header(tmp_path: Path) -> None:
@@ -164,7 +175,8 @@ JSONL: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
     "a key twice": (b'{"text": "a", "text": "b"}\n', [(1, "a key stands twice")]),
     "5,000 digits": (b'{"text": ' + b"1" * 5000 + b"}\n", [(1, "not JSON")]),
     "100,000 brackets": (b"[" * 100_000 + b"\n", [(1, "not JSON")]),
-    "a bad byte": (b'{"text": "caf\xe9"}\n', [(1, "not utf-8 (byte 0xe9)")]),
+    "a bad byte": (b'{"text": "caf\xe9"}\n', [(1, "not utf-8 (byte 0xe9 at 14)")]),
+    "a NUL byte": (b'{"text": "a\0"}\n{"text": "a\\u0000"}\n', [(1, "a NUL byte"), (2, {"text": "a\0"})]),
 }  # fmt: skip
 
 
@@ -266,7 +278,7 @@ def test_wrong_options_are_refused_before_a_file_is_read(options: dict[str, Any]
         Files(**({"train": "none.csv"} | options))
 
 
-ANY_TEXT = st.text(max_size=20)
+ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
 @ANY

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 from conftest import tiny_rows
 from corpora import ANY
 from hypothesis import given
@@ -157,3 +158,28 @@ def test_a_saved_tokenizer_is_the_same_tokenizer(tmp_path: Path, kind: str) -> N
     tokenizer: Any = WordTokenizer(ngrams=2) if kind == "word" else trained(kind)
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(tokenizer), encoding="utf-8")
     assert tokenizer_hash(load_tokenizer(tmp_path / "tokenizer.json")) == tokenizer_hash(tokenizer)
+
+
+def foreign(vocab: dict[str, int], unknown: str = "[UNK]") -> dict[str, Any]:
+    """A tokenizer.json of WordPiece that others have made."""
+    library = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token=unknown))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return {"type": "subword", "tokenizer": json.loads(library.to_str())}
+
+
+def test_a_foreign_tokenizer_keeps_its_own_unknown_token() -> None:
+    tokenizer = SubwordTokenizer.from_json(foreign({"[PAD]": 0, "a": 1, "b": 2, "[UNK]": 3}))
+    assert as_lists(tokenizer.encode(["a b", "z", "", " "])) == [[1, 2], [3], [3], [3]]
+
+
+FOREIGN = [
+    ({"a": 0, "[PAD]": 1, "[UNK]": 2}, "id 0 is 'a'; it must be padding"),
+    ({"[PAD]": 0, "[UNK]": 1, "a": 3}, "its ids have gaps or stand twice"),
+    ({"[PAD]": 0, "a": 1}, "not a tokenizer|a tokenizer without a token for what is unknown"),
+]
+
+
+@pytest.mark.parametrize(("vocab", "message"), FOREIGN)
+def test_a_foreign_tokenizer_that_does_not_fit_is_refused(vocab: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SubwordTokenizer.from_json(foreign(vocab))

@@ -1,6 +1,8 @@
 """Words -> ids: total, stable, in range, and a vocabulary that ties cannot change."""
 
+import itertools
 import json
+import unicodedata
 from collections import Counter
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from datasets.tokens import Tokens
 from datasets.word_tokenizer import UNKNOWN_ID, WordTokenizer
+from utils.errors import DataError
 
 TEXTS = ["The cat sat on the mat.", "the dog sat!", "A cat, a dog", "sat the cat"]
 ANY_TEXTS = st.lists(st.text(max_size=30) | st.sampled_from(TEXTS), max_size=5)
@@ -42,7 +45,21 @@ SPLITS = [
     ("ÜBER naïve 東京", ["über", "naïve", "東京"]),
     ("a\x00b 😀", ["a", "\x00", "b", "😀"]),
     ("<pad> <unk>", ["<", "pad", ">", "<", "unk", ">"]),
+    ("cafe\u0301s cafés", ["cafe\u0301s", "cafés"]),  # decomposed, composed: a word each, but not the same one
+    ("हिन्दी में भाषा", ["हिन्दी", "में", "भाषा"]),
+    ("المُعَلِّم می\u200cخواهم", ["المُعَلِّم", "می\u200cخواهم"]),  # vowel signs; a joiner inside a word
+    ("\u0301x ❤️!", ["\u0301", "x", "❤", "\ufe0f", "!"]),
 ]
+
+
+@ANY
+@given(text=st.text(st.characters(max_codepoint=0x30FF) | st.sampled_from("a \u0301\u093f\u200d'’Ж"), max_size=30))
+def test_no_sign_is_lost_and_marks_stay_with_their_words(text: str) -> None:
+    words = WordTokenizer(lower=False).split(text)
+    assert "".join(words) == "".join(text.split()) or not text.isprintable()
+    for first, second in itertools.pairwise(words):
+        is_mark = unicodedata.category(second[0])[0] == "M"
+        assert not (is_mark and first[-1].isalnum() and first + second in text)
 
 
 @pytest.mark.parametrize(("text", "words"), SPLITS)
@@ -95,7 +112,6 @@ def test_what_is_cut_is_marked() -> None:
 VOCABULARIES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, ["c", "a", "b", "d", "e"]),  # the frequent first, equal ones by the alphabet
     ({"min_count": 2}, ["c", "a", "b"]),
-    ({"min_count": 4}, []),
     ({"max_size": 2}, ["c", "a"]),
     ({"min_count": 2, "max_size": 9}, ["c", "a", "b"]),
 ]
@@ -128,3 +144,36 @@ def test_words_are_lower_cased_and_marks_stand_alone() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WordTokenizer(**options)
+
+
+def test_a_vocabulary_of_no_word_is_refused() -> None:
+    with pytest.raises(DataError, match=r"tokenizer\.min_count: 9 leaves no word of the training texts; lower it"):
+        trained_on(min_count=9)
+
+
+BAD_FILES: list[tuple[str, Any]] = [
+    ("words", ["a", "b", "a"]),
+    ("words", ["a", "<pad>"]),
+    ("words", ["a", 3]),
+    ("lower", "yes"),
+    ("ngrams", {"order": 2, "codes": []}),
+    ("ngrams", {"order": 2, "codes": [[5, 4]]}),
+    ("ngrams", {"order": 2, "codes": [[-1]]}),
+    ("ngrams", {"order": 2, "codes": [[4**2 * 9]]}),
+    ("ngrams", {"order": 3, "codes": [[10], [99]]}),
+    ("ngrams", {"order": 2, "codes": [[[5]]]}),
+    ("ngrams", {"order": 9, "codes": [[]] * 8}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), BAD_FILES, ids=str)
+def test_a_file_whose_ids_would_not_be_its_words_is_refused(key: str, value: Any) -> None:
+    values = trained_on(["a b a b"], ngrams=2).to_json()
+    with pytest.raises(ValueError):
+        WordTokenizer.from_json(values | {key: value})
+
+
+def test_a_vocabulary_of_a_million_words_is_read() -> None:
+    values = WordTokenizer().to_json() | {"words": [f"w{i}" for i in range(1_000_000)]}
+    tokenizer = WordTokenizer.from_json(values)
+    assert as_lists(tokenizer.encode(["w999999 x"])) == [[1_000_001, UNKNOWN_ID]]

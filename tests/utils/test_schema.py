@@ -230,7 +230,10 @@ def raise_bug() -> None:
     ("part", "message"),
     [
         (raise_value_error, "a.yaml:1: model: first line"),
-        (raise_runtime_error, r"a.yaml:1: model: Storage size calculation overflowed with sizes=\[1099511627776, 10"),
+        (
+            raise_runtime_error,
+            r"a.yaml:1: model: is larger than any memory \(Storage size calculation overflowed with sizes=\[1099511627776, 10",
+        ),
     ],
 )
 def test_a_refusal_without_an_option_lands_on_the_section_in_one_line(part: Any, message: str) -> None:
