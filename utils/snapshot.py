@@ -34,9 +34,9 @@ class Snapshot:
         self.store, self.model, self.parts, self.facts = store, model, parts, facts
         self.saved_step: int | None = None
 
-    def save(self, step: int, best_step: int) -> None:
-        """Write the checkpoint of a step, once."""
-        if step != self.saved_step:
+    def save(self, step: int, best_step: int, *, is_changed: bool = False) -> None:
+        """Write the checkpoint of a step, once; again where a step that was saved before has been validated since."""
+        if step != self.saved_step or is_changed:
             state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
             self.store.save(step, best_step, self.model.state_dict(), state, self.facts)
             self.saved_step = step

@@ -39,7 +39,7 @@ def watch_disk(tell: Callable[[str], None]) -> None:
     fsync = os.fsync
 
     def told_fsync(descriptor: int) -> None:
-        tell(f"fsync {name_of(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        tell(f"fsync {name_of(Path(f'/proc/self/fd/{descriptor}').readlink())}")
         fsync(descriptor)
 
     sys.addaudithook(hook)
@@ -137,7 +137,9 @@ def assign(values: dict[str, Any]) -> None:
 
 def slow(place: str, seconds: float) -> None:
     """Every call of a function takes longer."""
-    wrap(place, lambda function: lambda *arguments, **options: (time.sleep(seconds), function(*arguments, **options))[1])
+    wrap(
+        place, lambda function: lambda *arguments, **options: (time.sleep(seconds), function(*arguments, **options))[1]
+    )
 
 
 def fail(place: str, n: int = 1, message: str = "No space left on device") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import TINY_CONFIG, tiny_rows, write_jsonl
+from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
 
 IS_FULL = os.environ.get("GLASSBOX_FULL") == "1"  # make test-full: the figures of the catalogue; else a sample of each
 BAG = "model:\n  name: bag_of_embeddings\n  embedding_size: 16\n  dropout: 0.2\n"
@@ -38,7 +38,8 @@ def of_tier(quick: int, full: int) -> int:
 
 @functools.cache
 def _zygote() -> "subprocess.Popen[str]":
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a pool of threads would be lost in a fork
+    environment = os.environ | threads | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     path = Path(__file__).with_name("zygote.py")
     process = subprocess.Popen(
         [sys.executable, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

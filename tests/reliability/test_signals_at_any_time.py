@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import DIED
 from lab import MODELS, Lab, Run, moment, of_tier
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -103,6 +104,17 @@ def test_a_signal_while_the_saved_state_is_read_is_no_damage(lab: Lab, number: i
     name = f"reading-{number}"
     first = lab.start("bag_of_embeddings", name, signal_in=STEP)
     assert_left(first, 143, f"saved step 8 in {Path('experiments') / name}")
-    again = lab.start("bag_of_embeddings", name, signal_in={"place": "utils.checkpoint:torch.load", "numbers": [number]})
+    again = lab.start(
+        "bag_of_embeddings", name, signal_in={"place": "utils.checkpoint:torch.load", "numbers": [number]}
+    )
     assert_left(again, CODES[signal.Signals(number)])
     assert_same_end(lab, "bag_of_embeddings", name)
+
+
+def test_a_validation_that_a_signal_cut_short_stands_once_however_often_it_is_made_again(lab: Lab) -> None:
+    """The step is saved without it, made good at the next start, and that start dies before it has saved that."""
+    cut = {"place": "agents.base:BaseAgent.evaluate", "n": 4, "numbers": [TERM]}
+    assert_left(lab.start("bag_of_embeddings", "cut", signal_in=cut), 143, "saved step 25 ")
+    died = lab.start("bag_of_embeddings", "cut", die_at={"pattern": r"fsync .*/\.tmp-step-25/state\.pt"})
+    assert died.wait() == DIED
+    assert_same_end(lab, "bag_of_embeddings", "cut")

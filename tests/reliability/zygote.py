@@ -15,8 +15,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent.parent), str(Path(__file__).resolve().parent.parent)]
-
 import faults
 import torch
 import torch.utils.tensorboard
@@ -36,7 +34,7 @@ def warm_up() -> None:
     importlib.import_module("matplotlib.figure")
     importlib.import_module("matplotlib.backends.backend_agg")
     importlib.import_module("datasets.store")
-    assert len(os.listdir("/proc/self/task")) == 1, "a thread would be lost in a fork"
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread would be lost in a fork"
 
 
 def start(request: dict[str, Any]) -> int:
