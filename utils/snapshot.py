@@ -5,11 +5,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from utils.checkpoint import CheckpointStore
 from utils.environment import compare_facts
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, NonFiniteError
 from utils.seed import rng_state, set_rng_state
 
 logger = logging.getLogger("glassbox")
@@ -35,10 +36,15 @@ class Snapshot:
         self.saved_step: int | None = None
 
     def save(self, step: int, best_step: int, *, is_changed: bool = False) -> None:
-        """Write the checkpoint of a step, once; again where a step that was saved before has been validated since."""
+        """Write the checkpoint of a step, once; again where a step that was saved before has been validated since.
+
+        Raises NonFiniteError instead of saving weights from which no run could go on.
+        """
         if step != self.saved_step or is_changed:
+            weights = self.model.state_dict()
+            _refuse_non_finite(weights, f"step {step}")
             state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
-            self.store.save(step, best_step, self.model.state_dict(), state, self.facts)
+            self.store.save(step, best_step, weights, state, self.facts)
             self.saved_step = step
 
     def restore(self) -> bool:
@@ -73,3 +79,10 @@ class Snapshot:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             place = self.store.folder / f"step-{step}"
             raise CheckpointError(f"{place}: is of another model or another version of this code ({reason})") from error
+
+
+def _refuse_non_finite(weights: Mapping[str, Tensor], what: str) -> None:
+    """A finite gradient times a huge learning rate may overflow, which the loss shows only at the step after."""
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise NonFiniteError(f"{what}: {bad[0]} is not finite any more, so it is not saved. Lower optimizer.lr")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import faults
+import poison
 import torch
 import torch.utils.tensorboard
 
@@ -71,7 +72,7 @@ def run(request: dict[str, Any]) -> int:
         os.close(descriptor)
     os.environ.update(request["env"])
     for name, values in request["faults"].items():
-        getattr(faults, name)(**values)
+        (getattr(faults, name, None) or getattr(poison, name))(**values)
     return main.main(request["arguments"])
 
 
