@@ -4,11 +4,13 @@ A sink that fails (a full disk, a vanished folder) is switched off with one warn
 """
 
 import contextlib
+import functools
 import json
 import logging
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -195,8 +197,15 @@ def set_up_console() -> None:
     """Send what runs say to stderr, one plain line each; stdout belongs to results."""
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
+        threading.excepthook = functools.partial(_thread_failed, threading.excepthook)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _thread_failed(tell: Callable[[Any], Any], failure: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands its error to the next call, which warns of it; its traceback besides would say no more."""
+    if not type(failure.thread).__module__.startswith("tensorboard."):
+        tell(failure)
 
 
 class _StderrHandler(logging.Handler):
