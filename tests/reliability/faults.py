@@ -83,6 +83,15 @@ def signal_at(pattern: str, number: int, n: int = 1) -> None:
     watch_disk(tell)
 
 
+def signal_at_fork(number: int, is_in_child: bool) -> None:
+    """This process gets a signal while it forks, and the new one, too."""
+
+    def send() -> None:
+        os.kill(os.getpid(), number)
+
+    os.register_at_fork(after_in_parent=send, after_in_child=send if is_in_child else lambda: None)
+
+
 def torn(event: str) -> Path:
     """The file of an event about a temporary file, in whose name the process stands."""
     name = event.split()[1]
@@ -172,3 +181,29 @@ def tell_batches(to: str) -> None:
         return call
 
     wrap("agents.base:BaseAgent.train_step", make)
+
+
+def tell_size(to: str, every: int) -> None:
+    """Append to a file, every so many steps, how much memory and how many files, threads and processes the run holds."""
+
+    def make(finish_step: Callable[..., Any]) -> Callable[..., Any]:
+        def call(agent: Any) -> None:
+            finish_step(agent)
+            if agent.state.step and agent.state.step % every == 0:
+                with Path(to).open("a") as file:
+                    file.write(json.dumps({"step": agent.state.step, **size()}) + "\n")
+
+        return call
+
+    wrap("agents.base:BaseAgent.finish_step", make)
+
+
+def size() -> dict[str, float]:
+    """What this process holds; memory in MB."""
+    process = Path("/proc/self")
+    return {
+        "rss": int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20,
+        "files": len(list((process / "fd").iterdir())),
+        "threads": len(list((process / "task").iterdir())),
+        "children": len((process / "task" / str(os.getpid()) / "children").read_text().split()),
+    }

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
@@ -28,10 +28,11 @@ CONFIG = TINY_CONFIG.replace("num_epochs: 2", "num_epochs: 5") + (
 )
 CONFIGS = {"bilstm": CONFIG, "bag_of_embeddings": CONFIG.replace(BILSTM, BAG)}
 MODELS = list(CONFIGS)
+Number = TypeVar("Number")
 TIMES = ("seconds", "texts_per_second", "tokens_per_second", "peak_memory_bytes")  # what no two runs have in common
 
 
-def of_tier(quick: int, full: int) -> int:
+def of_tier(quick: Number, full: Number) -> Number:
     """The number of cases for `make test`, and for `make test-full`."""
     return full if IS_FULL else quick
 
