@@ -14,7 +14,7 @@ test: .venv/installed-dev check
 	$(BIN)/python -m pytest -n 2 -m "not full"
 
 test-full: .venv/installed-dev check
-	$(BIN)/python -m pytest -n 2
+	GLASSBOX_FULL=1 $(BIN)/python -m pytest -n 2
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
