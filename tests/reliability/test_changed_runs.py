@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from faults import DIED
-from lab import MODELS, Lab, digest
+from lab import MODELS, Lab, digest, of_tier
 
 CHANGES = {  # override -> how the message begins to say what differs
     "model.dropout=0.3": "model.dropout: 0.2 -> 0.3",
@@ -28,7 +28,7 @@ CHANGES = {  # override -> how the message begins to say what differs
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=MODELS[-of_tier(1, 2) :])
 def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, str]:
     """A run that was killed after its third save."""
     lab = Lab(tmp_path_factory.mktemp("changed"))
