@@ -27,6 +27,7 @@ CONFIG = TINY_CONFIG.replace("num_epochs: 2", "num_epochs: 5") + (
     "  log_every: 1\nscheduler:\n  name: cosine\n  warmup_steps: 4\n"
 )
 CONFIGS = {"bilstm": CONFIG, "bag_of_embeddings": CONFIG.replace(BILSTM, BAG)}
+assert BAG in CONFIGS["bag_of_embeddings"]
 MODELS = list(CONFIGS)
 Number = TypeVar("Number")
 TIMES = ("seconds", "texts_per_second", "tokens_per_second", "peak_memory_bytes")  # what no two runs have in common
