@@ -55,10 +55,20 @@ def assert_same_end(lab: Lab, model: str, name: str, died: Run) -> None:
     """After a death: something to go on from, the same command goes on to the same bits, and nothing unfinished is left."""
     assert died.wait() == DIED, died.stderr
     assert_at_most_one_interval_is_lost(lab, name)
-    is_last_save = (lab.path(name) / "checkpoints" / "step-25").exists()
+    is_last_save = has_last_save(lab, name)
     lab.finish(model, name)
+    assert_same_results(lab, model, name, is_last_save=is_last_save)
+
+
+def has_last_save(lab: Lab, name: str) -> bool:
+    """Whether no save is still to come, which would remove what is too old by now."""
+    return (lab.path(name) / "checkpoints" / "step-25").exists()
+
+
+def assert_same_results(lab: Lab, model: str, name: str, *, is_last_save: bool) -> None:
+    """The bits of the run that nothing disturbed; after a death within the last save an older checkpoint may be left besides."""
     results, control = lab.results(name), lab.control(model)[0]
-    if is_last_save:  # no save comes after it, which would remove what is too old by now
+    if is_last_save:
         results = {key: value for key, value in results.items() if key in control or not re.search(r"step-\d+$", key)}
     assert results == control
     swept_by_the_next = r"\.tmp-hashes\.json" + (r"|\.tmp-old-step" if is_last_save else "")
