@@ -42,6 +42,9 @@ def of_tier(quick: Number, full: Number) -> Number:
 def _zygote() -> "subprocess.Popen[str]":
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a pool of threads would be lost in a fork
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {
+        "GIT_OPTIONAL_LOCKS": "0"
+    }  # a report asks for `git status`, and killed in it leaves index.lock behind
     path = Path(__file__).with_name("zygote.py")
     process = subprocess.Popen(
         [sys.executable, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
