@@ -5,7 +5,7 @@ CONFIG ?= configs/bilstm.yaml
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: run test test-full check clean
+.PHONY: run test test-full check golden clean
 
 run: .venv/installed
 	$(BIN)/python main.py $(CONFIG) $(ARGS)
@@ -33,6 +33,10 @@ check: .venv/installed-dev
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
+
+# The losses that test_determinism.py compares with, made anew: on purpose, in the commit that says why they have changed.
+golden: .venv/installed-dev
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python tests/reliability/golden.py
 
 clean:
 	rm -rf .venv .cache experiments

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from commands import COMMANDS
 from utils import signals
-from utils.errors import GlassboxError
+from utils.errors import GlassboxError, Stopped
 
 EPILOG = """\
 commands (python main.py COMMAND --help):
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         with signals.installed():
             command.run(options)
-    except GlassboxError as error:
+    except (GlassboxError, Stopped) as error:
         if is_debug:
             traceback.print_exc()
         print(str(error), file=sys.stderr)

@@ -154,13 +154,13 @@ class BaseAgent:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
         is_due = self.settings.is_validation_due(self.state) and self.state.validated_step != self.state.step
         is_validated = is_due and self.validate()
-        if signals.received() is not None:
-            self.save_checkpoint()
+        is_stopped = signals.received() is not None
+        if is_stopped or is_validated or self.settings.is_save_due(self.state):
+            self.save_checkpoint(is_changed=is_validated)
+        if is_stopped:
             signals.leave(
                 f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there"
             )
-        if is_validated or self.settings.is_save_due(self.state):
-            self.save_checkpoint()
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
@@ -219,11 +219,11 @@ class BaseAgent:
         self.experiment.finish(report)
         return report
 
-    def save_checkpoint(self) -> None:
+    def save_checkpoint(self, *, is_changed: bool = False) -> None:
         """Everything that an exact resume needs; the updates so far are known to be finite."""
         self.updater.check()
         self.log.flush()
-        self.snapshot.save(self.state.step, self.state.best_step)
+        self.snapshot.save(self.state.step, self.state.best_step, is_changed=is_changed)
 
     def load_checkpoint(self) -> None:
         """Take the run up where its newest undamaged checkpoint stands, or begin it."""
@@ -243,4 +243,4 @@ class BaseAgent:
         self.snapshot = Snapshot(store, self.model, parts, facts)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
-        self.log.open_at(self.state.step)
+        self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)

@@ -55,8 +55,11 @@ class DistributedError(GlassboxError):
     exit_code = 7
 
 
-class Stopped(GlassboxError):
-    """SIGINT or SIGTERM ended the work; exit code 128 + signal number, as shells expect."""
+class Stopped(SystemExit):
+    """SIGINT or SIGTERM ended the work; exit code 128 + signal number, as shells expect.
+
+    It may come out of any line, and so it is no Exception: what catches those would take it for a failure of its own.
+    """
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

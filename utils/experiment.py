@@ -12,7 +12,16 @@ import filelock
 from utils import strict_yaml
 from utils.config import Config, flatten, is_free
 from utils.errors import CheckpointError, ConfigError, StorageError
-from utils.storage import atomic_write, probe, read_regular, remove, remove_leftovers, storage_errors
+from utils.storage import (
+    TEMPORARY,
+    atomic_write,
+    probe,
+    read_regular,
+    remove,
+    remove_leftovers,
+    storage_errors,
+    sync_folder,
+)
 
 ROOT = Path("experiments")
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
@@ -79,6 +88,7 @@ class Experiment:
             remove(self.folder)
         try:
             self.folder.mkdir()
+            sync_folder(ROOT)  # or a power cut takes the run with all its checkpoints
         except FileExistsError:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
@@ -92,7 +102,7 @@ class Experiment:
                 return
             if _goes_on(flatten(old), flatten(config.to_dict())):
                 (self.folder / REPORT).unlink(missing_ok=True)
-        elif any(self.folder.iterdir()):
+        elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
             )

@@ -4,11 +4,13 @@ A sink that fails (a full disk, a vanished folder) is switched off with one warn
 """
 
 import contextlib
+import functools
 import json
 import logging
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,9 +41,12 @@ class RunLog:
             logger.removeHandler(handler)  # of a run that ended before its log was closed
         logger.addHandler(self._handler)
 
-    def open_at(self, step: int) -> None:
-        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step stands there once."""
-        self._try("metrics.jsonl", lambda: self._drop_after(step))
+    def open_at(self, step: int, *, is_validated: bool = True) -> None:
+        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step stands there once.
+
+        is_validated: False where the validation of `step` itself is still to come, whatever a killed start wrote of it.
+        """
+        self._try("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
         self._try("TensorBoard", lambda: self._open_writer(step))
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
@@ -87,11 +92,13 @@ class RunLog:
         self._writer = None
         logger.removeHandler(self._handler)
 
-    def _drop_after(self, step: int) -> None:
+    def _drop_after(self, step: int, *, is_validated: bool) -> None:
         """Keep what stands up to `step`; the final metrics come again at the end."""
         if self._metrics_path.exists():
             lines = self._metrics_path.read_bytes().splitlines()
             kept = [line for line in lines if _step_of(line) <= step and json.loads(line)["split"] not in FINAL]
+            if not is_validated:
+                kept = [line for line in kept if _step_of(line) < step or json.loads(line)["split"] != "valid"]
             atomic_write(self._metrics_path, b"".join(line + b"\n" for line in kept))  # a torn line end is mended, too
 
     def _open_writer(self, step: int) -> None:
@@ -165,8 +172,15 @@ def set_up_console() -> None:
     """Send what runs say to stderr, one plain line each; stdout belongs to results."""
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
+        threading.excepthook = functools.partial(_thread_failed, threading.excepthook)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _thread_failed(tell: Callable[[Any], Any], failure: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands its error to the next call, which warns of it; its traceback besides would say no more."""
+    if not type(failure.thread).__module__.startswith("tensorboard."):
+        tell(failure)
 
 
 class _StderrHandler(logging.Handler):

@@ -1,25 +1,46 @@
 """Ctrl-C and SIGTERM: the first one asks the loop to finish its step and save, a second one leaves at once."""
 
+import functools
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from utils.errors import Stopped
+from utils.errors import GlassboxError, Stopped
 
 _received: list[int] = []
 _is_graceful: list[bool] = []
+_raised: list[int] = []  # the signals that ended something at once
+_owner: list[int] = []  # the process whose signals these are; its workers begin as copies of it
 
 
 def handle(number: int, frame: FrameType | None) -> None:
     """Note the first signal while a loop watches for it; leave at once otherwise. A save under way is whole or absent."""
+    if _owner and _owner[0] != os.getpid():
+        return  # a worker forked a moment ago, which has not yet said what signals mean to it
     if _is_graceful and not _received:
         _received.append(number)
         return
+    _raised.append(number)
+    raise _stopped(number)
+
+
+def _stopped(number: int) -> Stopped:
     name = signal.Signals(number).name
-    raise Stopped(f"stopped by {name}; the same command goes on from the last checkpoint, if there is one", number)
+    return Stopped(f"stopped by {name}; the same command goes on from the last checkpoint, if there is one", number)
+
+
+def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
+    """Raise a Stopped anew that came in a finalizer or in a fork, where Python drops every exception and would go on."""
+    if isinstance(dropped.exc_value, Stopped):
+        signal.signal(signal.SIGALRM, lambda *_: handle(_raised[0], None))
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+    else:
+        tell(dropped)
 
 
 @contextmanager
@@ -31,9 +52,18 @@ def installed() -> Iterator[None]:
     old: dict[int, Callable[..., Any] | int | None] = {
         n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)
     }
+    old_hook, _owner[:], _raised[:] = sys.unraisablehook, [os.getpid()], []
+    sys.unraisablehook = functools.partial(_repeat, old_hook)
     try:
         yield
+    except GlassboxError:
+        if _raised:  # it came in the wake of a signal, which has ended our workers, too
+            raise _stopped(_raised[0]) from None
+        raise
     finally:
+        sys.unraisablehook = old_hook
+        if _raised:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in old.items():
             signal.signal(number, handler)
 

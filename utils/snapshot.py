@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from utils.checkpoint import CheckpointStore, check_fits
 from utils.environment import compare_facts
-from utils.errors import CheckpointError, StorageError
+from utils.errors import CheckpointError, NonFiniteError, StorageError
 from utils.seed import rng_state, set_rng_state
 from utils.storage import free_bytes
 
@@ -36,11 +36,16 @@ class Snapshot:
         self.store, self.model, self.parts, self.facts = store, model, parts, facts
         self.saved_step: int | None = None
 
-    def save(self, step: int, best_step: int) -> None:
-        """Write the checkpoint of a step, once."""
-        if step != self.saved_step:
+    def save(self, step: int, best_step: int, *, is_changed: bool = False) -> None:
+        """Write the checkpoint of a step, once; again where a step that was saved before has been validated since.
+
+        Raises NonFiniteError instead of saving weights from which no run could go on.
+        """
+        if step != self.saved_step or is_changed:
+            weights = self.model.state_dict()
+            _refuse_non_finite(weights, f"step {step}")
             state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
-            self.store.save(step, best_step, self.model.state_dict(), state, self.facts)
+            self.store.save(step, best_step, weights, state, self.facts)
             self.saved_step = step
 
     def restore(self) -> bool:
@@ -118,3 +123,10 @@ def _is_within(small: torch.Size, large: torch.Size) -> bool:
     """Whether the small shape broadcasts to the large one: Adafactor keeps rows and columns, counters are ()."""
     sizes = zip(reversed(small), reversed(large), strict=False)
     return len(small) <= len(large) and all(size in (1, other) for size, other in sizes)
+
+
+def _refuse_non_finite(weights: Mapping[str, Tensor], what: str) -> None:
+    """A finite gradient times a huge learning rate may overflow, which the loss shows only at the step after."""
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise NonFiniteError(f"{what}: {bad[0]} is not finite any more, so it is not saved. Lower optimizer.lr")

@@ -1,14 +1,16 @@
 """Ctrl-C and SIGTERM: the first is noted while a loop watches for it, every other one ends the work at once."""
 
+import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from utils import signals
-from utils.errors import Stopped
+from utils.errors import DataError, Stopped
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +61,36 @@ def test_a_signal_after_the_last_look_is_not_forgotten() -> None:
     with pytest.raises(Stopped, match="the training is saved") as caught:
         loop(lambda: send(signal.SIGTERM))
     assert caught.value.exit_code == 143
+
+
+class Finalizer:
+    """Python drops what is raised while it does away with an object."""
+
+    def __del__(self) -> None:
+        send(signal.SIGTERM)
+
+
+def test_a_signal_that_python_drops_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    started = time.monotonic()
+    with pytest.raises(Stopped, match="SIGTERM"), signals.installed():
+        time.sleep(5.0 if Finalizer() else 0.0)
+    assert time.monotonic() - started < 2.0
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_in_the_wake_of_a_signal_is_told_as_the_signal() -> None:
+    def work() -> None:
+        with contextlib.suppress(Stopped):
+            send(signal.SIGINT)
+        raise DataError("a process that tokenises was killed")
+
+    with pytest.raises(Stopped, match="SIGINT"), signals.installed():
+        work()
+
+
+def test_an_error_without_a_signal_is_told_as_it_is() -> None:
+    with pytest.raises(DataError, match="killed"), signals.installed():
+        raise DataError("a process that tokenises was killed")
 
 
 def test_an_error_in_the_loop_is_told_and_not_the_signal() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from utils.checkpoint import CheckpointStore
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, NonFiniteError
 from utils.optim import Updater, build_optimizer
 from utils.run_state import RunState
 from utils.snapshot import Snapshot
@@ -72,6 +72,33 @@ def test_a_step_is_saved_once(tmp_path: Path) -> None:
     again.snapshot.restore()
     again.save()
     assert (tmp_path / "run/step-1/MANIFEST.json").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_step_that_was_validated_after_its_save_is_saved_again(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.train(1)
+    run.save()
+    run.state.observe(0.5, None)
+    run.snapshot.save(1, best_step=1, is_changed=True)
+    again = Run(tmp_path / "run")
+    again.snapshot.restore()
+    assert again.state.validated_step == 1
+    manifest = again.snapshot.store.latest()
+    assert manifest is not None
+    assert manifest["best_step"] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, value: float) -> None:
+    run = Run(tmp_path / "run")
+    run.train(1)
+    run.save()
+    run.train(1)
+    with torch.no_grad():
+        run.model[2].bias.fill_(value)
+    with pytest.raises(NonFiniteError, match=r"^step 2: 2\.bias is not finite any more"):
+        run.save()
+    assert run.snapshot.store.steps() == [1]
 
 
 def test_the_weights_of_the_best_step_come_back(tmp_path: Path) -> None:

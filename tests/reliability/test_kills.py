@@ -1,0 +1,53 @@
+"""kill -9 at random moments of data preparation, training, validation, saving and reporting: the same bits at the end."""
+
+import json
+import time
+
+import pytest
+from faults import DIED
+from lab import MODELS, Lab, moment, of_tier
+from test_fault_points import assert_at_most_one_interval_is_lost, assert_same_results, has_last_save
+
+NUM_RUNS, NUM_KILLS = of_tier(1, 6), of_tier(4, 100)  # for each model
+SAVED = {"pattern": r"fsync .*/checkpoints"}  # a new checkpoint has got its name
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("kills"))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("model", MODELS)
+def test_kills_at_random_moments_cost_nothing(lab: Lab, model: str) -> None:
+    _, seconds = lab.control(model)
+    num_runs = num_kills = 0
+    while num_runs < NUM_RUNS or num_kills < NUM_KILLS:
+        name = f"{model}-{num_runs}"
+        is_last_save = False
+        while not lab.is_finished(name):
+            process = lab.start(model, name)
+            time.sleep(moment(0.9 * seconds))
+            num_kills += process.kill()
+            assert_at_most_one_interval_is_lost(lab, name)
+            is_last_save = is_last_save or has_last_save(lab, name)
+        lab.finish(model, name)
+        assert_same_results(lab, model, name, is_last_save=is_last_save)
+        num_runs += 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_successive_kills_in_one_epoch_train_on_every_batch_once(lab: Lab, model: str) -> None:
+    options = ("train.num_epochs=1", "train.batch_size=4", "train.save_every=1 step", "seed=3")
+    log = {"to": "whole.jsonl"}
+    lab.finish(model, f"whole-epoch-{model}", *options, tell_batches=log)
+    for _ in range(of_tier(3, 15)):
+        run = lab.start(model, f"epoch-{model}", *options, tell_batches={"to": "cut.jsonl"}, die_at=SAVED)
+        assert run.wait() == DIED
+    lab.finish(model, f"epoch-{model}", *options, tell_batches={"to": "cut.jsonl"})
+    whole, cut = ((lab.folder / name).read_text().splitlines() for name in ("whole.jsonl", "cut.jsonl"))
+    assert cut == whole
+    assert [json.loads(line)[0] for line in cut] == list(range(1, 19))
+    assert lab.results(f"epoch-{model}") == lab.results(f"whole-epoch-{model}")
+    for name in ("whole.jsonl", "cut.jsonl"):
+        (lab.folder / name).unlink()
