@@ -4,7 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 
 from utils.errors import DataError
-from utils.metrics import MAX_LABELS
+
+MAX_LABELS = 5000  # as utils.metrics.MAX_LABELS, whose module imports torch
 
 
 def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str) -> None:

@@ -67,6 +67,8 @@ class NgramTable:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "NgramTable":
         """The table that `to_json` described."""
+        if values["order"] != len(values["codes"]) + 1:
+            raise ValueError("not the n-grams of one tokenizer")
         table = cls(values["order"], 1)
         table.codes = [np.array(codes, dtype=np.int64) for codes in values["codes"]]
         return table

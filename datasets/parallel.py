@@ -48,8 +48,9 @@ def parallel_map(function: Callable[[Chunk], Result], chunks: Iterable[Chunk], n
             raise DataError(
                 "a process that tokenises was killed (is memory short?); data.num_workers: 1 needs none"
             ) from None
-        finally:
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _start(function: Callable[[Any], Any]) -> None:

@@ -31,7 +31,7 @@ from datasets.split import SPLITS
 from datasets.store_writer import KINDS, write_arrays
 from datasets.tokens import Tokens
 from utils.errors import DataError
-from utils.storage import TEMPORARY, remove, remove_leftovers, storage_errors, sync_folder, write_synced
+from utils.storage import TEMPORARY, read_regular, remove, remove_leftovers, storage_errors, sync_folder, write_synced
 
 logger = logging.getLogger("glassbox")
 FORMAT = 3  # part of the key: a store of another format is never opened
@@ -113,7 +113,7 @@ def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained:
 def load_tokenizer(path: Path) -> Any:
     """A saved tokenizer. Raises ValueError where the file is not one."""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(read_regular(path))
         return SAVED_TOKENIZERS[values["type"]].from_json(values)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a tokenizer ({type(error).__name__}: {error})") from None
@@ -144,7 +144,7 @@ def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
 
 def _read_header(folder: Path) -> dict[str, Any]:
     """The header, after its own digest and the sizes and sha256 of the files were checked."""
-    header = dict(json.loads((folder / "header.json").read_bytes()))
+    header = dict(json.loads(read_regular(folder / "header.json")))
     if header.pop("digest") != _digest(header):
         raise ValueError("header.json does not fit its digest")
     for name, (size, sha256) in header["files"].items():

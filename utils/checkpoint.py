@@ -105,7 +105,9 @@ class CheckpointStore:
         target, temporary = self.folder / f"step-{step}", self.folder / f"{TEMPORARY}step-{step}-{os.getpid()}"
         needed = sum(map(len, files.values()))
         with storage_errors(self.folder, needed):
-            self.folder.mkdir(exist_ok=True)  # not its parents: a run that was moved away is not begun anew in silence
+            if not self.folder.exists():
+                self.folder.mkdir()  # not its parents: a run that was moved away is not begun anew in silence
+                sync_folder(self.folder.parent)
             remove_leftovers(self.folder)
             if free_bytes(self.folder) < needed:
                 raise StorageError(

@@ -20,6 +20,7 @@ import rich.console
 import rich.progress
 
 from utils.config import flatten, is_free
+from utils.errors import printable
 from utils.matrix_image import draw_matrix
 from utils.storage import atomic_write
 
@@ -188,7 +189,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):  # a terminal that is gone does not end the run
-            print(record.getMessage(), file=sys.stderr)
+            print(printable(record.getMessage()), file=sys.stderr)
 
 
 class _FileHandler(logging.Handler):
@@ -199,7 +200,7 @@ class _FileHandler(logging.Handler):
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {record.getMessage()}\n"
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(record.getMessage())}\n"
         with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line)
 

@@ -20,7 +20,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workplace with a finished run in experiments/tiny."""
     folder = tmp_path_factory.mktemp("finished")
     write_jsonl(folder / "tiny.jsonl", tiny_rows())
-    (folder / "tiny.yaml").write_text(TINY_CONFIG)
+    (folder / "tiny.yaml").write_text(TINY_CONFIG + "seed: 2\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(["tiny.yaml", "train.num_epochs=4"]) == 0
@@ -57,7 +57,7 @@ def test_report_holds_what_is_promised(report: dict) -> None:
     assert report["parameters"] > 0
     assert report["peak_memory_bytes"] > 10**7
     assert {"python", "torch", "git_commit", "dirty"} == set(report["versions"])
-    assert report["seeds"] == {"seed": 1, "split_seed": 0}
+    assert report["seeds"] == {"seed": 2, "split_seed": 0}
 
 
 def test_rows_read_are_used_or_skipped(report: dict) -> None:

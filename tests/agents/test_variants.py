@@ -102,7 +102,7 @@ def test_word_vectors_are_read_and_frozen(workplace: Path, capsys: pytest.Captur
 
 
 def test_init_from_starts_at_the_other_runs_weights(workplace: Path) -> None:
-    first = train("train.num_epochs=8", name="first")
+    first = train("train.num_epochs=8", "seed=2", name="first")
     second = build("tiny.yaml", {"init_from": "experiments/first", "name": "second", "seed": 9})
     assert torch.equal(
         second.model.state_dict()["head.layers.0.weight"],

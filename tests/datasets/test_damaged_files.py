@@ -54,7 +54,7 @@ def test_damaged_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def trained(tokenizer: Any) -> bytes:
-    tokenizer.train([TEXTS], lambda function: map(function, [TEXTS]))
+    tokenizer.train([TEXTS])
     return tokenizer_json(tokenizer).encode()
 
 

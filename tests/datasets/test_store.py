@@ -106,6 +106,11 @@ def test_words_and_ngrams_are_those_of_the_training_texts(tmp_path: Path) -> Non
     assert tokenizer_json(store.tokenizer) == tokenizer_json(expected)
 
 
+def test_a_vocabulary_of_no_word_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"tokenizer\.min_count: 999 leaves no word of the training texts; lower it"):
+        opened(tiny_corpus(tmp_path), WordTokenizer(min_count=999))
+
+
 def test_several_labels_a_text_become_a_row_of_a_matrix(tmp_path: Path) -> None:
     sets = ["b|a", "a", "", "c|b|a"]
     rows = [row | {"label": sets[i % 4]} for i, row in enumerate(tiny_rows())]

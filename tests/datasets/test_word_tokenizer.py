@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from datasets.tokens import Tokens
 from datasets.word_tokenizer import UNKNOWN_ID, WordTokenizer
-from utils.errors import DataError
 
 TEXTS = ["The cat sat on the mat.", "the dog sat!", "A cat, a dog", "sat the cat"]
 ANY_TEXTS = st.lists(st.text(max_size=30) | st.sampled_from(TEXTS), max_size=5)
@@ -144,11 +143,6 @@ def test_words_are_lower_cased_and_marks_stand_alone() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WordTokenizer(**options)
-
-
-def test_a_vocabulary_of_no_word_is_refused() -> None:
-    with pytest.raises(DataError, match=r"tokenizer\.min_count: 9 leaves no word of the training texts; lower it"):
-        trained_on(min_count=9)
 
 
 BAD_FILES: list[tuple[str, Any]] = [

@@ -135,7 +135,7 @@ class Lab:
         found["tokenizer"] = digest((folder / "tokenizer.json").read_bytes())
         found["metrics"] = [canonical(line) for line in self.metrics(name)]
         report = json.loads((folder / "report.json").read_bytes())
-        found["report"] = canonical(report | {"name": None, "versions": None})
+        found["report"] = canonical(report | {"name": None, "versions": None, "digest": None})
         return found
 
     def metrics(self, name: str) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ POINTS: dict[str, dict[str, Any]] = {
     "in the middle of the report": {"die_at": {"pattern": r"fsync .*report\.json", "tear": True}},
     # In make test-full, too:
     "before the fsync of the state": {"die_at": {"pattern": r"fsync .*/state\.pt", "n": 2}},
-    "in the tokenising": {"die_in": {"place": "datasets.store_writer:ArrayWriter._encode", "n": 2}},
+    "in the tokenising": {"die_in": {"place": "datasets.word_source:number_words", "n": 1}},
+    "in the writing of tokens": {"die_in": {"place": "datasets.tokens:Tokens.cut", "n": 3}},
     "in the middle of the store's header": {"die_at": {"pattern": r"fsync .*/header\.json", "tear": True}},
     "in the middle of the predictions": {"die_at": {"pattern": r"fsync .*predictions\.jsonl", "tear": True}},
     "after the report": {"die_at": {"pattern": r"fsync experiments/[^/]*", "n": 5}},

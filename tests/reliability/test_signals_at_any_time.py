@@ -63,7 +63,7 @@ def assert_left_words(run: Run) -> None:
 STEP = {"place": "agents.base:BaseAgent.train_step", "n": 8, "numbers": [TERM]}
 MOMENTS: dict[str, tuple[dict[str, Any], int]] = {
     "while the data is tokenised": (
-        {"signal_in": {"place": "datasets.store_writer:ArrayWriter._encode", "numbers": [TERM]}},
+        {"signal_in": {"place": "datasets.word_source:number_words", "numbers": [TERM]}},
         143,
     ),
     "in a step": ({"signal_in": STEP}, 143),

@@ -8,6 +8,7 @@ import torch
 from sklearn import metrics as sklearn
 from torch import Tensor
 
+from datasets import labels
 from utils.metrics import IGNORED, MAX_LABELS, ConfusionMatrix, LossMeter, MultiLabelCounts
 from utils.train_meter import TrainMeter
 
@@ -106,6 +107,7 @@ def test_half_precision_and_nan_outputs_are_counted_as_something() -> None:
 
 
 def test_too_many_labels_are_refused() -> None:
+    assert labels.MAX_LABELS == MAX_LABELS, "refused when the data is read, so that no user meets this error"
     with pytest.raises(ValueError, match="5,001 labels are more than the 5,000 that a confusion matrix can hold"):
         ConfusionMatrix(list(map(str, range(MAX_LABELS + 1))))
 
