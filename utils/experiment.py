@@ -92,7 +92,8 @@ class Experiment:
         except FileExistsError:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
-        remove_leftovers(self.folder)
+        for folder in (self.folder, self.folder / "checkpoints"):
+            remove_leftovers(folder)
         if not (self.folder / REPORT).exists():
             self._check_places()
         if path.exists():
@@ -113,7 +114,6 @@ class Experiment:
         for folder in (self.folder, self.folder / "checkpoints"):
             if folder.exists() or folder.is_symlink():
                 probe(folder)
-                remove_leftovers(folder)
 
 
 def saved_config(folder: Path) -> dict[str, Any]:

@@ -50,8 +50,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
 def tokenising(lab: Lab, name: str) -> Run:
     """A run whose two workers are at work."""
     run = lab.start(MODEL, name, "data.num_workers=2", **SLOW)
-    wait_for(lambda: list((lab.folder / f".cache-{name}").glob("tokens/.tmp-*/train.0.ids")), 10.0)
-    time.sleep(0.15)  # those that counted the words have gone by now
+    wait_for(lambda: list((lab.folder / f".cache-{name}").glob("tokens/.tmp-*/train.words")), 10.0)
     wait_for(lambda: len(processes_of(run)) == 3, 10.0)
     return run
 
