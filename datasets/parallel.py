@@ -15,8 +15,6 @@ from utils.errors import DataError
 
 CHUNK = 1000  # records a worker gets at a time
 Item = TypeVar("Item")
-Result = TypeVar("Result")
-Chunk = TypeVar("Chunk")
 _function: Callable[[Any], Any] | None = None  # in a worker: what it does
 
 
@@ -27,20 +25,39 @@ def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def parallel_map(function: Callable[[Chunk], Result], chunks: Iterable[Chunk], num_workers: int) -> Iterator[Result]:
-    """function of each chunk, in order; in this process where num_workers is 1. Raises DataError if a worker dies."""
-    if num_workers == 1:
-        yield from map(function, chunks)
-        return
-    # fork hands the function (a tokenizer with its vocabulary) over without copying it, and needs no second `import torch`
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start, initargs=(function,)) as pool:
+class Workers:
+    """Processes that apply one function, started with the first chunk; with num_workers 1 it is applied here."""
+
+    def __init__(self, function: Callable[[Any], Any], num_workers: int) -> None:
+        self.function, self.num_workers = function, num_workers
+        self._pool: ProcessPoolExecutor | None = None
+        if num_workers > 1:
+            # fork hands the function over without copying what it holds, and needs no second `import torch`
+            method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+            context = multiprocessing.get_context(method)
+            self._pool = ProcessPoolExecutor(num_workers, context, initializer=_start, initargs=(function,))
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, and what they still have to do."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
+        """function of each chunk, in order. Raises DataError if a worker dies."""
+        if self._pool is None:
+            yield from map(self.function, chunks)
+            return
         try:
             waiting: deque[Any] = deque()
             for chunk in chunks:
-                waiting.append(pool.submit(_call, chunk))
-                if len(waiting) > 2 * num_workers:
+                waiting.append(self._pool.submit(_call, chunk))
+                if len(waiting) > 2 * self.num_workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -48,9 +65,6 @@ def parallel_map(function: Callable[[Chunk], Result], chunks: Iterable[Chunk], n
             raise DataError(
                 "a process that tokenises was killed (is memory short?); data.num_workers: 1 needs none"
             ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _start(function: Callable[[Any], Any]) -> None:

@@ -5,6 +5,7 @@ of the whole corpus, which go to the disk. Once the scan knows which rows train,
 their ids, and the numbers are read back, part after part, as ids.
 """
 
+import functools
 import itertools
 from array import array
 from collections import Counter, defaultdict
@@ -31,10 +32,11 @@ class WordSource:
     """The tokens of a corpus by a vocabulary of words, with their n-grams where the tokenizer has them."""
 
     def __init__(self, corpus: Corpus, tokenizer: WordTokenizer, folder: Path, num_workers: int) -> None:
-        self.corpus, self.tokenizer, self.num_workers = corpus, tokenizer, num_workers
+        self.corpus, self.tokenizer = corpus, tokenizer
         self.num_fields = 1 if corpus.join_fields else len(corpus.fields)
         self._numbers = {UNKNOWN: 0}  # of every word; a text without any is one unknown word
         self._folder = folder
+        self._workers = parallel.Workers(partial(number_words, tokenizer.split), num_workers)
         self._files: dict[str, IO[bytes]] = {}
         self._lengths: dict[str, array[int]] = {}  # of every text: num_fields of them a record
 
@@ -42,6 +44,7 @@ class WordSource:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._workers.close()
         for file in self._files.values():
             file.close()
             Path(file.name).unlink(missing_ok=True)
@@ -54,9 +57,8 @@ class WordSource:
             [text for record in chunk for text in self.corpus.encoder_texts(record)]
             for chunk in parallel.chunked(records, parallel.CHUNK)
         )
-        function = partial(number_words, self.tokenizer.split)
         with StepBar(None, f"reading {origin}", "texts") as bar:
-            for words, numbers, counts in parallel.parallel_map(function, texts, self.num_workers):
+            for words, numbers, counts in self._workers.map(texts):
                 known = self._numbers
                 places = np.fromiter((known.setdefault(word, len(known)) for word in words), np.int32, len(words))
                 file.write(places[numbers].data)
@@ -89,10 +91,15 @@ class WordSource:
 
     def _words(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
         """The ids of the words, cut after max_length."""
-        get = self.tokenizer.ids.get
-        ids = np.fromiter((get(word, UNKNOWN_ID) for word in self._numbers), np.int32, len(self._numbers))
+        ids = self._word_ids
         for fields in self._numbered(split, scan):
             yield [Tokens(ids[t.ids], t.offsets, t.truncated).cut(self.corpus.max_length) for t in fields]
+
+    @functools.cached_property
+    def _word_ids(self) -> np.ndarray:
+        """The id of every number, once the vocabulary is there."""
+        get = self.tokenizer.ids.get
+        return np.fromiter((get(word, UNKNOWN_ID) for word in self._numbers), np.int32, len(self._numbers))
 
     def _numbered(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
         """The numbers of the words of a split's rows, read back block after block."""

@@ -17,8 +17,11 @@ PAD_ID, UNKNOWN_ID = 0, 1
 WORD = re.compile(r"\w+|[^\w\s]")  # 3.2 million words a second, which no library at hand reached
 # Python's \w has no combining marks: WORD takes Hindi, pointed Arabic and a decomposed "cafe\u0301" to pieces. The pattern that
 # keeps them together takes twice the time, so only texts that may hold a mark get it: a cheap look that passes over Latin,
-# Greek, Cyrillic, Chinese, Japanese and Korean letters and typographic quotes.
-MAY_HAVE_MARKS = re.compile("[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u200e-\u20cf\u3100-\ua66e\uac00-\ufb1d]")
+# Greek, Cyrillic, Chinese, Japanese and Korean letters, typographic quotes and mathematical signs.
+MAY_HAVE_MARKS = re.compile(
+    "[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u200e-\u20cf\u2100-\u2cee\u3100-\ua66e\uac00-\ufb1d"
+    "\U0001d400-\U0001d9ff\U0001f000-\U000e00ff]"
+)
 
 
 @functools.cache

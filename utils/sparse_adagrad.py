@@ -42,7 +42,7 @@ class SparseAdagrad:
         self.state = [
             {
                 "step": torch.tensor(0.0, device="cpu"),
-                "sum": torch.empty_like(parameter).fill_(initial_accumulator_value),
+                "sum": _filled(parameter, initial_accumulator_value),
             }
             for parameter in self._parameters()
         ]

@@ -10,10 +10,15 @@ from typing import Any
 
 import pytest
 
-from datasets.parallel import chunked, parallel_map
+from datasets.parallel import Workers, chunked
 from utils.errors import DataError
 
 WORKERS = pytest.mark.parametrize("num_workers", [1, 2, 3])
+
+
+def parallel_map(function: Callable[[Any], Any], chunks: Any, num_workers: int) -> Iterator[Any]:
+    with Workers(function, num_workers) as workers:
+        yield from workers.map(chunks)
 
 
 def become_true(is_so: Callable[[], bool]) -> bool:
