@@ -1,5 +1,6 @@
-"""A function over chunks of texts in several processes, results in order, only a few chunks in memory at a time."""
+"""A function over chunks in several processes or threads, results in order, only a few chunks in memory at a time."""
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -7,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -28,14 +29,20 @@ def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 class Workers:
     """Processes that apply one function, started with the first chunk; with num_workers 1 it is applied here."""
 
-    def __init__(self, function: Callable[[Any], Any], num_workers: int) -> None:
+    def __init__(self, function: Callable[[Any], Any], num_workers: int, *, are_threads: bool = False) -> None:
+        """are_threads: threads instead of processes, for a function that spends its time in NumPy."""
         self.function, self.num_workers = function, num_workers
-        self._pool: ProcessPoolExecutor | None = None
-        if num_workers > 1:
+        self._pool: Executor | None = None
+        self._submit: Callable[[Any], Future[Any]] | None = None
+        if num_workers > 1 and are_threads:
+            threads = self._pool = ThreadPoolExecutor(num_workers)
+            self._submit = lambda chunk: threads.submit(function, chunk)
+        elif num_workers > 1:
             # fork hands the function over without copying what it holds, and needs no second `import torch`
             method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
             context = multiprocessing.get_context(method)
-            self._pool = ProcessPoolExecutor(num_workers, context, initializer=_start, initargs=(function,))
+            processes = ProcessPoolExecutor(num_workers, context, initializer=_start, initargs=(function,))
+            self._pool, self._submit = processes, lambda chunk: processes.submit(_call, chunk)
 
     def __enter__(self) -> "Workers":
         return self
@@ -50,13 +57,13 @@ class Workers:
 
     def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
         """function of each chunk, in order. Raises DataError if a worker dies."""
-        if self._pool is None:
+        if self._submit is None:
             yield from map(self.function, chunks)
             return
         try:
             waiting: deque[Any] = deque()
             for chunk in chunks:
-                waiting.append(self._pool.submit(_call, chunk))
+                waiting.append(self._submit(chunk))
                 if len(waiting) > 2 * self.num_workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -70,6 +77,7 @@ class Workers:
 def _start(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
+    gc.disable()  # lists of words by the thousand, and no cycles among them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

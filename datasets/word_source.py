@@ -32,7 +32,7 @@ class WordSource:
     """The tokens of a corpus by a vocabulary of words, with their n-grams where the tokenizer has them."""
 
     def __init__(self, corpus: Corpus, tokenizer: WordTokenizer, folder: Path, num_workers: int) -> None:
-        self.corpus, self.tokenizer = corpus, tokenizer
+        self.corpus, self.tokenizer, self.num_workers = corpus, tokenizer, num_workers
         self.num_fields = 1 if corpus.join_fields else len(corpus.fields)
         self._numbers = {UNKNOWN: 0}  # of every word; a text without any is one unknown word
         self._folder = folder
@@ -85,9 +85,13 @@ class WordSource:
     def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
         """The tokens of a split's rows, part after part, for each field."""
         with StepBar(len(scan.rows[split]), f"tokens of {split}", "texts") as bar:
-            for done, fields in enumerate(self._words(split, scan)):
-                yield [self.tokenizer.add_ngrams(tokens) for tokens in fields]
-                bar.update(done * BLOCK)
+            with parallel.Workers(self._with_ngrams, self.num_workers, are_threads=True) as workers:
+                for done, fields in enumerate(workers.map(self._words(split, scan))):
+                    yield fields
+                    bar.update(done * BLOCK)
+
+    def _with_ngrams(self, fields: list[Tokens]) -> list[Tokens]:
+        return [self.tokenizer.add_ngrams(tokens) for tokens in fields]
 
     def _words(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
         """The ids of the words, cut after max_length."""

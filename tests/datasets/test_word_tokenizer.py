@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import unicodedata
 from collections import Counter
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from corpora import ANY
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from datasets.tokens import Tokens
@@ -171,3 +172,11 @@ def test_a_vocabulary_of_a_million_words_is_read() -> None:
     values = WordTokenizer().to_json() | {"words": [f"w{i}" for i in range(1_000_000)]}
     tokenizer = WordTokenizer.from_json(values)
     assert as_lists(tokenizer.encode(["w999999 x"])) == [[1_000_001, UNKNOWN_ID]]
+
+
+@ANY
+@given(text=st.text() | st.text(st.characters(max_codepoint=127)) | st.text("aB_1 .,;-'\t\n\x0b\x1c\x00\x7f\u00a0é“"))
+def test_words_are_runs_of_letters_digits_and_underscores_and_every_other_sign_alone(text: str) -> None:
+    marks = [sign for sign in text.lower() if unicodedata.category(sign)[0] == "M" or sign in "\u200c\u200d"]
+    assume(not marks)  # these belong to their word: see above
+    assert WordTokenizer().split(text) == re.findall(r"\w+|[^\w\s]", text.lower())
