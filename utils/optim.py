@@ -128,7 +128,7 @@ class Updater:
         gradients = {name: _values(p.grad) for name, p in self.parameters.items() if p.grad is not None}
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (number of gradients,)
         norm = torch.linalg.vector_norm(norms)
-        if self.max_grad_norm is not None:
+        if self.max_grad_norm is not None and (norm.device.type != "cpu" or norm + 1e-6 > self.max_grad_norm):
             torch._foreach_mul_(list(gradients.values()), torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0))
         self.check()  # the step before
         is_bad = ~(torch.isfinite(norm) & torch.isfinite(loss))

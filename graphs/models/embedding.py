@@ -1,6 +1,6 @@
 """The embedding table that every encoder begins with, and the bag of a text's embeddings with a gradient of its rows alone.
 
-B: texts, T: tokens, E: embedding size, V: vocabulary size, R: distinct ids of the batch.
+B: texts, T: tokens, E: embedding size, V: vocabulary size, N: real tokens of the batch, R: distinct ids among them.
 """
 
 from typing import Any
@@ -41,25 +41,28 @@ class BagSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, input_ids: Tensor) -> Tensor:
-        """weight (V, E), input_ids (B, T) with PAD_ID where nothing is -> (B, E)."""
-        rows, local_ids = distinct(input_ids.numpy(), len(weight))  # (R,) and (B, T)
-        ctx.rows, ctx.local_ids, ctx.size = torch.from_numpy(rows), local_ids, tuple(weight.shape)
+    def forward(ctx: Any, weight: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """weight (V, E), input_ids and attention_mask (B, T) -> (B, E)."""
+        mask = attention_mask.numpy()
+        rows, places = distinct(input_ids.numpy()[mask], len(weight))  # (R,), and (N,) of the real tokens
+        ends = np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int32)  # (B + 1,) where each text begins
+        ctx.rows, ctx.places, ctx.ends, ctx.size = torch.from_numpy(rows), places, ends, tuple(weight.shape)
         vectors = weight.index_select(0, ctx.rows)  # (R, E)
-        return nn.functional.embedding_bag(torch.from_numpy(local_ids), vectors, mode="sum")
+        offsets = torch.from_numpy(ends)
+        return nn.functional.embedding_bag(
+            torch.from_numpy(places), vectors, offsets, mode="sum", include_last_offset=True
+        )
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """(B, E) -> the sparse gradient (V, E) with R rows."""
-        (num_texts, length), num_rows = ctx.local_ids.shape, len(ctx.rows)
-        ends = np.arange(num_texts + 1, dtype=np.int32) * length
-        ones = np.ones(num_texts * length, dtype=gradients[0].numpy().dtype)
-        bags = scipy.sparse.csc_array((ones, ctx.local_ids.ravel(), ends), shape=(num_rows, num_texts))
-        values = torch.from_numpy(bags @ gradients[0].numpy())  # (R, E)
-        first = int(num_rows > 0 and ctx.rows[0] == PAD_ID)  # padding has no gradient
+        gradient = gradients[0].numpy()
+        shape = (len(ctx.rows), len(gradient))
+        bags = scipy.sparse.csc_array((np.ones(len(ctx.places), gradient.dtype), ctx.places, ctx.ends), shape=shape)
+        values = torch.from_numpy(bags @ gradient)  # (R, E)
+        first = int(shape[0] > 0 and ctx.rows[0] == PAD_ID)  # padding has no gradient
         rows, values = ctx.rows[None, first:], values[first:]
-        gradient = torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False)
-        return gradient, None
+        return torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False), None, None
 
 
 def distinct(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,5 +82,5 @@ def bag_sum(embedding: Embedding, input_ids: Tensor, attention_mask: Tensor) -> 
     """(B, T) ids and mask -> (B, E) sums over the real tokens; one sparse gradient where the table asks for it."""
     if not embedding.sparse or input_ids.device.type != "cpu":
         return (embedding(input_ids) * attention_mask[:, :, None]).sum(dim=1)
-    result: Tensor = BagSum.apply(embedding.weight, input_ids.masked_fill(~attention_mask, PAD_ID))
+    result: Tensor = BagSum.apply(embedding.weight, input_ids, attention_mask)
     return result
