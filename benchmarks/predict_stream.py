@@ -20,12 +20,11 @@ from side_by_side import ROOT, peer, project, start
 TRAINING_TEXTS = 20_000
 
 
-def lines_of(path: Path, number: int) -> Iterator[tuple[str, dict[str, str]]]:
-    """`number` lines with an id, from the documents of a file again and again."""
+def texts_of(path: Path, number: int) -> Iterator[str]:
+    """`number` texts of 20 to 250 letters, from the documents of a file again and again."""
     documents = path.read_text(encoding="utf-8").splitlines()
     for i in range(number):
-        record = json.loads(documents[i % len(documents)])
-        yield str(i), {"id": str(i), "text": record["text"][: 20 + i % 230]}
+        yield json.loads(documents[i % len(documents)])["text"][: 20 + i % 230]
 
 
 def predict(folder: Path, run: str, number: int) -> tuple[float, list[float]]:
@@ -36,13 +35,14 @@ def predict(folder: Path, run: str, number: int) -> tuple[float, list[float]]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    feeder = threading.Thread(target=_feed, args=(process.stdin, folder / "train.jsonl", number))
+    feeder = threading.Thread(target=_feed, args=(process.stdin, folder / "train.jsonl", number), daemon=True)
     feeder.start()
     memory, started, watched = [], 0.0, psutil.Process(process.pid)
     for i, line in enumerate(process.stdout):
         if i == 0:
             started = time.perf_counter()
-        if json.loads(line)["id"] != str(i):
+        if json.loads(line)["id"] != f"stdin:{i + 1}":
+            process.kill()
             raise RuntimeError(f"line {i} is {line[:80]}")
         if i % (number // 10) == number // 20:
             memory.append(watched.memory_info().rss / 2**20)
@@ -55,8 +55,8 @@ def predict(folder: Path, run: str, number: int) -> tuple[float, list[float]]:
 
 def _feed(pipe, path: Path, number: int) -> None:  # type: ignore[no-untyped-def]
     with pipe:
-        for _, line in lines_of(path, number):
-            pipe.write(json.dumps(line) + "\n")
+        for text in texts_of(path, number):
+            pipe.write(json.dumps({"text": text}) + "\n")
 
 
 def main(number: int) -> None:
@@ -64,16 +64,16 @@ def main(number: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generate(folder / "train.jsonl", TRAINING_TEXTS)
-        config = CONFIG.format(ngrams=2).replace("overridden", f"{folder / 'train.jsonl'}\n  id: id")
-        (folder / "stream.yaml").write_text(config.replace("  id: id\n", ""), encoding="utf-8")
+        config = CONFIG.format(ngrams=2).replace("overridden", str(folder / "train.jsonl"))
+        (folder / "stream.yaml").write_text(config, encoding="utf-8")
         start(project(str(folder / "stream.yaml"), "bench-stream", "train.num_epochs=1", f"data.cache_folder={folder}"))
         speed, memory = predict(folder, "experiments/bench-stream", number)
         texts = [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
         (folder / "train.txt").write_text(
             "".join(f"__label__{t['label']} {t['text']}\n" for t in texts), encoding="utf-8"
         )
-        plain = (line["text"] + "\n" for _, line in lines_of(folder / "train.jsonl", number // 5))
-        (folder / "lines.txt").write_text("".join(plain), encoding="utf-8")
+        plain = "".join(text + "\n" for text in texts_of(folder / "train.jsonl", number // 5))
+        (folder / "lines.txt").write_text(plain, encoding="utf-8")
         theirs = start(peer("fasttext_predict.py", folder / "train.txt", folder / "lines.txt")).result
     print(f"{number:,} lines, in order: {speed:,.0f} texts/s; fastText {theirs['texts_per_second']:,.0f} texts/s")
     print(f"memory on the way, MB: {' '.join(f'{value:.0f}' for value in memory)}")

@@ -1,5 +1,6 @@
 """A function over chunks in several processes or threads, results in order, only a few chunks in memory at a time."""
 
+import contextlib
 import gc
 import itertools
 import multiprocessing
@@ -53,7 +54,8 @@ class Workers:
     def close(self) -> None:
         """End the processes, and what they still have to do."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            with contextlib.suppress(RuntimeError):  # a signal came while it started: there is no thread to wait for
+                self._pool.shutdown(cancel_futures=True)
 
     def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
         """function of each chunk, in order. Raises DataError if a worker dies."""

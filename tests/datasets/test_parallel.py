@@ -126,3 +126,20 @@ def test_workers_leave_with_a_killed_parent() -> None:
     for pid in filter(is_running, workers):
         os.kill(pid, signal.SIGKILL)  # a failed test leaves none either
     assert are_gone
+
+
+def test_threads_do_the_same_as_processes() -> None:
+    with Workers(square, 2, are_threads=True) as workers:
+        results = list(workers.map(chunked(range(50), 4)))
+    assert [number for part in results for number in part] == [number * number for number in range(50)]
+    with pytest.raises(DataError, match="seven"), Workers(refuse_seven, 2, are_threads=True) as workers:
+        list(workers.map(chunked(range(50), 4)))
+
+
+def test_an_end_while_the_processes_start_is_not_hidden_by_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("threading.Thread.start", interrupted)
+    with pytest.raises(KeyboardInterrupt), Workers(square, 2) as workers:
+        list(workers.map(chunked(range(50), 4)))
