@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 IGNORED = -100
-MAX_LABELS = 5000  # a confusion matrix of 200 MB
+MAX_LABELS = 5000  # a line of predictions.jsonl holds as many probabilities
+MAX_MATRIX = 1000  # labels; a matrix of more is 8 MB in every checkpoint, and millions of numbers in the report
 
 
 class Metrics(Protocol):
@@ -59,48 +60,60 @@ class LossMeter:
 
 
 class ConfusionMatrix:
-    """Gold label by predicted label: accuracy, macro F1 and precision, recall and F1 of every label."""
+    """Gold label by predicted label: accuracy, macro F1 and precision, recall and F1 of every label.
+
+    Of more than MAX_MATRIX labels, only how often each was gold, predicted, and both is counted: all but the matrix follows.
+    """
 
     scalars = ("accuracy", "macro_f1")
 
     def __init__(self, labels: Sequence[str], device: torch.device | None = None) -> None:
         if len(labels) > MAX_LABELS:
-            raise ValueError(
-                f"{len(labels):,} labels are more than the {MAX_LABELS:,} that a confusion matrix can hold"
-            )
+            raise ValueError(f"{len(labels):,} labels are more than the {MAX_LABELS:,} that can be told apart here")
         self.labels = list(labels)
-        self.counts = torch.zeros(
-            len(labels) ** 2 + 1, dtype=torch.int64, device=device
-        )  # the last cell: what is not counted
+        self.has_matrix = len(labels) <= MAX_MATRIX
+        self.num_cells = len(labels) ** 2 if self.has_matrix else 3 * len(labels)
+        self.counts = torch.zeros(self.num_cells + 1, dtype=torch.int64, device=device)  # the last: what is not counted
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
         """outputs: logits (B, L); labels: (B,), -100 where nothing is counted."""
-        cell = labels * len(self.labels) + outputs.argmax(dim=-1)
-        cell = torch.where(
-            labels == IGNORED, len(self.labels) ** 2, cell
-        )  # no boolean indexing: that waits for the device
-        self.counts.index_add_(0, cell, torch.ones_like(cell))
+        predicted, size = outputs.argmax(dim=-1), len(self.labels)
+        if self.has_matrix:
+            cells = labels * size + predicted
+        else:
+            both = torch.where(labels == predicted, labels, self.num_cells)
+            cells = torch.stack([both, size + labels, 2 * size + predicted])
+        cells = torch.where(labels == IGNORED, self.num_cells, cells)  # no boolean indexing: that waits for the device
+        self.counts.index_add_(0, cells.flatten(), torch.ones_like(cells.flatten()))
 
     def matrix(self) -> np.ndarray:
         """(L, L) counts, rows gold."""
         return self.counts[:-1].view(len(self.labels), -1).cpu().numpy()
 
     def compute(self) -> dict[str, float]:
-        matrix = self.matrix()
-        correct, gold, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+        correct, gold, predicted = self._columns()
         return {
             "accuracy": _ratio(correct.sum(), gold.sum()),
             "macro_f1": float(f1_scores(correct, gold, predicted)[2].mean()),
         }
 
     def report(self) -> dict[str, Any]:
-        matrix = self.matrix()
-        correct, gold, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-        return self.compute() | {
+        correct, gold, predicted = self._columns()
+        report = self.compute() | {
             "majority_accuracy": _ratio(gold.max(initial=0), gold.sum()),  # always answering the most frequent label
             "per_class": per_class(self.labels, correct, gold, predicted),
-            "confusion_matrix": {"labels": self.labels, "matrix": matrix.tolist()},
         }
+        if self.has_matrix:
+            report["confusion_matrix"] = {"labels": self.labels, "matrix": self.matrix().tolist()}
+        return report
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How often each label was right, gold and predicted, (L,) each."""
+        if self.has_matrix:
+            matrix = self.matrix()
+            return np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+        correct, gold, predicted = self.counts[:-1].view(3, -1).cpu().numpy()
+        return correct, gold, predicted
 
 
 class MultiLabelCounts:

@@ -9,6 +9,7 @@ from sklearn import metrics as sklearn
 from torch import Tensor
 
 from datasets import labels
+from utils import metrics as metrics_module
 from utils.metrics import IGNORED, MAX_LABELS, ConfusionMatrix, LossMeter, MultiLabelCounts
 from utils.train_meter import TrainMeter
 
@@ -70,6 +71,16 @@ def assert_per_class(report: dict[str, Any], expected: Any) -> None:
     assert list(report["per_class"]["a"]) == ["precision", "recall", "f1", "support"]
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_without_a_matrix_all_else_is_the_same(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = filled(*CASES[case], 7).report()
+    monkeypatch.setattr(metrics_module, "MAX_MATRIX", L - 1)
+    counted = filled(*CASES[case], 7)
+    del whole["confusion_matrix"]
+    assert counted.report() == whole
+    assert len(counted.counts) == 3 * L + 1
+
+
 @pytest.mark.parametrize("labels", [[], [IGNORED, IGNORED]])
 def test_with_nothing_counted_all_is_zero(labels: list[int]) -> None:
     metrics = ConfusionMatrix(LABELS)
@@ -108,7 +119,7 @@ def test_half_precision_and_nan_outputs_are_counted_as_something() -> None:
 
 def test_too_many_labels_are_refused() -> None:
     assert labels.MAX_LABELS == MAX_LABELS, "refused when the data is read, so that no user meets this error"
-    with pytest.raises(ValueError, match="5,001 labels are more than the 5,000 that a confusion matrix can hold"):
+    with pytest.raises(ValueError, match="5,001 labels are more than the 5,000 that can be told apart here"):
         ConfusionMatrix(list(map(str, range(MAX_LABELS + 1))))
 
 
