@@ -73,7 +73,6 @@ class Zygote:
 
 def serve() -> None:
     """Import, then fork for every line."""
-    import matplotlib.figure  # noqa: F401
     import torch._dynamo
     import torch.utils.tensorboard  # noqa: F401
 

@@ -30,10 +30,8 @@ pids: set[int] = set()
 
 
 def warm_up() -> None:
-    """Import what torch and matplotlib import at their first use."""
+    """Import what torch imports at its first use."""
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    importlib.import_module("matplotlib.figure")
-    importlib.import_module("matplotlib.backends.backend_agg")
     importlib.import_module("datasets.store")
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread would be lost in a fork"
 
