@@ -12,7 +12,7 @@ from typing import Any
 
 from datasets.readers import data_errors
 from utils.errors import StorageError
-from utils.storage import atomic_write, read_regular, remove_leftovers
+from utils.storage import atomic_write, probe, read_regular, remove_leftovers
 
 RACY_SECONDS = 2.0  # a file changed so recently may change again without a new time of change
 
@@ -70,9 +70,7 @@ def check_writable(folder: Path) -> None:
     """Raise StorageError unless the folder is there, or can be made, and takes files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process may be at the same point
+        probe(folder)
     except (OSError, ValueError) as error:  # ValueError: a name that holds \0
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"{folder}: cannot be written: {reason}; see data.cache_folder") from None

@@ -94,6 +94,11 @@ class Corpus:
         self.on_bad_row, self.limit = on_bad_row, limit
         self.num_workers, self.cache_folder = num_workers, cache_folder
 
+    @property
+    def num_encoder_texts(self) -> int:
+        """How many texts `encoder_texts` makes of a record."""
+        return 1 if self.join_fields else len(self.fields)
+
     def reader(self, *, has_labels: bool = True) -> RecordReader:
         """A reader of this corpus' columns; without labels for prediction."""
         return RecordReader(
@@ -131,7 +136,7 @@ class Corpus:
         watch = LabelWatch(self.fields)
 
         def scanned(origin: str) -> _FileScan:
-            return self._scan_file(origin, label_sets, watch, take or _read_all)
+            return self._scan_file(origin, label_sets, watch, take or read_all)
 
         scans = {origin: scanned(origin) for origin in self.source.splits}
         scan = Scan([], {}, {}, list(label_sets))
@@ -220,7 +225,8 @@ class Corpus:
                 )
 
 
-def _read_all(origin: str, records: Iterator[Record]) -> None:
+def read_all(origin: str, records: Iterator[Record]) -> None:
+    """A `take` of `Corpus.scan` that only lets the scan see the records."""
     for _ in records:
         pass
 

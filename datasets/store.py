@@ -199,7 +199,7 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
         "format": FORMAT,
         "labels": scan.labels,
         "multi_label": corpus.label_separator is not None,
-        "num_fields": 1 if corpus.join_fields else len(corpus.fields),
+        "num_fields": corpus.num_encoder_texts,
         "report": scan.report,
         "files": {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(folder.iterdir())},
     }

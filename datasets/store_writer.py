@@ -43,7 +43,7 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         if not is_trained:
             source.train(scan)
         for split in SPLITS:
-            _write(folder, split, source.tokens(split, scan), 1 if corpus.join_fields else len(corpus.fields))
+            _write(folder, split, source.tokens(split, scan), corpus.num_encoder_texts)
     for split in SPLITS:
         labels = _label_array(scan, split, corpus.label_separator is not None)
         (folder / f"{split}.labels").write_bytes(labels.tobytes())

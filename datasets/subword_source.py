@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from datasets import parallel
-from datasets.corpus import Corpus, Scan
+from datasets.corpus import Corpus, Scan, read_all
 from datasets.records import Record
 from datasets.tokens import Tokens
 from utils.run_log import StepBar
@@ -28,8 +28,7 @@ class SubwordSource:
 
     def take(self, origin: str, records: Iterator[Record]) -> None:
         """Only let the scan see them."""
-        for _ in records:
-            pass
+        read_all(origin, records)
 
     def train(self, scan: Scan) -> None:
         """Learn the vocabulary from the training split alone."""

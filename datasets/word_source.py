@@ -34,7 +34,7 @@ class WordSource:
 
     def __init__(self, corpus: Corpus, tokenizer: WordTokenizer, folder: Path, num_workers: int) -> None:
         self.corpus, self.tokenizer, self.num_workers = corpus, tokenizer, num_workers
-        self.num_fields = 1 if corpus.join_fields else len(corpus.fields)
+        self.num_fields = corpus.num_encoder_texts
         self._numbers = {UNKNOWN: 0}  # of every word; a text without any is one unknown word
         self._folder = folder
         self._workers = parallel.Workers(partial(number_words, tokenizer.split), num_workers)

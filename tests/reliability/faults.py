@@ -52,8 +52,8 @@ def record(to: str) -> None:
     watch_disk(lambda event: os.write(descriptor, json.dumps(event).encode() + b"\n") and None)
 
 
-def die_at(pattern: str, n: int = 1, tear: bool = False) -> None:
-    """Die before the n-th event of the disk that the pattern fits; `tear`: with half of the file that it is about."""
+def before_event(pattern: str, n: int, act: Callable[[str], object]) -> None:
+    """Call `act` with the n-th event of the disk that the pattern fits, before it happens."""
     seen = 0
 
     def tell(event: str) -> None:
@@ -61,26 +61,26 @@ def die_at(pattern: str, n: int = 1, tear: bool = False) -> None:
         if re.fullmatch(pattern, event):
             seen += 1
             if seen == n:
-                if tear:
-                    path = torn(event)
-                    os.truncate(path, path.stat().st_size // 2)
-                os._exit(DIED)
+                act(event)
 
     watch_disk(tell)
+
+
+def die_at(pattern: str, n: int = 1, tear: bool = False) -> None:
+    """Die before the n-th event of the disk that the pattern fits; `tear`: with half of the file that it is about."""
+
+    def die(event: str) -> None:
+        if tear:
+            path = torn(event)
+            os.truncate(path, path.stat().st_size // 2)
+        os._exit(DIED)
+
+    before_event(pattern, n, die)
 
 
 def signal_at(pattern: str, number: int, n: int = 1) -> None:
     """This process gets a signal before the n-th event of the disk that the pattern fits."""
-    seen = 0
-
-    def tell(event: str) -> None:
-        nonlocal seen
-        if re.fullmatch(pattern, event):
-            seen += 1
-            if seen == n:
-                os.kill(os.getpid(), number)
-
-    watch_disk(tell)
+    before_event(pattern, n, lambda event: os.kill(os.getpid(), number))
 
 
 def signal_at_fork(number: int, is_in_child: bool) -> None:
