@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
+from graphs.models.transformer import TransformerEncoder
 from utils.schema import sizes_of
 
 VOCAB_SIZE = 20
@@ -16,6 +17,18 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("bilstm", {"embedding_size": 6, "hidden_size": 5, "num_layers": layers, "pooling": pooling})
     for pooling in ("last", "max", "mean", "attention")
     for layers in (1, 2)
+]
+TINY = {"hidden_size": 8, "num_layers": 2, "num_heads": 2, "intermediate_size": 12, "max_positions": 24, "dropout": 0.0}
+TINY |= {"attention_dropout": 0.0}
+VARIANTS += [("bert", TINY | {"pooling": pooling}) for pooling in ("pooler", "cls", "mean", "max", "attention")]
+VARIANTS += [
+    ("transformer", TINY | {"norm": norm, "positions": positions, "activation": activation})
+    for norm, positions, activation in (
+        ("pre", "learned", "gelu"),
+        ("post", "sinusoidal", "relu"),
+        ("pre", "rotary", "geglu"),
+        ("post", "rotary", "gelu_tanh"),
+    )
 ]
 VARIANTS += [(name, {}) for name in ENCODERS if name not in dict(VARIANTS)]  # a new encoder is tested with its defaults
 
@@ -99,8 +112,9 @@ def test_builds_on_meta_and_refuses_bad_sizes() -> None:
     with torch.device("meta"):
         for name in ENCODERS:
             assert next(build(name, {}).parameters()).device.type == "meta"
-            with pytest.raises(ValueError, match="embedding_size"):
-                build(name, {"embedding_size": 0})
+            size = "hidden_size" if issubclass(ENCODERS[name], TransformerEncoder) else "embedding_size"
+            with pytest.raises(ValueError, match=size):
+                build(name, {size: 0})
             with pytest.raises(ValueError, match="dropout"):
                 build(name, {"dropout": 1.5})
 

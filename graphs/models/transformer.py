@@ -1,0 +1,261 @@
+"""The Transformer encoder (Vaswani et al. 2017, Devlin et al. 2019), with what has been learnt since as options.
+
+B: texts, T: tokens of the longest, N: real tokens of all texts, H: hidden size.
+
+The file reads in the order of the data: embeddings, layers, pooling. Padding is stripped at the door and all work done on (N, H),
+so a text costs what its own tokens cost; only the attention itself may pad again (attention.py).
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from graphs.models.attention import RealTokens, SelfAttention, rotary_angles
+from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
+
+Positions = Literal["learned", "sinusoidal", "rotary"]
+Norm = Literal["pre", "post"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "geglu"]
+Pooling = Literal["cls", "pooler", "mean", "max", "attention"]
+MAX_LAYERS = 100
+
+
+class TokenEmbeddings(nn.Module):
+    """The sum of a token's, its position's and its segment's vector; normalised where the layers expect that (post-norm)."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        *,
+        positions: Positions,
+        max_positions: int,
+        type_vocab_size: int,
+        norm: nn.LayerNorm | None,
+    ) -> None:
+        super().__init__()
+        self.is_sinusoidal = positions == "sinusoidal"
+        self.token = Table(vocab_size, hidden_size)
+        self.position = Table(max_positions, hidden_size) if positions == "learned" else None
+        self.segment = Table(type_vocab_size, hidden_size) if type_vocab_size else None
+        self.norm = norm
+
+    def forward(self, input_ids: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """(N,) ids, positions and segments -> (N, H)."""
+        hidden: Tensor = self.token(input_ids)
+        if self.is_sinusoidal:
+            hidden = hidden + sinusoids(positions, hidden.shape[1])
+        if self.position is not None:
+            hidden = hidden + self.position(positions)
+        if self.segment is not None:
+            has_types = token_type_ids is not None and self.segment.num_embeddings > 1
+            hidden = hidden + (self.segment(token_type_ids) if has_types else self.segment.weight[0])
+        return hidden if self.norm is None else self.norm(hidden)
+
+
+class FeedForwardLayer(nn.Module):
+    """Two linear maps of every token by itself; with GEGLU a third gates the second's input (Shazeer 2020, eq. 6)."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+        self.up = nn.Linear(hidden_size, (2 if activation == "geglu" else 1) * intermediate_size)
+        self.down = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, H) -> (N, H)."""
+        inner = self.up(hidden)  # (N, intermediate size), twice that with GEGLU
+        if self.activation == "geglu":
+            value, gate = inner.chunk(2, dim=-1)
+            inner = value * functional.gelu(gate)
+        elif self.activation == "relu":
+            inner = functional.relu(inner)
+        else:
+            inner = functional.gelu(inner, approximate="tanh" if self.activation == "gelu_tanh" else "none")
+        output: Tensor = self.down(inner)
+        return output
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and a feed-forward layer, each added to what it was given; the norm comes after the sum, or before the layer.
+
+    Post-norm is the original (Vaswani et al. 2017, section 3.1); pre-norm trains without a long warm-up (Xiong et al. 2020).
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        *,
+        norm: Norm,
+        activation: Activation,
+        dropout: float,
+        attention_dropout: float,
+        norm_eps: float,
+    ) -> None:
+        super().__init__()
+        self.is_pre_norm = norm == "pre"
+        self.attention = SelfAttention(hidden_size, num_heads, dropout=attention_dropout)
+        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.feed_forward = FeedForwardLayer(hidden_size, intermediate_size, activation)
+        self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None, seen: list[Tensor] | None = None
+    ) -> Tensor:
+        """(N, H) -> (N, H)."""
+        if self.is_pre_norm:
+            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation, seen))
+            return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, tokens, rotation, seen)))
+        output: Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+        return output
+
+
+class TransformerEncoder(nn.Module):
+    """A Transformer encoder, to be trained from nothing."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        hidden_size: int = 256,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        intermediate_size: int = 1024,
+        max_positions: int = 512,
+        type_vocab_size: int = 2,
+        positions: Positions = "learned",
+        norm: Norm = "pre",
+        activation: Activation = "gelu",
+        pooling: Pooling = "mean",
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        norm_eps: float = 1e-12,
+        checkpoint_activations: bool = False,
+        compile_layers: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(hidden_size=hidden_size, num_heads=num_heads, intermediate_size=intermediate_size)
+        check_sizes(max_positions=max_positions, num_layers=num_layers)
+        if num_layers > MAX_LAYERS:
+            raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
+        if hidden_size % num_heads:
+            raise ValueError(f"num_heads must divide hidden_size {hidden_size}, got {num_heads}")
+        if positions == "rotary" and hidden_size // num_heads % 2:
+            raise ValueError(
+                f"positions: rotary turns pairs, so hidden_size / num_heads must be even, got {hidden_size // num_heads}"
+            )
+        if type_vocab_size < 0:
+            raise ValueError(f"type_vocab_size must not be negative, got {type_vocab_size}")
+        if norm_eps <= 0:
+            raise ValueError(f"norm_eps must be positive, got {norm_eps}")
+        for name, share in {"dropout": dropout, "attention_dropout": attention_dropout}.items():
+            if not 0 <= share < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {share}")
+        self.embeddings = TokenEmbeddings(
+            vocab_size,
+            hidden_size,
+            positions=positions,
+            max_positions=max_positions,
+            type_vocab_size=type_vocab_size,
+            norm=nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "post" else None,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(
+                hidden_size,
+                num_heads,
+                intermediate_size,
+                norm=norm,
+                activation=activation,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                norm_eps=norm_eps,
+            )
+            for _ in range(num_layers)
+        )
+        self.final_norm = nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "pre" else None
+        self.pooler = nn.Linear(hidden_size, hidden_size) if pooling == "pooler" else None
+        self.attention_pooling = AttentionPooling(hidden_size) if pooling == "attention" else None
+        self.pooling, self.positions = pooling, positions
+        self.head_size = hidden_size // num_heads
+        self.checkpoint_activations = checkpoint_activations
+        self.output_size = hidden_size
+        self.max_length = max_positions if positions == "learned" else None  # no text may be longer
+        self.apply(draw_weights)
+        if compile_layers:
+            for layer in self.layers:
+                layer.compile(dynamic=True)  # lengths differ from batch to batch
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_index: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T) ids and mask -> (B, H); token_index (N,): the places of the real tokens in the flattened batch, if known."""
+        tokens = RealTokens.of(attention_mask, token_index)
+        hidden = self.encode(input_ids, tokens, token_type_ids)  # (N, H)
+        if self.pooling in ("cls", "pooler"):
+            first = hidden.index_select(0, tokens.offsets[:-1])  # (B, H)
+            return first if self.pooler is None else torch.tanh(self.pooler(first))
+        padded = tokens.pad(hidden)  # (B, T, H)
+        if self.attention_pooling is not None:
+            return self.attention_pooling(padded, attention_mask)
+        return (masked_max if self.pooling == "max" else masked_mean)(padded, attention_mask)
+
+    def encode(
+        self,
+        input_ids: Tensor,
+        tokens: RealTokens,
+        token_type_ids: Tensor | None = None,
+        seen: list[Tensor] | None = None,
+    ) -> Tensor:
+        """(B, T) ids -> (N, H), the last layer's state of every real token; seen: gets each layer's attention (B, A, T, T)."""
+        if self.max_length is not None and input_ids.shape[1] > self.max_length:
+            raise ValueError(f"a text of {input_ids.shape[1]} tokens is longer than max_positions {self.max_length}")
+        types = None if token_type_ids is None else tokens.strip(token_type_ids)
+        positions = tokens.positions  # (N,)
+        hidden = self.dropout(self.embeddings(tokens.strip(input_ids), positions, types))
+        rotation = rotary_angles(positions, self.head_size) if self.positions == "rotary" else None
+        for layer in self.layers:
+            if self.checkpoint_activations and self.training and seen is None:
+                hidden = checkpoint(layer, hidden, tokens, rotation, use_reentrant=False)
+            else:
+                hidden = layer(hidden, tokens, rotation, seen)
+        return hidden if self.final_norm is None else self.final_norm(hidden)
+
+
+class Table(nn.Embedding):
+    """An embedding table without a padding row, as padding never gets there."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: `draw_weights` draws the numbers."""
+
+
+def draw_weights(module: nn.Module) -> None:
+    """BERT's first numbers: normal with a standard deviation of 0.02, biases zero (Devlin et al. 2019, its published code)."""
+    if isinstance(module, nn.Linear | Table) and module.weight.device.type != "meta":
+        nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def sinusoids(positions: Tensor, size: int) -> Tensor:
+    """(N,) positions -> (N, size): sines in the even places, cosines in the odd ones (Vaswani et al. 2017, section 3.5)."""
+    angles = rotary_angles(positions, 2 * ((size + 1) // 2))[:, : (size + 1) // 2]  # (N, size / 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :size]
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError for a size under 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
