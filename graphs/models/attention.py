@@ -15,12 +15,12 @@ from torch.nn import functional
 class RealTokens(NamedTuple):
     """Where the real tokens of a padded batch are.
 
-    mask (B, T): True at real tokens; index (N,): their places in the flattened batch; offsets (B + 1,) int32: text i is
+    mask (B, T): True at real tokens; token_index (N,): their places in the flattened batch; offsets (B + 1,) int32: text i is
     tokens offsets[i] to offsets[i + 1] of N.
     """
 
     mask: Tensor
-    index: Tensor
+    token_index: Tensor
     offsets: Tensor
 
     @classmethod
@@ -34,23 +34,23 @@ class RealTokens(NamedTuple):
     @property
     def positions(self) -> Tensor:
         """(N,) the place of each token in its text."""
-        return self.index % self.mask.shape[1]
+        return self.token_index % self.mask.shape[1]
 
     @property
     def has_padding(self) -> bool:
         """Known from the shapes alone, without a look at the device."""
-        return len(self.index) != self.mask.numel()
+        return len(self.token_index) != self.mask.numel()
 
     def strip(self, padded: Tensor) -> Tensor:
         """(B, T, ...) -> (N, ...), the real tokens."""
         flat = padded.flatten(0, 1)
-        return flat.index_select(0, self.index) if self.has_padding else flat
+        return flat.index_select(0, self.token_index) if self.has_padding else flat
 
     def pad(self, tokens: Tensor) -> Tensor:
         """(N, ...) -> (B, T, ...), zero at padding."""
         flat = tokens
         if self.has_padding:
-            flat = tokens.new_zeros(self.mask.numel(), *tokens.shape[1:]).index_copy(0, self.index, tokens)
+            flat = tokens.new_zeros(self.mask.numel(), *tokens.shape[1:]).index_copy(0, self.token_index, tokens)
         return flat.unflatten(0, self.mask.shape)
 
 
