@@ -37,6 +37,7 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
         name = config.agent
         raise config.error("agent", f"agent: {name} is a model; write agent: classification, model: {{name: {name}}}")
     agent = lookup(AGENTS, config.agent, config, "agent")
+    agent.complete(config)
     check_config(config, agent.sections, RunSettings)
     with blamed_on(config, "", config):
         RunSettings(**{key: value for key, value in config.items() if key not in agent.sections})

@@ -62,6 +62,10 @@ class BaseAgent:
         self.state = RunState()
 
     @classmethod
+    def complete(cls, config: Config) -> None:
+        """Fill in what other parts of a config decide, before it is checked."""
+
+    @classmethod
     def check(cls, config: Config) -> None:
         """Refuse bad values before any data is read: build every part once, on the meta device, with placeholder sizes."""
         with torch.device("meta"):

@@ -1,6 +1,7 @@
 """Text classification: one text, or several fields of it -> one label, or any number of labels."""
 
 import json
+import sys
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from agents.parts import (
     build_tokenizer,
     probabilities_of,
 )
+from agents.pretrained import complete_from_published
 from agents.text_data import TextData
 from datasets.batches import Batch
 from datasets.predictions import prediction
@@ -54,6 +56,10 @@ class ClassificationAgent(BaseAgent):
         self.optimizer = build_optimizer(config, self.model)
 
     @classmethod
+    def complete(cls, config: Config) -> None:
+        complete_from_published(config)
+
+    @classmethod
     def check(cls, config: Config) -> None:
         super().check(config)
         build_corpus(config)
@@ -62,6 +68,7 @@ class ClassificationAgent(BaseAgent):
         with torch.device("meta"):
             model = build_model(config, vocab_size=1000, num_labels=len(placeholders))
             _check_memory(config, model)
+            _check_max_length(config, model)
             build_optimizer(config, model)
             loss = build_loss(config, placeholders)
         if loss.is_multi_label != config.data.multi_label:
@@ -109,6 +116,19 @@ class ClassificationAgent(BaseAgent):
         self.experiment.write("predictions.jsonl", "".join(line + "\n" for line in lines))
         self.log.mistakes(
             split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], corpus.fields, self.state.step
+        )
+
+
+def _check_max_length(config: Config, model: TextClassifier) -> None:
+    """Refuse texts that may be longer than an encoder has positions for."""
+    limit = min(
+        (getattr(encoder, "max_length", None) or sys.maxsize for encoder in model.encoders), default=sys.maxsize
+    )
+    if limit < (config.data.max_length or sys.maxsize):
+        raise config.error(
+            "data.max_length",
+            f"data.max_length is {config.data.max_length}, and {config.model.name} has positions for {limit} tokens; "
+            f"write data.max_length: {limit} or less, or a larger model.max_positions",
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.pretrained import load_published
 from agents.text_data import saved_tokenizer
 from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
@@ -16,6 +17,7 @@ from utils.checkpoint import CheckpointStore, load_weights, read_manifest
 from utils.config import Config
 from utils.errors import CheckpointError
 from utils.experiment import LABELS, TOKENIZER, labels_hash, saved_config, saved_labels
+from utils.hub import is_published
 from utils.schema import construct
 
 logger = logging.getLogger("glassbox")
@@ -50,6 +52,9 @@ def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> No
 def load_initial_weights(config: Config, model: TextClassifier, labels: list[str]) -> None:
     """Start from the best weights of the run that `init_from` names; its last layer only where the labels are the same."""
     if config.init_from is None:
+        return
+    if is_published(config.init_from):
+        load_published(config, model, labels)
         return
     folder = Path(config.init_from)
     old = saved_config(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from agents.parts import build_corpus, build_tokenizer
+from agents.pretrained import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
@@ -16,6 +17,7 @@ from datasets.tokens import num_unknown
 from utils.config import Config, is_free
 from utils.errors import CheckpointError
 from utils.experiment import Experiment, labels_hash
+from utils.hub import is_published
 from utils.run_report import describe_rows
 from utils.schema import Section
 from utils.settings import TrainSettings
@@ -33,7 +35,7 @@ class TextData:
 
     def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment) -> None:
         started = time.perf_counter()
-        trained = saved_tokenizer(Path(config.init_from)) if config.init_from else None
+        trained = _initial_tokenizer(config)
         options = {key: value for key, value in config.data.items() if not is_free(f"data.{key}")}
         self.corpus = build_corpus(config)
         store = open_store(
@@ -69,6 +71,13 @@ class TextData:
             accumulation_steps=settings.accumulation_steps,
             seed=seed,
         )
+
+
+def _initial_tokenizer(config: Config) -> Any:
+    """The tokenizer of what `init_from` names, which belongs to its weights; None where the run trains its own."""
+    if config.init_from is None:
+        return None
+    return published_tokenizer(config) if is_published(config.init_from) else saved_tokenizer(Path(config.init_from))
 
 
 def saved_tokenizer(folder: Path) -> Any:

@@ -2,8 +2,8 @@
 
 from types import ModuleType
 
+from commands import export, predict, prepare, test, train
 from commands import list as list_command
-from commands import predict, prepare, test, train
 
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -11,4 +11,5 @@ COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
     "list": list_command,
     "prepare": prepare,
+    "export": export,
 }

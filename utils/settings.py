@@ -18,6 +18,7 @@ class RunSettings:
     num_threads: int = 2
     deterministic: bool = False
     init_from: str | None = None
+    init_head: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:

@@ -203,13 +203,18 @@ class TransformerEncoder(nn.Module):
         """(B, T) ids and mask -> (B, H); token_index (N,): the places of the real tokens in the flattened batch, if known."""
         tokens = RealTokens.of(attention_mask, token_index)
         hidden = self.encode(input_ids, tokens, token_type_ids)  # (N, H)
+        pooled: Tensor = self.dropout(self._pool(hidden, tokens))
+        return pooled
+
+    def _pool(self, hidden: Tensor, tokens: RealTokens) -> Tensor:
+        """(N, H) -> (B, H)."""
         if self.pooling in ("cls", "pooler"):
             first = hidden.index_select(0, tokens.offsets[:-1])  # (B, H)
             return first if self.pooler is None else torch.tanh(self.pooler(first))
         padded = tokens.pad(hidden)  # (B, T, H)
         if self.attention_pooling is not None:
-            return self.attention_pooling(padded, attention_mask)
-        return (masked_max if self.pooling == "max" else masked_mean)(padded, attention_mask)
+            return self.attention_pooling(padded, tokens.mask)
+        return (masked_max if self.pooling == "max" else masked_mean)(padded, tokens.mask)
 
     def encode(
         self,

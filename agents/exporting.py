@@ -1,0 +1,97 @@
+"""A trained classifier as the folder of a Hugging Face model: the same label names, the same logits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from agents.initial import best_weights
+from agents.text_data import saved_tokenizer
+from datasets.subword_tokenizer import SubwordTokenizer
+from graphs.models.pretrained import to_config, to_hugging_face
+from utils.config import Config
+from utils.errors import ConfigError, StorageError
+from utils.experiment import open_saved, saved_labels
+from utils.hub import CONFIG
+from utils.model_files import write_model
+from utils.storage import storage_errors
+
+ENCODER, LAST = "encoders.0.", "head.layers.0."
+
+
+def export_hugging_face(folder: Path, out: Path) -> None:
+    """Write a run's best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
+    config, labels = open_saved(folder), saved_labels(folder)
+    _check(config, folder)
+    tokenizer = saved_tokenizer(folder)
+    weights = _renamed(best_weights(folder, tokenizer, labels))
+    values = to_config(config.model, tokenizer.vocab_size, labels)
+    values |= {"classifier_dropout": config.model.dropout, "pad_token_id": _pad_id(tokenizer)}
+    if config.data.multi_label:
+        values["problem_type"] = "multi_label_classification"
+    files = {
+        CONFIG: _json(values),
+        "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
+        **_tokenizer_files(tokenizer, config.data.max_length),
+    }
+    with storage_errors(out, sum(map(len, files.values()))):
+        try:
+            out.mkdir(parents=True)
+        except FileExistsError:
+            raise StorageError(f"{out}: is there already; remove it, or give another folder with --out") from None
+        write_model(out, files)
+
+
+def _check(config: Config, folder: Path) -> None:
+    """Refuse a model that BertForSequenceClassification is not."""
+    needed = {
+        "model.name": (config.model.name, "bert"),
+        "model.pooling": (config.model.get("pooling"), "pooler"),
+        "head.hidden_sizes": (config.head.hidden_sizes, []),
+        "one encoder (data.join_fields, data.pair or one field)": (_num_encoders(config), 1),
+    }
+    for name, (found, wanted) in needed.items():
+        if found != wanted:
+            raise ConfigError(f"{folder}: export needs {name} {wanted}, this run has {found}; train it with that")
+
+
+def _num_encoders(config: Config) -> int:
+    return 1 if config.data.join_fields or config.data.get("pair") else len(config.data.fields)
+
+
+def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's own names, and `head.` for the classifier's layer."""
+    return {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in weights.items()}
+
+
+def _tokenizer_files(tokenizer: SubwordTokenizer, max_length: int) -> dict[str, bytes]:
+    """tokenizer.json in the library's own format, and what transformers reads beside it."""
+    known = tokenizer.tokenizer.get_vocab()
+    roles = {
+        "pad_token": ("[PAD]", "<pad>"),
+        "unk_token": ("[UNK]", "<unk>"),
+        "cls_token": ("[CLS]", "<s>"),
+        "sep_token": ("[SEP]", "</s>"),
+        "mask_token": ("[MASK]", "<mask>"),
+    }
+    tokens = {role: next((name for name in names if name in known), None) for role, names in roles.items()}
+    values = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        **{role: name for role, name in tokens.items() if name is not None},
+    }
+    return {
+        "tokenizer.json": tokenizer.tokenizer.to_str().encode(),
+        "tokenizer_config.json": _json(values),
+    }
+
+
+def _pad_id(tokenizer: SubwordTokenizer) -> int:
+    known = tokenizer.tokenizer.get_vocab()
+    return next((known[name] for name in ("[PAD]", "<pad>") if name in known), 0)
+
+
+def _json(values: Any) -> bytes:
+    return json.dumps(values, indent=1, ensure_ascii=False).encode()

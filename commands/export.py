@@ -1,0 +1,24 @@
+"""Write a trained classifier as a model of another library: `hf` gives what transformers' AutoModelForSequenceClassification loads."""
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "write a trained BERT for Hugging Face transformers"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, the format and where to."""
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bert")
+    parser.add_argument("--format", choices=["hf"], default="hf", help="hf (default): Hugging Face transformers")
+    parser.add_argument("--out", metavar="FOLDER", help="where it goes, a new folder; default RUN/hf")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the folder and say where it is."""
+    from agents.exporting import export_hugging_face
+
+    folder = Path(options.folder)
+    out = Path(options.out) if options.out else folder / "hf"
+    export_hugging_face(folder, out)
+    print(f"{out}: load it with AutoModelForSequenceClassification.from_pretrained({str(out)!r})")

