@@ -113,6 +113,11 @@ class Corpus:
         """How many texts `encoder_texts` makes of a record."""
         return 1 if self.join_fields or self.pair else len(self.fields)
 
+    @property
+    def length_options(self) -> dict[str, Any]:
+        """What becomes of long texts, as a tokenizer's `encode` takes it."""
+        return {"max_length": self.max_length, "long_texts": self.long_texts, "stride": self.stride}
+
     def reader(self, *, has_labels: bool = True) -> RecordReader:
         """A reader of this corpus' columns; without labels for prediction."""
         return RecordReader(
@@ -123,8 +128,10 @@ class Corpus:
             on_bad_row=self.on_bad_row,
         )
 
-    def encoder_texts(self, record: Record) -> tuple[str, ...]:
-        """The texts that each get an encoder: the fields, or all of them joined."""
+    def encoder_texts(self, record: Record) -> tuple[Any, ...]:
+        """The texts that each get an encoder: the fields, or all of them joined, or as one the pair of them."""
+        if self.pair:
+            return (record.texts,)
         return (" ".join(record.texts),) if self.join_fields else record.texts
 
     def records(self, split: str, rows: np.ndarray) -> Iterator[Record]:

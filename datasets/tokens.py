@@ -62,13 +62,13 @@ class Tokens:
         ids = np.concatenate(parts) if parts else self.ids[:0]
         return Tokens.from_lengths(ids, self.lengths[rows], self.truncated[rows])
 
-    def cut(self, max_length: int | None) -> "Tokens":
-        """Every text cut after max_length tokens, and marked where it was longer."""
+    def cut(self, max_length: int | np.ndarray | None) -> "Tokens":
+        """Every text cut after max_length tokens, or each after its own number of them, and marked where it was longer."""
         lengths = self.lengths
-        if max_length is None or lengths.max(initial=0) <= max_length:
+        if max_length is None or (lengths <= max_length).all():
             return self
         places = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], lengths)  # of each token in its text
-        ids = self.ids[places < max_length]
+        ids = self.ids[places < (max_length if isinstance(max_length, int) else np.repeat(max_length, lengths))]
         return Tokens.from_lengths(ids, np.minimum(lengths, max_length), self.truncated | (lengths > max_length))
 
     def num_windows(self, rows: np.ndarray) -> np.ndarray:
@@ -108,11 +108,14 @@ def _windows(starts: np.ndarray, ends: np.ndarray, window: int) -> tuple[np.ndar
     return window_starts, np.minimum(window_starts + window, np.repeat(ends, counts))
 
 
-def num_unknown(fields: Sequence[Tokens], unknown_id: int) -> int:
-    """How many texts have no known token in any field; 0 where there are too many tokens to look at."""
+def num_unknown(fields: Sequence[Tokens], unknown_ids: Sequence[int]) -> int:
+    """How many texts hold in every field only these ids, of unknown and special tokens; 0 where there are too many to look at."""
     if sum(len(tokens.ids) for tokens in fields) > LARGE:
         return 0
     is_known = np.zeros(len(fields[0]), dtype=bool)
     for tokens in fields if len(is_known) else []:
-        is_known |= np.logical_or.reduceat(tokens.ids != unknown_id, tokens.offsets[:-1])  # no text is without a token
+        is_token = tokens.ids != unknown_ids[0]
+        for id in unknown_ids[1:]:
+            is_token &= tokens.ids != id
+        is_known |= np.logical_or.reduceat(is_token, tokens.offsets[:-1])  # no text is without a token
     return int((~is_known).sum())
