@@ -15,6 +15,7 @@ from agents.parts import (
     build_model,
     build_optimizer,
     build_tokenizer,
+    check_lengths,
     probabilities_of,
 )
 from agents.pretrained import complete_from_published
@@ -62,8 +63,7 @@ class ClassificationAgent(BaseAgent):
     @classmethod
     def check(cls, config: Config) -> None:
         super().check(config)
-        build_corpus(config)
-        build_tokenizer(config)
+        check_lengths(config, build_corpus(config), build_tokenizer(config))
         placeholders = ["a", "b", *(config.loss.get("class_weights") or {})]
         with torch.device("meta"):
             model = build_model(config, vocab_size=1000, num_labels=len(placeholders))

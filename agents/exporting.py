@@ -22,7 +22,7 @@ ENCODER, LAST = "encoders.0.", "head.layers.0."
 
 
 def export_hugging_face(folder: Path, out: Path) -> None:
-    """Write a run's best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
+    """Write the best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
     config, labels = open_saved(folder), saved_labels(folder)
     _check(config, folder)
     tokenizer = saved_tokenizer(folder)

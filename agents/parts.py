@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from datasets import DATASETS, TOKENIZERS
 from datasets.corpus import Corpus
+from datasets.long_texts import check_fits
 from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
@@ -30,12 +31,18 @@ def build_tokenizer(config: Config) -> object:
     return construct(config, "tokenizer", TOKENIZERS[config.tokenizer.name], config.tokenizer)
 
 
+def check_lengths(config: Config, corpus: Corpus, tokenizer: object) -> None:
+    """Raise ConfigError where the tokenizer cannot do what the data's options ask of long texts and pairs."""
+    with blamed_on(config, "data", config.data):
+        check_fits(tokenizer, pair=corpus.pair, **corpus.length_options)
+
+
 def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.device = CPU) -> TextClassifier:
-    """One encoder for every field (one in all if the fields are joined) and the head; still on the CPU.
+    """One encoder for every field (one in all if the fields are joined, or a pair) and the head; still on the CPU.
 
     A table's gradients are sparse where the optimizer can do with that, and the device is a CPU.
     """
-    num_encoders = 1 if config.data.join_fields else len(config.data.fields)
+    num_encoders = 1 if config.data.join_fields or config.data.pair else len(config.data.fields)
     is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
     sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse}
     encoders: list[Any] = [

@@ -110,7 +110,8 @@ class Predictor:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
         texts = [self.corpus.encoder_texts(record) for record in records]
         fields = [
-            self.tokenizer.encode(column, self.corpus.max_length) for column in map(list, zip(*texts, strict=True))
+            self.tokenizer.encode(column, **self.corpus.length_options)
+            for column in map(list, zip(*texts, strict=True))
         ]
         logits = torch.empty(len(records), len(self.labels))
         for rows in ordered_batches(_total_lengths(fields), batch_size=BATCH_SIZE, batch_tokens=None):
@@ -120,4 +121,4 @@ class Predictor:
 
 
 def _total_lengths(fields: list[Tokens]) -> np.ndarray:
-    return np.sum([tokens.lengths for tokens in fields], axis=0)
+    return np.sum([tokens.padded_lengths for tokens in fields], axis=0)

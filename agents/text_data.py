@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agents.parts import build_corpus, build_tokenizer
+from agents.parts import build_corpus, build_tokenizer, check_lengths
 from agents.pretrained import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
@@ -18,7 +18,7 @@ from utils.config import Config, is_free
 from utils.errors import CheckpointError
 from utils.experiment import Experiment, labels_hash
 from utils.hub import is_published
-from utils.run_report import describe_rows
+from utils.run_report import describe_rows, describe_truncated
 from utils.schema import Section
 from utils.settings import TrainSettings
 
@@ -38,13 +38,17 @@ class TextData:
         trained = _initial_tokenizer(config)
         options = {key: value for key, value in config.data.items() if not is_free(f"data.{key}")}
         self.corpus = build_corpus(config)
+        if trained is not None:
+            check_lengths(config, self.corpus, trained)
         store = open_store(
             self.corpus, build_tokenizer(config), {"data": options, "tokenizer": config.tokenizer}, trained
         )
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
         warnings = [*store.report.get("warnings", []), *self._unknown()]
-        self.report = store.report | {"warnings": warnings, "seconds": time.perf_counter() - started}
-        for line in describe_rows(store.report):
+        truncated = {split: float(data.truncated.mean()) if len(data) else 0.0 for split, data in self.splits.items()}
+        seconds = time.perf_counter() - started
+        self.report = store.report | {"truncated": truncated, "warnings": warnings, "seconds": seconds}
+        for line in [*describe_rows(store.report), *describe_truncated(truncated, self.corpus.max_length)]:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
@@ -56,7 +60,8 @@ class TextData:
 
     def _unknown(self) -> list[str]:
         """A line for every split with texts of which the tokenizer knows no word: a model can only guess at them."""
-        counts = {split: num_unknown(data.fields, self.tokenizer.unknown_id) for split, data in self.splits.items()}
+        unknown = [self.tokenizer.unknown_id, *self.tokenizer.special.ids]
+        counts = {split: num_unknown(data.fields, unknown) for split, data in self.splits.items()}
         return [
             f"{count} of {len(self.splits[split])} texts of {split} hold no token of the vocabulary"
             for split, count in counts.items()

@@ -1,4 +1,4 @@
-"""Write a trained classifier as a model of another library: `hf` gives what transformers' AutoModelForSequenceClassification loads."""
+"""Write a trained classifier for another library: `hf` is what transformers' AutoModelForSequenceClassification loads."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows of a split -> padded batches. B: texts, T: tokens of the longest of them."""
+"""Rows of a split -> padded batches. B: texts, T: tokens of the longest of them, N: real tokens, W: windows of all texts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,8 +16,15 @@ from datasets.tokens import Tokens
 class Batch:
     """Some texts, padded, still on the host until `to`.
 
-    fields: for each field input_ids (B, T) int64 and attention_mask (B, T) bool, True at real tokens; labels: (B,) int64 with -100
-    where nothing is counted, or (B, num_labels) float for several labels a text; rows: (B,) their numbers in the split.
+    fields: for each field
+        input_ids (B, T) int64, and attention_mask (B, T) bool, True at real tokens;
+        token_index (N,) int64, the places of the real tokens in the B * T, so that a model can take them without asking a GPU how
+        many there are;
+        of pairs token_type_ids (B, T) int64, 0 in the first text and padding, 1 in the second;
+        of texts that are cut into windows text_index (W,) int64, the text (0 to B - 1) of each row of the other tensors, which then
+        have W rows for their B, and num_windows (B,) int64, how many each text has.
+    labels: (B,) int64 with -100 where nothing is counted, or (B, num_labels) float for several labels a text; rows: (B,) their
+    numbers in the split.
     """
 
     fields: list[dict[str, Tensor]]
@@ -37,14 +44,27 @@ class Batch:
 
 def collate(fields: list[Tokens], labels: np.ndarray, rows: np.ndarray) -> Batch:
     """Pad the chosen rows of every field; `labels` are those of all rows."""
-    padded = [tokens.pad(rows) for tokens in fields]
     gold = np.asarray(labels[rows])
+    padded = [_field(tokens, rows) for tokens in fields]
     return Batch(
-        fields=[{"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)} for ids, mask in padded],
+        fields=[{name: torch.from_numpy(array) for name, array in field.items()} for field in padded],
         labels=torch.from_numpy(gold.astype(np.float32) if gold.ndim == 2 else gold),
         rows=rows,
-        num_tokens=sum(int(mask.sum()) for _, mask in padded),
+        num_tokens=sum(len(field["token_index"]) for field in padded),
     )
+
+
+def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What `Batch.fields` says of one field."""
+    ids, mask = tokens.pad(rows)
+    field = {"input_ids": ids, "attention_mask": mask, "token_index": np.flatnonzero(mask)}
+    if tokens.second_starts is not None:
+        is_second = np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None]
+        field["token_type_ids"] = (is_second & mask).astype(np.int64)
+    if tokens.window is not None:
+        field["num_windows"] = tokens.num_windows(rows)
+        field["text_index"] = np.repeat(np.arange(len(rows)), field["num_windows"])
+    return field
 
 
 class Loader:

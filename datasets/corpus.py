@@ -67,9 +67,12 @@ class Corpus:
         multi_label: bool = False,
         label_separator: str = "|",
         join_fields: bool = False,
+        pair: bool = False,
         split: list[float] = (0.8, 0.1, 0.1),  # type: ignore[assignment]
         split_seed: int = 0,
         max_length: int | None = None,
+        long_texts: Literal["head", "head_tail", "windows"] = "head",
+        stride: int = 0,
         on_bad_row: Literal["error", "skip"] = "error",
         limit: int | None = None,
         num_workers: int = 2,
@@ -86,10 +89,21 @@ class Corpus:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if split_seed < 0:
             raise ValueError(f"split_seed must not be negative, got {split_seed}")
+        if pair and (len(fields) != 2 or join_fields):
+            raise ValueError(f"pair needs two fields and join_fields: false, got {list(fields)} and {join_fields}")
+        if pair and long_texts != "head":
+            raise ValueError(f"long_texts must be head with pair: true, got {long_texts}")
+        if long_texts != "head" and max_length is None:
+            raise ValueError(f"long_texts: {long_texts} needs a max_length, got null")
+        if stride < 0 or (stride > 0 and long_texts != "windows"):
+            raise ValueError(
+                f"stride must be 0, or at least 1 with long_texts: windows, got {stride} with {long_texts}"
+            )
         self.source = source
         self.fields, self.label, self.id = list(fields), label, id
         self.label_separator = label_separator if multi_label else None
-        self.join_fields, self.max_length = join_fields, max_length
+        self.join_fields, self.pair = join_fields, pair
+        self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
         self.on_bad_row, self.limit = on_bad_row, limit
         self.num_workers, self.cache_folder = num_workers, cache_folder
@@ -97,7 +111,12 @@ class Corpus:
     @property
     def num_encoder_texts(self) -> int:
         """How many texts `encoder_texts` makes of a record."""
-        return 1 if self.join_fields else len(self.fields)
+        return 1 if self.join_fields or self.pair else len(self.fields)
+
+    @property
+    def length_options(self) -> dict[str, Any]:
+        """What becomes of long texts, as a tokenizer's `encode` takes it."""
+        return {"max_length": self.max_length, "long_texts": self.long_texts, "stride": self.stride}
 
     def reader(self, *, has_labels: bool = True) -> RecordReader:
         """A reader of this corpus' columns; without labels for prediction."""
@@ -109,8 +128,10 @@ class Corpus:
             on_bad_row=self.on_bad_row,
         )
 
-    def encoder_texts(self, record: Record) -> tuple[str, ...]:
-        """The texts that each get an encoder: the fields, or all of them joined."""
+    def encoder_texts(self, record: Record) -> tuple[Any, ...]:
+        """The texts that each get an encoder: the fields, or all of them joined, or as one the pair of them."""
+        if self.pair:
+            return (record.texts,)
         return (" ".join(record.texts),) if self.join_fields else record.texts
 
     def records(self, split: str, rows: np.ndarray) -> Iterator[Record]:

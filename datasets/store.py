@@ -5,6 +5,7 @@
                       train.0.ids            int32, the first field's tokens, text after text
                       train.0.offsets        int64, where each text begins
                       train.0.truncated      bool, whether it was cut
+                      train.0.second_starts  int32, of pairs alone: where in each the second text begins
                       train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text
                       train.rows             int64, the number of each text's row in its file
 
@@ -34,7 +35,7 @@ from utils.errors import DataError
 from utils.storage import TEMPORARY, read_regular, remove, remove_leftovers, storage_errors, sync_folder, write_synced
 
 logger = logging.getLogger("glassbox")
-FORMAT = 3  # part of the key: a store of another format is never opened
+FORMAT = 4  # part of the key: a store of another format is never opened
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
 VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
 
@@ -52,8 +53,8 @@ class SplitData:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) tokens of each text, all fields together."""
-        return np.sum([tokens.lengths for tokens in self.fields], axis=0)
+        """(N,) the places that each text takes in a batch, all fields together."""
+        return np.sum([tokens.padded_lengths for tokens in self.fields], axis=0)
 
     @property
     def truncated(self) -> np.ndarray:
@@ -77,10 +78,12 @@ class TokenStore:
             path = folder / f"{split}.{name}"
             return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
 
-        fields = [
-            Tokens(**{kind: array(f"{i}.{kind}", KINDS[kind]) for kind in KINDS})
-            for i in range(self.header["num_fields"])
-        ]
+        def tokens(i: int) -> Tokens:
+            ids, offsets, truncated = (array(f"{i}.{kind}", KINDS[kind]) for kind in ("ids", "offsets", "truncated"))
+            second_starts = array(f"{i}.second_starts", KINDS["second_starts"]) if self.header["pair"] else None
+            return Tokens(ids, offsets, truncated, self.header["window"], second_starts)
+
+        fields = [tokens(i) for i in range(self.header["num_fields"])]
         shape = (-1, len(self.labels)) if self.header["multi_label"] else (-1,)
         labels = array("labels", np.uint8 if self.header["multi_label"] else np.int64).reshape(shape)
         return SplitData(fields, labels, array("rows", np.int64))
@@ -200,6 +203,8 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
         "labels": scan.labels,
         "multi_label": corpus.label_separator is not None,
         "num_fields": corpus.num_encoder_texts,
+        "pair": corpus.pair,
+        "window": corpus.max_length if corpus.long_texts == "windows" else None,
         "report": scan.report,
         "files": {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(folder.iterdir())},
     }

@@ -18,7 +18,12 @@ from datasets.tokens import Tokens
 from datasets.word_source import WordSource
 from datasets.word_tokenizer import WordTokenizer
 
-KINDS = {"ids": np.int32, "offsets": np.int64, "truncated": np.bool_}
+KINDS = {
+    "ids": np.int32,
+    "offsets": np.int64,
+    "truncated": np.bool_,
+    "second_starts": np.int32,
+}  # the last one of pairs
 
 
 class TokenSource(Protocol):
@@ -43,7 +48,7 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         if not is_trained:
             source.train(scan)
         for split in SPLITS:
-            _write(folder, split, source.tokens(split, scan), corpus.num_encoder_texts)
+            _write(folder, split, source.tokens(split, scan), corpus.num_encoder_texts, is_pair=corpus.pair)
     for split in SPLITS:
         labels = _label_array(scan, split, corpus.label_separator is not None)
         (folder / f"{split}.labels").write_bytes(labels.tobytes())
@@ -51,9 +56,9 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
     return scan
 
 
-def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: int) -> None:
+def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: int, *, is_pair: bool) -> None:
     """Append part after part; offsets go on from the part before."""
-    names = [(i, kind) for i in range(num_fields) for kind in KINDS]
+    names = [(i, kind) for i in range(num_fields) for kind in KINDS if is_pair or kind != "second_starts"]
     files = {(i, kind): (folder / f"{split}.{i}.{kind}").open("wb") for i, kind in names}
     try:
         ends = [0] * num_fields
@@ -64,6 +69,8 @@ def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: 
                 files[i, "ids"].write(np.ascontiguousarray(tokens.ids, np.int32).data)
                 files[i, "offsets"].write((tokens.offsets[1:] + ends[i]).data)
                 files[i, "truncated"].write(np.ascontiguousarray(tokens.truncated).data)
+                if tokens.second_starts is not None:
+                    files[i, "second_starts"].write(np.ascontiguousarray(tokens.second_starts, np.int32).data)
                 ends[i] += int(tokens.offsets[-1])
     finally:
         for file in files.values():

@@ -42,7 +42,7 @@ class SubwordSource:
         with StepBar(len(rows), f"tokens of {split}", "texts") as bar:
             for chunk in parallel.chunked(_counted(self.corpus.records(split, rows), bar), parallel.CHUNK):
                 columns = zip(*map(self.corpus.encoder_texts, chunk), strict=True)
-                yield [self.tokenizer.encode(texts, self.corpus.max_length) for texts in columns]
+                yield [self.tokenizer.encode(texts, **self.corpus.length_options) for texts in columns]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class _Texts:
     def __iter__(self) -> Iterator[list[str]]:
         records = _counted(self.corpus.records("train", self.rows), self.bar)
         for chunk in parallel.chunked(records, parallel.CHUNK):
-            yield [text for record in chunk for text in self.corpus.encoder_texts(record)]
+            texts = [text for record in chunk for text in self.corpus.encoder_texts(record)]
+            yield [part for pair in texts for part in pair] if self.corpus.pair else texts
 
 
 def _counted(records: Iterable[Record], bar: StepBar) -> Iterator[Record]:

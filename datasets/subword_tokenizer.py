@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from datasets.long_texts import fit, fit_pairs
+from datasets.special_tokens import SpecialTokens
 from datasets.tokens import Tokens
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -23,7 +25,10 @@ class SubwordTokenizer:
     def use(self, tokenizer: tokenizers.Tokenizer) -> None:
         """Take this tokenizer of the library from now on."""
         tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five signs, not padding
+        tokenizer.no_truncation()  # a published tokenizer may hold both: here lengths are those of data.max_length,
+        tokenizer.no_padding()  # and a batch pads
         self.tokenizer = tokenizer
+        self.special = SpecialTokens.of(tokenizer)
         self.unknown_id = _unknown_id(tokenizer)
 
     @property
@@ -31,18 +36,36 @@ class SubwordTokenizer:
         """Ids run from 0 to vocab_size - 1."""
         return int(self.tokenizer.get_vocab_size())
 
-    def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
-        """Texts -> ids, cut after max_length; a text without a token is one unknown token."""
+    def encode(
+        self,
+        texts: Sequence[str] | Sequence[tuple[str, str]],
+        max_length: int | None = None,
+        *,
+        long_texts: str = "head",
+        stride: int = 0,
+    ) -> Tokens:
+        """Texts, or pairs of them, -> ids with special tokens; what is not even those is one unknown token.
+
+        Special tokens count in max_length, and longest texts of pairs are cut first; for longer texts see long_texts.py.
+        """
+        if len(texts) and not isinstance(texts[0], str):
+            first, second = (self._bare(list(side), may_be_empty=True) for side in zip(*texts, strict=True))
+            return fit_pairs(first, second, max_length, self.special.pair)
+        tokens = self._bare(list(texts), may_be_empty=any(self.special.single))  # type: ignore[arg-type]
+        return fit(tokens, max_length, long_texts, stride, self.special.single)
+
+    def _bare(self, texts: list[str], *, may_be_empty: bool) -> Tokens:
+        """The ids of whole texts, without special tokens."""
         try:
-            encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+            encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         except (TypeError, UnicodeError):  # half of a surrogate pair, which the library cannot take
             whole = [text.encode("utf-8", "replace").decode() for text in texts]
             encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=False)
-        encoded = [encoding.ids or [self.unknown_id] for encoding in encodings]
-        truncated = np.array([max_length is not None and len(ids) > max_length for ids in encoded], dtype=bool)
-        encoded = [ids[:max_length] for ids in encoded]
+        nothing = [] if may_be_empty else [self.unknown_id]
+        encoded = [encoding.ids or nothing for encoding in encodings]
         flat = np.array([id for ids in encoded for id in ids], dtype=np.int32)
-        return Tokens.from_lengths(flat, np.array([len(ids) for ids in encoded], dtype=np.int64), truncated)
+        lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
+        return Tokens.from_lengths(flat, lengths, np.zeros(len(encoded), dtype=bool))
 
     def token(self, id: int) -> str:
         """The piece of text behind an id."""
@@ -60,21 +83,26 @@ class SubwordTokenizer:
             tokenizer.encode_batch_fast(
                 ["a b", "", "\u4dbf \U0001f9ff"], add_special_tokens=False
             )  # some files fail only here
+            found = SubwordTokenizer(tokenizer)
         except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise ValueError(f"not a tokenizer ({error})") from None
         _check_ids(tokenizer)
-        return SubwordTokenizer(tokenizer)
+        _check_special(found)
+        return found
 
 
 class WordPieceTokenizer(SubwordTokenizer):
     """BERT's WordPiece: the longest known piece first, ## inside words (Wu et al. 2016; Devlin et al. 2019)."""
 
-    def __init__(self, *, lower: bool = True, vocab_size: int = 16000, min_count: int = 2) -> None:
+    def __init__(
+        self, *, lower: bool = True, vocab_size: int = 16000, min_count: int = 2, special_tokens: bool = False
+    ) -> None:
         _check_size(vocab_size)
         self.lower, self.vocab_limit, self.min_count = lower, vocab_size, min_count
-        super().__init__(self._of({}))
+        self.has_special = special_tokens
+        super().__init__(self._of({token: id for id, token in enumerate(SPECIAL)}))
 
     def train(self, chunks: Iterable[list[str]]) -> None:
         """Learn the vocabulary from chunks of training texts.
@@ -103,17 +131,22 @@ class WordPieceTokenizer(SubwordTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
         tokenizer.add_special_tokens(SPECIAL)
+        if self.has_special:
+            tokenizer.post_processor = _around_texts()
         return tokenizer
 
 
 class ByteBPETokenizer(SubwordTokenizer):
     """GPT-2's byte-level BPE: no text is unknown (Sennrich et al. 2016; Radford et al. 2019)."""
 
-    def __init__(self, *, vocab_size: int = 16000, min_count: int = 2) -> None:
+    def __init__(self, *, vocab_size: int = 16000, min_count: int = 2, special_tokens: bool = False) -> None:
         _check_size(vocab_size)
-        tokenizer = tokenizers.Tokenizer(models.BPE())
+        vocab = {token: id for id, token in enumerate([*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+        tokenizer = tokenizers.Tokenizer(models.BPE(vocab, []))  # single bytes, until it is trained
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
+        if special_tokens:
+            tokenizer.post_processor = _around_texts()
         super().__init__(tokenizer)
         self.vocab_limit, self.min_count = vocab_size, min_count
 
@@ -129,6 +162,12 @@ class ByteBPETokenizer(SubwordTokenizer):
         self.tokenizer.train_from_iterator(chunks, trainer)
 
 
+def _around_texts() -> processors.PostProcessor:
+    """BERT's [CLS] and [SEP] around texts."""
+    ids = [(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")]
+    return processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids)
+
+
 def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
     """The id of what is not known: the model's own (BERT's [UNK] is 100), or that of the special token; else ours."""
     model = tokenizer.model
@@ -138,17 +177,30 @@ def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
 
 
 def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
-    """Raise ValueError unless the ids are 0 to vocab_size - 1, and 0, which is padding for every model here, is no text's."""
+    """Raise ValueError unless the ids are 0 to vocab_size - 1, and 0, which fills the places of padding, is no text's."""
     vocab = tokenizer.get_vocab()
     if sorted(vocab.values()) != list(range(len(vocab))):
         raise ValueError("not a tokenizer (its ids have gaps or stand twice)")
     first = tokenizer.id_to_token(PAD_ID)
-    if first is None or "pad" not in first.lower():
-        raise ValueError(f"a tokenizer whose id 0 is {first!r}; it must be padding, such as [PAD] or <pad>")
+    added = tokenizer.get_added_tokens_decoder().get(PAD_ID)
+    if first is None or not ("pad" in first.lower() or (added is not None and added.special)):
+        raise ValueError(f"a tokenizer whose id 0 is {first!r}; it must be a special token, such as [PAD] or <s>")
     unknown = getattr(tokenizer.model, "unk_token", None)
     is_missing = unknown is not None and unknown not in tokenizer.get_vocab(with_added_tokens=False)
     if is_missing or not 0 <= _unknown_id(tokenizer) < len(vocab):
         raise ValueError("a tokenizer without a token for what is unknown, such as [UNK]")
+
+
+def _check_special(tokenizer: SubwordTokenizer) -> None:
+    """Raise ValueError where a text could pass for one of the tokens that are put around texts, or for padding."""
+    if max(tokenizer.special.ids, default=0) >= tokenizer.vocab_size:
+        raise ValueError("not a tokenizer (its special tokens have ids that it does not have)")
+    ids = {PAD_ID, *tokenizer.special.ids} - {tokenizer.unknown_id}
+    for id in sorted(ids):
+        name = tokenizer.token(id)
+        bare = tokenizer._bare([name, f"a {name} b"], may_be_empty=True)
+        if ids & set(bare.ids.tolist()):
+            raise ValueError(f"a tokenizer that reads {name!r} in a text as its special token")
 
 
 def _check_size(vocab_size: int) -> None:

@@ -10,11 +10,17 @@ LARGE = 2**26  # tokens, beyond which counting them would delay the start
 
 @dataclass(frozen=True)
 class Tokens:
-    """ids: (total,) int32; offsets: (N + 1,) int64, text i is ids[offsets[i]:offsets[i + 1]]; truncated: (N,)."""
+    """ids: (total,) int32; offsets: (N + 1,) int64, text i is ids[offsets[i]:offsets[i + 1]]; truncated: (N,).
+
+    window: where given, a text is windows of so many tokens that lie back to back, the last one as long as it happens to be;
+    second_starts: (N,) int32 where the texts are pairs, the place in each at which the second one begins.
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
     truncated: np.ndarray
+    window: int | None = None
+    second_starts: np.ndarray | None = None
 
     @classmethod
     def from_lengths(cls, ids: np.ndarray, lengths: np.ndarray, truncated: np.ndarray) -> "Tokens":
@@ -37,6 +43,14 @@ class Tokens:
         """(N,) tokens of each text."""
         return np.diff(self.offsets)
 
+    @property
+    def padded_lengths(self) -> np.ndarray:
+        """(N,) the places that each text takes in a batch of its own: its tokens, or its windows, the last one padded."""
+        lengths = self.lengths
+        if self.window is None:
+            return lengths
+        return np.where(lengths <= self.window, lengths, _num_windows(lengths, self.window) * self.window)
+
     def text(self, index: int) -> np.ndarray:
         """The ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
@@ -48,22 +62,30 @@ class Tokens:
         ids = np.concatenate(parts) if parts else self.ids[:0]
         return Tokens.from_lengths(ids, self.lengths[rows], self.truncated[rows])
 
-    def cut(self, max_length: int | None) -> "Tokens":
-        """Every text cut after max_length tokens, and marked where it was longer."""
+    def cut(self, max_length: int | np.ndarray | None) -> "Tokens":
+        """Every text cut after max_length tokens, or each after its own number of them, and marked where it was longer."""
         lengths = self.lengths
-        if max_length is None or lengths.max(initial=0) <= max_length:
+        if max_length is None or (lengths <= max_length).all():
             return self
         places = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], lengths)  # of each token in its text
-        ids = self.ids[places < max_length]
+        ids = self.ids[places < (max_length if isinstance(max_length, int) else np.repeat(max_length, lengths))]
         return Tokens.from_lengths(ids, np.minimum(lengths, max_length), self.truncated | (lengths > max_length))
 
+    def num_windows(self, rows: np.ndarray) -> np.ndarray:
+        """(B,) int64, the windows of some texts; each text is one where they are not cut into windows."""
+        if self.window is None:
+            return np.ones(len(rows), dtype=np.int64)
+        return _num_windows(self.offsets[rows + 1] - self.offsets[rows], self.window)
+
     def pad(self, rows: np.ndarray, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Some texts as (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
+        """Some texts, or their windows, as (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
         ids, offsets = (
             np.asarray(self.ids),
             np.asarray(self.offsets),
         )  # slices of a memmap object cost 10 times an array's
         starts, ends = offsets[rows], offsets[rows + 1]
+        if self.window is not None:
+            starts, ends = _windows(starts, ends, self.window)
         lengths = ends - starts
         mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
         padded = np.full(mask.shape, pad_id, dtype=np.int64)
@@ -74,11 +96,26 @@ class Tokens:
         return padded, mask
 
 
-def num_unknown(fields: Sequence[Tokens], unknown_id: int) -> int:
-    """How many texts have no known token in any field; 0 where there are too many tokens to look at."""
+def _num_windows(lengths: np.ndarray, window: int) -> np.ndarray:
+    return np.asarray(-(-lengths // window))
+
+
+def _windows(starts: np.ndarray, ends: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each window of the texts from starts to ends begins and ends, text after text."""
+    counts = _num_windows(ends - starts, window)
+    places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each window in its text
+    window_starts = np.repeat(starts, counts) + window * places
+    return window_starts, np.minimum(window_starts + window, np.repeat(ends, counts))
+
+
+def num_unknown(fields: Sequence[Tokens], unknown_ids: Sequence[int]) -> int:
+    """How many texts hold in every field only these ids, of unknown and special tokens; 0 where there are too many to look at."""
     if sum(len(tokens.ids) for tokens in fields) > LARGE:
         return 0
     is_known = np.zeros(len(fields[0]), dtype=bool)
     for tokens in fields if len(is_known) else []:
-        is_known |= np.logical_or.reduceat(tokens.ids != unknown_id, tokens.offsets[:-1])  # no text is without a token
+        is_token = tokens.ids != unknown_ids[0]
+        for id in unknown_ids[1:]:
+            is_token &= tokens.ids != id
+        is_known |= np.logical_or.reduceat(is_token, tokens.offsets[:-1])  # no text is without a token
     return int((~is_known).sum())

@@ -19,6 +19,7 @@ import numpy as np
 
 from datasets import parallel
 from datasets.corpus import Corpus, Scan
+from datasets.long_texts import fit
 from datasets.ngrams import FIRST_WORD
 from datasets.records import Record
 from datasets.tokens import Tokens
@@ -97,10 +98,10 @@ class WordSource:
         return [self.tokenizer.add_ngrams(tokens) for tokens in fields]
 
     def _words(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
-        """The ids of the words, cut after max_length."""
-        ids = self._word_ids
+        """The ids of the words, made to fit max_length."""
+        ids, options = self._word_ids, self.corpus.length_options
         for fields in self._numbered(split, scan):
-            yield [Tokens(ids[t.ids], t.offsets, t.truncated).cut(self.corpus.max_length) for t in fields]
+            yield [fit(Tokens(ids[t.ids], t.offsets, t.truncated), **options) for t in fields]
 
     @functools.cached_property
     def _word_ids(self) -> np.ndarray:

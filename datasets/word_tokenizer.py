@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from datasets.long_texts import fit
 from datasets.ngrams import NgramTable
+from datasets.special_tokens import SpecialTokens
 from datasets.tokens import Tokens
 
 PAD, UNKNOWN = "<pad>", "<unk>"
@@ -38,6 +40,7 @@ class WordTokenizer:
     """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016)."""
 
     unknown_id = UNKNOWN_ID
+    special = SpecialTokens()
 
     def __init__(
         self,
@@ -58,6 +61,11 @@ class WordTokenizer:
         self.words: list[str] = [PAD, UNKNOWN]
         self.ids = {PAD: PAD_ID, UNKNOWN: UNKNOWN_ID}
         self.ngram_table = NgramTable(ngrams, ngram_min_count)
+
+    @property
+    def ngrams(self) -> int:
+        """How many words its longest n-grams have; 1: there are none."""
+        return self.ngram_table.order
 
     @property
     def vocab_size(self) -> int:
@@ -85,9 +93,13 @@ class WordTokenizer:
         self.words = [PAD, UNKNOWN, *words]
         self.ids = {word: id for id, word in enumerate(self.words)}
 
-    def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
-        """Texts -> ids with their n-grams, cut after max_length words; a text without a word is one unknown word."""
-        return self.add_ngrams(self.encode_words(texts, max_length))
+    def encode(
+        self, texts: Sequence[str], max_length: int | None = None, *, long_texts: str = "head", stride: int = 0
+    ) -> Tokens:
+        """Texts -> ids with their n-grams; a text without a word is one unknown word. For longer ones see long_texts.py."""
+        if long_texts == "head":
+            return self.add_ngrams(self.encode_words(texts, max_length))
+        return self.add_ngrams(fit(self.encode_words(texts), max_length, long_texts, stride))
 
     def encode_words(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Texts -> the ids of their words alone."""

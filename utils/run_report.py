@@ -74,6 +74,15 @@ def describe_split(split: str, counts: Mapping[str, Any]) -> str:
     return f"{split}: {counts['read']} rows read = {counts['used']} used + {skipped}"
 
 
+def describe_truncated(shares: Mapping[str, float], max_length: int | None) -> list[str]:
+    """One line for every split of whose texts some are cut."""
+    return [
+        f"{split}: {100 * share:.1f}% of the texts are cut to data.max_length {max_length}; see data.long_texts"
+        for split, share in shares.items()
+        if share
+    ]
+
+
 def _table(title: str, *columns: str) -> rich.table.Table:
     table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left")
     for i, column in enumerate(columns):

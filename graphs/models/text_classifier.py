@@ -1,8 +1,9 @@
 """Encoders of the fields, their vectors joined, and a feed-forward head: written once for every encoder.
 
-B: texts, L: labels.
+B: texts, L: labels, W: windows of all texts, H: size of an encoder's vector.
 """
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -37,9 +38,24 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
         self.head: FeedForward = head
+        self._inputs = [list(inspect.signature(encoder.forward).parameters) for encoder in encoders]
 
     def forward(self, fields: Sequence[dict[str, Tensor]]) -> Tensor:
-        """For each field input_ids and attention_mask (B, T) -> logits (B, L)."""
-        vectors = [encoder(**field) for encoder, field in zip(self.encoders, fields, strict=True)]
+        """For each field input_ids and attention_mask (B, T), and what else a batch holds of it -> logits (B, L).
+
+        An encoder is given what its `forward` has parameters for. With text_index (W,) and num_windows (B,) the rows of a field
+        are windows, and a text's vector is the mean of its windows'.
+        """
+        vectors = []
+        for encoder, names, field in zip(self.encoders, self._inputs, fields, strict=True):
+            encoded = encoder(**{name: field[name] for name in names if name in field})  # (B, H), or (W, H)
+            vectors.append(mean_of_windows(encoded, field) if "text_index" in field else encoded)
         logits: Tensor = self.head(torch.cat(vectors, dim=-1))  # (B, sum of output sizes) -> (B, L)
         return logits
+
+
+def mean_of_windows(encoded: Tensor, field: dict[str, Tensor]) -> Tensor:
+    """(W, H) vectors of windows -> (B, H), the mean of each text's; the number of texts is read off a shape, not off the device."""
+    num_windows = field["num_windows"]
+    total = encoded.new_zeros(len(num_windows), encoded.shape[1]).index_add(0, field["text_index"], encoded)
+    return total / num_windows[:, None]

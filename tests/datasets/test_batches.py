@@ -1,5 +1,6 @@
 """Batches hold their texts: padding only at the end, masks and labels of the right rows, micro-batches the whole."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def assert_holds(batch: Batch, data: SplitData) -> None:
             length = len(tokens.text(row))
             assert ids[i].tolist() == [*tokens.text(row).tolist(), *[0] * (ids.shape[1] - length)]
             assert mask[i].tolist() == [j < length for j in range(ids.shape[1])]
+        assert field["token_index"].dtype == torch.int64
+        assert field["token_index"].tolist() == mask.flatten().nonzero().flatten().tolist()
     assert batch.labels.tolist() == (10 * batch.rows).tolist()
     assert batch.num_tokens == sum(int(field["attention_mask"].sum()) for field in batch.fields)
 
@@ -131,6 +134,52 @@ def test_tokens_are_the_same_in_one_piece_or_two(texts: Texts, cut: int) -> None
     np.testing.assert_array_equal(both.ids, whole.ids)
     np.testing.assert_array_equal(both.offsets, whole.offsets)
     assert [whole.text(i).tolist() for i in range(len(whole))] == texts
+
+
+@ANY
+@given(texts=TEXTS, data=st.data())
+def test_a_pair_says_where_its_second_text_is(texts: Texts, data: Any) -> None:
+    second_starts = [data.draw(st.integers(0, len(text))) for text in texts]
+    pairs = replace(tokens_of(texts), second_starts=np.array(second_starts, dtype=np.int32))
+    rows = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=10)))
+    (field,) = collate([pairs], np.zeros(len(texts)), rows).fields
+    types = field["token_type_ids"]
+    assert types.dtype == torch.int64
+    for row, line in zip(rows, types.tolist(), strict=True):
+        num_second = len(texts[row]) - second_starts[row]
+        assert line == [0] * second_starts[row] + [1] * num_second + [0] * (len(line) - len(texts[row]))
+    assert "token_type_ids" not in collate([tokens_of(texts)], np.zeros(len(texts)), rows).fields[0]
+
+
+@ANY
+@given(texts=TEXTS, data=st.data(), window=st.integers(1, 10))
+def test_windows_are_rows_that_know_their_text(texts: Texts, data: Any, window: int) -> None:
+    tokens = replace(tokens_of(texts), window=window)
+    rows = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=10)))
+    batch = collate([tokens], np.arange(len(texts)), rows)
+    (field,) = batch.fields
+    ids, mask, text_index = field["input_ids"], field["attention_mask"], field["text_index"]
+    expected = [
+        (i, texts[row][k : k + window]) for i, row in enumerate(rows) for k in range(0, len(texts[row]), window)
+    ]
+    assert [
+        (i, row[is_real].tolist()) for i, row, is_real in zip(text_index.tolist(), ids, mask, strict=True)
+    ] == expected
+    assert ids.shape == mask.shape == (len(expected), max(len(piece) for _, piece in expected))
+    assert field["num_windows"].tolist() == torch.bincount(text_index).tolist()
+    assert batch.labels.tolist() == rows.tolist()
+    assert batch.num_tokens == sum(len(texts[row]) for row in rows)
+
+
+@ANY
+@given(texts=TEXTS, window=st.integers(1, 10), batch_tokens=st.integers(1, 60))
+def test_a_token_budget_holds_with_windows(texts: Texts, window: int, batch_tokens: int) -> None:
+    tokens = replace(tokens_of(texts), window=window)
+    data = SplitData([tokens], np.zeros(len(texts)), np.arange(len(texts)))
+    for batch in Loader(data, batch_size=1, batch_tokens=batch_tokens).eval_batches():
+        assert batch.fields[0]["input_ids"].numel() <= batch_tokens or len(batch.rows) == 1
+    for row, cost in enumerate(data.lengths):
+        assert cost == collate([tokens], np.zeros(len(texts)), np.array([row])).fields[0]["input_ids"].numel()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -173,7 +173,7 @@ def test_a_foreign_tokenizer_keeps_its_own_unknown_token() -> None:
 
 
 FOREIGN = [
-    ({"a": 0, "[PAD]": 1, "[UNK]": 2}, "id 0 is 'a'; it must be padding"),
+    ({"a": 0, "[PAD]": 1, "[UNK]": 2}, "id 0 is 'a'; it must be a special token"),
     ({"[PAD]": 0, "[UNK]": 1, "a": 3}, "its ids have gaps or stand twice"),
     ({"[PAD]": 0, "a": 1}, "not a tokenizer|a tokenizer without a token for what is unknown"),
 ]
