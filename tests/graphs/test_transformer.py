@@ -1,0 +1,219 @@
+"""The encoder against torch's own layers and Hugging Face's models, and what its options must not change."""
+
+import itertools
+import random
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+from graphs.models.attention import RealTokens, attention_weights, rotary_angles, rotated
+from graphs.models.bert import Bert
+from graphs.models.pretrained import architecture, from_hugging_face, to_config, to_hugging_face
+from graphs.models.transformer import TransformerEncoder, TransformerLayer, sinusoids
+
+SIZES = {"hidden_size": 16, "num_layers": 3, "num_heads": 4, "intermediate_size": 24, "max_positions": 32}
+KINDS = {
+    "bert": (transformers.BertConfig, transformers.BertModel),
+    "roberta": (transformers.RobertaConfig, transformers.RobertaModel),
+    "distilbert": (transformers.DistilBertConfig, transformers.DistilBertModel),
+}
+
+
+def texts(lengths: list[int], vocab_size: int = 60) -> tuple[Tensor, Tensor]:
+    """(B, T) random ids, from 5 on, and their mask."""
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return torch.randint(5, vocab_size, mask.shape) * mask, mask
+
+
+def random_config(kind: str, rng: random.Random) -> transformers.PretrainedConfig:
+    """A small configuration of Hugging Face's, without dropout."""
+    heads = rng.choice([1, 2, 3, 4])
+    hidden, inner, layers = heads * 2 * rng.randint(2, 6), rng.randint(8, 40), rng.randint(1, 4)
+    activation = rng.choice(["gelu", "relu", "gelu_new"] if kind != "distilbert" else ["gelu", "relu"])
+    if kind == "distilbert":
+        sizes = {"dim": hidden, "n_heads": heads, "n_layers": layers, "hidden_dim": inner, "activation": activation}
+        return transformers.DistilBertConfig(
+            vocab_size=60, max_position_embeddings=32, dropout=0.0, attention_dropout=0.0, **sizes
+        )
+    return KINDS[kind][0](
+        vocab_size=60,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        num_hidden_layers=layers,
+        intermediate_size=inner,
+        hidden_act=activation,
+        max_position_embeddings=34 if kind == "roberta" else 32,
+        type_vocab_size=1 if kind == "roberta" else 2,
+        layer_norm_eps=rng.choice([1e-12, 1e-5]),
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+@pytest.mark.parametrize(("kind", "number"), list(itertools.product(KINDS, range(20))))
+def test_states_and_gradients_are_those_of_hugging_face(kind: str, number: int) -> None:
+    rng = random.Random(f"{kind} {number}")
+    torch.manual_seed(number)
+    config = random_config(kind, rng)
+    theirs = KINDS[kind][1](config)
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    ours = Bert(60, pooling="cls" if kind == "distilbert" else "pooler", **architecture(config.to_dict()))
+    weights, unused = from_hugging_face(theirs.state_dict(), kind)
+    assert not unused
+    ours.load_state_dict(weights)
+    ids, mask = texts([rng.randint(1, 30) for _ in range(rng.randint(1, 6))])
+    types = {} if kind != "bert" else {"token_type_ids": (torch.rand(ids.shape) < 0.5).long() * mask}
+    padded = ids if kind != "roberta" else ids.masked_fill(~mask, config.pad_token_id)
+    expected = theirs(input_ids=padded, attention_mask=mask.long(), **types).last_hidden_state
+    tokens = RealTokens.of(mask)
+    states = ours.encode(ids, tokens, **types)
+    torch.testing.assert_close(states, tokens.strip(expected), atol=1e-5, rtol=1e-5)
+    probe = torch.randn_like(states)
+    (states * probe).sum().backward()
+    (tokens.strip(expected) * probe).sum().backward()
+    gradients, _ = from_hugging_face({n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}, kind)
+    for name, parameter in ours.named_parameters():
+        if name in gradients and not name.startswith("pooler"):
+            torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4, msg=name)
+
+
+def test_pooler_and_classifier_are_those_of_hugging_face_both_ways() -> None:
+    torch.manual_seed(0)
+    encoder, head = Bert(60, **SIZES).eval(), nn.Linear(16, 3)
+    ours = {**encoder.state_dict(), **{f"head.{name}": tensor for name, tensor in head.state_dict().items()}}
+    options = {**SIZES, "type_vocab_size": 2, "activation": "gelu", "dropout": 0.1, "attention_dropout": 0.1}
+    config = to_config({**options, "norm_eps": 1e-12}, 60, ["a", "b", "c"])
+    theirs = transformers.BertForSequenceClassification(transformers.BertConfig(**config)).eval()
+    theirs.load_state_dict(to_hugging_face(ours))
+    ids, mask = texts([9, 4, 1])
+    with torch.no_grad():
+        logits = theirs(input_ids=ids, attention_mask=mask.long()).logits
+        torch.testing.assert_close(head(encoder(ids, mask)), logits, atol=1e-6, rtol=1e-5)
+    back, unused = from_hugging_face(theirs.state_dict(), "bert")
+    assert not unused
+    assert back.keys() == ours.keys()
+    assert all(torch.equal(back[name], ours[name]) for name in ours)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_a_layer_is_that_of_torch(norm: str, dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    options = {"norm": norm, "activation": "relu", "dropout": 0.0, "attention_dropout": 0.0, "norm_eps": 1e-5}
+    ours = TransformerLayer(16, 4, 24, **options).to(dtype)
+    theirs = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True, norm_first=norm == "pre", dtype=dtype)
+    names = {
+        "self_attn.in_proj_": "attention.qkv.",
+        "self_attn.out_proj.": "attention.output.",
+        "linear1.": "feed_forward.up.",
+        "linear2.": "feed_forward.down.",
+        "norm1.": "attention_norm.",
+        "norm2.": "feed_forward_norm.",
+    }
+    for name, tensor in theirs.named_parameters():
+        nn.init.normal_(tensor, std=0.3)
+        old = next(old for old in names if name.startswith(old))
+        ours.get_parameter(name.replace(old, names[old])).data.copy_(tensor)
+    _, mask = texts([7, 5, 2])
+    padded = torch.randn(3, 7, 16, dtype=dtype)
+    tokens = RealTokens.of(mask)
+    expected = tokens.strip(theirs(padded, src_key_padding_mask=~mask))
+    torch.testing.assert_close(ours(tokens.strip(padded), tokens), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_attention_weights_are_those_that_the_states_were_made_with() -> None:
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(60, **SIZES).eval()
+    ids, mask = texts([6, 3])
+    seen: list[Tensor] = []
+    states = encoder.encode(ids, RealTokens.of(mask), seen=seen)
+    assert [weights.shape for weights in seen] == [(2, 4, 6, 6)] * 3
+    assert torch.equal(states, encoder.encode(ids, RealTokens.of(mask)))
+    for weights in seen:
+        torch.testing.assert_close(weights.sum(-1), mask[:, None, :].expand(2, 4, 6).float())
+        assert not weights[1, :, :, 3:].any()
+    tokens = RealTokens.of(mask)
+    qkv = torch.randn(9, 3, 4, 8)
+    weights = attention_weights(tokens.pad(qkv), mask)
+    value = tokens.pad(qkv)[:, :, 2].transpose(1, 2)
+    from graphs.models.attention import padded_attention
+
+    expected = tokens.strip((weights @ value).transpose(1, 2))
+    torch.testing.assert_close(padded_attention(qkv, tokens, 0.0), expected)
+
+
+def test_checkpointed_activations_change_neither_loss_nor_gradient() -> None:
+    gradients = []
+    for is_checkpointed in (False, True):
+        torch.manual_seed(0)
+        encoder = TransformerEncoder(60, **SIZES, checkpoint_activations=is_checkpointed)
+        ids, mask = texts([8, 5, 3])
+        torch.manual_seed(1)  # the same dropout, drawn again in the backward pass
+        encoder(ids, mask).square().sum().backward()
+        gradients.append([parameter.grad for parameter in encoder.parameters() if parameter.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_rotary_products_know_only_the_distance() -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(1, 3, 1, 8).expand(10, 3, 1, 8)
+    query, key, _ = rotated(qkv, rotary_angles(torch.arange(10), 8)).unbind(1)  # each (10, 1, 8)
+    products = query[:, 0] @ key[:, 0].T  # (10, 10)
+    for distance in range(-9, 10):
+        line = products.diagonal(distance)
+        torch.testing.assert_close(line, line[:1].expand_as(line), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(products[0, 0], products[0, 5])
+
+
+def test_sinusoids_are_those_of_the_paper() -> None:
+    table = sinusoids(torch.arange(50), 16)
+    assert table[7, 4].item() == pytest.approx(torch.sin(torch.tensor(7 / 10000 ** (4 / 16))).item(), abs=1e-6)
+    assert table[7, 5].item() == pytest.approx(torch.cos(torch.tensor(7 / 10000 ** (4 / 16))).item(), abs=1e-6)
+
+
+def test_a_text_beyond_the_positions_is_refused() -> None:
+    ids, mask = texts([33])
+    with pytest.raises(ValueError, match="33 tokens is longer than max_positions 32"):
+        Bert(60, **SIZES)(ids, mask)
+    assert TransformerEncoder(60, **SIZES, positions="rotary")(ids, mask).shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_heads": 3}, "num_heads must divide hidden_size 16, got 3"),
+        ({"num_heads": 16, "positions": "rotary"}, "must be even, got 1"),
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"num_layers": 101}, "num_layers must be between 1 and 100"),
+        ({"max_positions": 0}, "max_positions"),
+        ({"type_vocab_size": -1}, "type_vocab_size"),
+        ({"norm_eps": 0.0}, "norm_eps"),
+        ({"attention_dropout": 1.0}, "attention_dropout"),
+    ],
+)
+def test_bad_values_are_named(options: dict[str, object], words: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=words):
+        TransformerEncoder(60, **(SIZES | options))
+
+
+def test_compiled_layers_serve_all_lengths_with_few_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._dynamo.utils
+
+    compile_eagerly = lambda layer, **options: nn.Module.compile(layer, backend="eager", **options)  # noqa: E731
+    monkeypatch.setattr(TransformerLayer, "compile", compile_eagerly)
+    torch.manual_seed(0)
+    plain = TransformerEncoder(60, **SIZES).eval()
+    compiled = TransformerEncoder(60, **SIZES, compile_layers=True).eval()
+    compiled.load_state_dict(plain.state_dict())
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for lengths in ([5, 3], [7, 2, 2], [4, 4], [9], [6, 6, 6], [12, 1], [31, 30, 2, 8], [3], [17, 5]):
+        ids, mask = texts(lengths)
+        torch.testing.assert_close(compiled(ids, mask), plain(ids, mask))
+    stats = torch._dynamo.utils.counters["stats"]
+    assert 1 <= stats["unique_graphs"] <= 4, dict(stats)
+    assert not torch._dynamo.utils.counters["recompile_limit"]
