@@ -19,18 +19,20 @@ from agents.parts import (
     probabilities_of,
 )
 from agents.pretrained import complete_from_published
+from agents.teacher import Teacher
 from agents.text_data import TextData
 from datasets.batches import Batch
 from datasets.predictions import prediction
 from datasets.vectors import WordVectors
 from graphs.losses import LOSSES
+from graphs.losses.r_drop import RDrop
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
 from utils.experiment import Experiment
 from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
-from utils.schema import Section
+from utils.schema import Section, construct
 
 
 class ClassificationAgent(BaseAgent):
@@ -41,7 +43,7 @@ class ClassificationAgent(BaseAgent):
         "model": Section(ENCODERS),
         "vectors": Section(shared=WordVectors, is_optional=True),
         "head": Section(shared=FeedForward),
-        "loss": Section(LOSSES, default="cross_entropy"),
+        "loss": Section(LOSSES, shared=RDrop, default="cross_entropy"),
         **BaseAgent.sections,
     }
 
@@ -54,6 +56,10 @@ class ClassificationAgent(BaseAgent):
         load_initial_weights(config, model, self.labels)
         self.model = model.to(self.device)
         self.loss = build_loss(config, self.labels).to(self.device)
+        self.r_drop: RDrop = construct(config, "loss", RDrop, config.loss)
+        self.teacher = Teacher(config, self.data, self.device) if config.loss.name == "distillation" else None
+        if self.teacher is not None:
+            self.data.facts["teacher"] = self.teacher.sha256
         self.optimizer = build_optimizer(config, self.model)
 
     @classmethod
@@ -71,6 +77,7 @@ class ClassificationAgent(BaseAgent):
             _check_max_length(config, model)
             build_optimizer(config, model)
             loss = build_loss(config, placeholders)
+            construct(config, "loss", RDrop, config.loss)
         if loss.is_multi_label != config.data.multi_label:
             fitting = ", ".join(name for name, part in LOSSES.items() if part.is_multi_label == config.data.multi_label)  # type: ignore[attr-defined]
             raise config.error(
@@ -87,7 +94,15 @@ class ClassificationAgent(BaseAgent):
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         logits = self.model(batch.fields)  # (B, num_labels)
-        return {"loss": self.loss(logits, batch.labels)}, logits  # a sum: the loop divides by the global batch
+        if not self.model.training:
+            return {"loss": self.loss(logits, batch.labels)}, logits
+        taught = {"teacher_logits": self.teacher.logits(batch.rows, self.device)} if self.teacher is not None else {}
+        loss = self.loss(logits, batch.labels, **taught)  # a sum: the loop divides by the global batch
+        if self.r_drop.weight:
+            second = self.model(batch.fields)  # under other dropout
+            loss = (loss + self.loss(second, batch.labels, **taught)) / 2
+            loss = loss + self.r_drop.disagreement(logits, second, batch.labels)
+        return {"loss": loss}, logits
 
     def new_metrics(self) -> Metrics:
         kind = MultiLabelCounts if self.config.data.multi_label else ConfusionMatrix

@@ -69,7 +69,7 @@ class Predictor:
     def predict_records(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         """A line of predictions.jsonl for each record, in order; only a chunk of them is in memory."""
         for chunk in chunked(records, CHUNK):
-            logits, truncated = self._logits(chunk)
+            logits, truncated = self.logits(chunk)
             probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
             for i, record in enumerate(chunk):
                 yield prediction(
@@ -86,7 +86,7 @@ class Predictor:
         metrics = (MultiLabelCounts if self.is_multi_label else ConfusionMatrix)(self.labels)
         losses, loss = LossMeter(), build_loss(self.config, self.labels)
         for chunk in chunked(records, CHUNK):
-            logits, _ = self._logits(chunk)
+            logits, _ = self.logits(chunk)
             gold = torch.from_numpy(np.stack([self._gold(record) for record in chunk]))
             metrics.update(logits, gold)
             losses.update({"loss": loss(logits, gold)}, {"loss": loss.count(gold)})  # type: ignore[operator]
@@ -106,7 +106,7 @@ class Predictor:
         return np.isin(np.arange(len(self.labels)), ids).astype(np.float32)
 
     @torch.no_grad()
-    def _logits(self, records: list[Record]) -> tuple[torch.Tensor, np.ndarray]:
+    def logits(self, records: list[Record]) -> tuple[torch.Tensor, np.ndarray]:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
         texts = [self.corpus.encoder_texts(record) for record in records]
         fields = [

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets.pretrained_tokenizer import read_pretrained_tokenizer
 from torch import Tensor
 
+from datasets.pretrained_tokenizer import read_pretrained_tokenizer
 from graphs.models.bert import Bert
 from graphs.models.pretrained import architecture, from_hugging_face
 from graphs.models.text_classifier import TextClassifier

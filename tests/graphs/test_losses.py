@@ -8,6 +8,7 @@ from torch.nn import functional
 from graphs.losses import LOSSES
 from graphs.losses.binary_cross_entropy import BinaryCrossEntropy
 from graphs.losses.cross_entropy import CrossEntropy
+from graphs.losses.distillation import Distillation
 from graphs.losses.focal import Focal
 
 LABELS = ["a", "b", "c"]
@@ -17,6 +18,7 @@ VARIANTS: dict[str, nn.Module] = {
     "weights": CrossEntropy(LABELS, class_weights=WEIGHTS),
     "smoothing": CrossEntropy(LABELS, label_smoothing=0.2),
     "focal": Focal(LABELS, gamma=1.5, class_weights=WEIGHTS),
+    "distillation": Distillation(LABELS, teacher="x", class_weights=WEIGHTS),
     "binary": BinaryCrossEntropy(LABELS, class_weights=WEIGHTS),
 }
 

@@ -1,0 +1,83 @@
+"""The teacher of a distillation: a trained run, and what it says of every training text, asked once and kept in the cache."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.initial import best_checkpoint
+from agents.prediction import CHUNK, Predictor
+from agents.text_data import TextData
+from datasets.parallel import chunked
+from datasets.records import Record
+from utils.checkpoint import MANIFEST
+from utils.config import Config
+from utils.run_log import StepBar
+from utils.storage import atomic_write, read_regular
+
+logger = logging.getLogger("glassbox")
+
+
+class Teacher:
+    """The logits of a trained run for the training texts, its labels in the order of ours. Raises ConfigError where they differ."""
+
+    def __init__(self, config: Config, data: TextData, device: torch.device) -> None:
+        folder = Path(config.loss.teacher)
+        predictor = Predictor(folder, str(device))
+        if sorted(predictor.labels) != sorted(data.labels):
+            raise config.error(
+                "loss.teacher",
+                f"loss.teacher: {folder} knows the labels {', '.join(predictor.labels[:20])}, and the data has "
+                f"{', '.join(data.labels[:20])}",
+            )
+        if unknown := [name for name in predictor.corpus.fields if name not in data.corpus.fields]:
+            raise config.error(
+                "loss.teacher", f"loss.teacher: {folder} reads the field {unknown[0]!r}, which is not in data.fields"
+            )
+        self.sha256 = hashlib.sha256((best_checkpoint(folder) / MANIFEST).read_bytes()).hexdigest()
+        order = [predictor.labels.index(label) for label in data.labels]
+        self.all_logits = torch.from_numpy(self._cached(predictor, data)[:, order].copy())  # (N, L)
+
+    def logits(self, rows: np.ndarray, device: torch.device) -> Tensor:
+        """(B, L) of the training texts with these numbers."""
+        return self.all_logits[rows].to(device, non_blocking=True)
+
+    def _cached(self, predictor: Predictor, data: TextData) -> np.ndarray:
+        shape = (len(data.splits["train"]), len(predictor.labels))
+        key = json.dumps([self.sha256, data.facts["data"], predictor.corpus.fields])
+        path = Path(data.corpus.cache_folder) / "teachers" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        if (found := _read(path, shape)) is not None:
+            return found
+        logger.info("asking the teacher %s about %s texts", predictor.folder, f"{shape[0]:,}")
+        answers = np.concatenate([predictor.logits(chunk)[0].numpy() for chunk in _chunks(predictor, data)])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = answers.astype(np.float32).tobytes()
+        atomic_write(path, hashlib.sha256(content).digest() + content)
+        return answers
+
+
+def _chunks(predictor: Predictor, data: TextData) -> Iterator[list[Record]]:
+    """The training records with the teacher's fields, in its order."""
+    places = [data.corpus.fields.index(name) for name in predictor.corpus.fields]
+    rows = data.splits["train"].rows
+    with StepBar(len(rows), "teacher", "texts") as bar:
+        for number, chunk in enumerate(chunked(data.corpus.records("train", rows), CHUNK)):
+            bar.update(number * CHUNK)
+            yield [record._replace(texts=tuple(record.texts[place] for place in places)) for record in chunk]
+
+
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """What was kept; None where nothing is, or not what was written."""
+    try:
+        content = read_regular(path)
+    except OSError:
+        return None
+    digest, values = content[:32], content[32:]
+    if hashlib.sha256(values).digest() != digest or len(values) != 4 * shape[0] * shape[1]:
+        return None
+    return np.frombuffer(values, np.float32).reshape(shape)

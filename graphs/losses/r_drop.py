@@ -1,0 +1,32 @@
+"""R-Drop (Liang et al. 2021, https://arxiv.org/abs/2106.14448, eq. 4): two passes with other dropout shall agree.
+
+B: texts, L: labels.
+"""
+
+from torch import Tensor
+from torch.nn import functional
+
+from graphs.losses.cross_entropy import IGNORED
+
+
+class RDrop:
+    """The weight of the disagreement, beside any loss; 0 is one pass, anything else two."""
+
+    def __init__(self, *, r_drop: float = 0.0) -> None:
+        if r_drop < 0:
+            raise ValueError(f"r_drop must not be negative, got {r_drop}")
+        self.weight = r_drop
+
+    def disagreement(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, L) of two passes, labels (B,) or (B, L) -> r_drop / 4 times both divergences, summed over counted texts.
+
+        A quarter, since the paper adds the losses of both passes, and this is to go with their mean.
+        """
+        if labels.ndim == 2:  # several labels a text: each is a choice of two
+            pairs = [functional.logsigmoid(x) for x in (first, -first, second, -second)]
+            divergence = ((pairs[0].exp() - pairs[2].exp()) * (pairs[0] - pairs[2])).sum(dim=-1)
+            divergence = divergence + ((pairs[1].exp() - pairs[3].exp()) * (pairs[1] - pairs[3])).sum(dim=-1)
+            return self.weight / 4 * divergence.sum() / labels.shape[1]
+        p, q = (functional.log_softmax(logits, dim=-1) for logits in (first, second))
+        divergence = ((p.exp() - q.exp()) * (p - q)).sum(dim=-1)  # KL(p, q) + KL(q, p), (B,)
+        return self.weight / 4 * (divergence * (labels != IGNORED)).sum()

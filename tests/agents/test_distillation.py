@@ -1,0 +1,147 @@
+"""A run that learns from another run, and two passes that shall agree."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_rows, write_jsonl
+from torch.nn import functional
+
+from agents import build, load
+from graphs.losses import LOSSES
+from graphs.losses.distillation import Distillation
+from graphs.losses.r_drop import RDrop
+from main import main
+
+STUDENT = [
+    "model={name: bag_of_embeddings, embedding_size: 8}",
+    "loss={name: distillation, teacher: experiments/teacher}",
+]
+
+
+@pytest.fixture
+def teacher(workplace: Path) -> Path:
+    """A trained run."""
+    assert (
+        main(["tiny.yaml", "name=teacher", "train.num_epochs=8", "model={name: bag_of_embeddings, embedding_size: 16}"])
+        == 0
+    )
+    return workplace / "experiments" / "teacher"
+
+
+def refusal(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
+    capsys.readouterr()
+    assert main(["tiny.yaml", *words]) == code
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_distillation_is_the_formula_of_the_paper() -> None:
+    torch.manual_seed(0)
+    logits, taught = torch.randn(4, 3), torch.randn(4, 3)
+    labels = torch.tensor([0, 2, -100, 1])
+    loss = Distillation(["a", "b", "c"], teacher="x", alpha=0.3, temperature=3.0)
+    soft = sum(
+        (q * (q.log() - p.log())).sum()
+        for i in (0, 1, 3)
+        for p, q in [((logits[i] / 3).softmax(-1), (taught[i] / 3).softmax(-1))]
+    )
+    hard = functional.cross_entropy(logits, labels, reduction="sum")
+    torch.testing.assert_close(loss(logits, labels, taught), 0.7 * hard + 0.3 * 9 * soft)
+    torch.testing.assert_close(loss(logits, labels), hard)
+    whole = Distillation(["a", "b", "c"], teacher="x", alpha=1.0)
+    assert whole(taught, labels, taught).abs() < 1e-6
+
+
+def test_r_drop_is_the_formula_of_the_paper() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(3, 4), torch.randn(3, 4)
+    labels = torch.tensor([1, -100, 0])
+    p, q = first.softmax(-1), second.softmax(-1)
+    both = (p * (p / q).log() + q * (q / p).log()).sum(-1)
+    torch.testing.assert_close(RDrop(r_drop=2.0).disagreement(first, second, labels), 0.5 * (both[0] + both[2]))
+    many = torch.ones(3, 4)
+    assert RDrop(r_drop=1.0).disagreement(first, first, many) == 0
+    p, q = first.sigmoid(), second.sigmoid()
+    both = (p - q) * (p / q).log() + (q - p) * ((1 - p) / (1 - q)).log()
+    torch.testing.assert_close(RDrop(r_drop=4.0).disagreement(first, second, many), both.sum() / 4)
+
+
+def test_every_text_gets_its_own_answer_of_the_teacher(teacher: Path) -> None:
+    agent = build("tiny.yaml", [*STUDENT, "name=student"])
+    answers = agent.teacher.all_logits.softmax(-1)
+    records = list(agent.data.corpus.records("train", agent.data.splits["train"].rows))
+    expected = load(teacher).predict([dict(zip(["title", "text"], record.texts, strict=True)) for record in records])
+    torch.testing.assert_close(answers, torch.tensor([list(line["probabilities"].values()) for line in expected]))
+    agent.experiment.close()
+
+
+def test_a_student_learns_from_its_teacher_alone(teacher: Path) -> None:
+    """Its labels are wrong in all of training: what it knows, the teacher has told it."""
+    rows = tiny_rows()
+    labels = sorted({row["label"] for row in rows})
+    wrong = [row | {"label": labels[(labels.index(row["label"]) + 1) % 3]} for row in rows[:90]]
+    write_jsonl(Path("wrong.jsonl"), wrong)
+    write_jsonl(Path("right.jsonl"), rows[90:])
+    files = ["data.train=wrong.jsonl", "data.valid=right.jsonl", "data.test=right.jsonl"]
+    options = ["loss.alpha=1.0", "train.num_epochs=15"]
+    assert main(["tiny.yaml", *STUDENT, *files, *options, "name=student"]) == 0
+    report = json.loads(Path("experiments/student/report.json").read_text())
+    assert report["test"]["accuracy"] > 0.9
+
+
+def test_the_teacher_is_asked_once(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.prediction import Predictor
+
+    build("tiny.yaml", [*STUDENT, "name=one"]).experiment.close()
+    files = list(Path(".cache/teachers").iterdir())
+    assert len(files) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "logits", lambda *_: pytest.fail("asked again"))
+        build("tiny.yaml", [*STUDENT, "name=two"]).experiment.close()
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[:-1] + b"\0")
+    build("tiny.yaml", [*STUDENT, "name=three"]).experiment.close()
+    assert files[0].read_bytes() == whole
+
+
+def test_another_teacher_is_another_run(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", *STUDENT, "name=student", "train.num_epochs=1"]) == 0
+    assert main(["tiny.yaml", "name=teacher", "train.num_epochs=2", "--fresh", "seed=5"]) == 0
+    line = refusal(capsys, 4, *STUDENT, "name=student", "train.num_epochs=2")
+    assert "belongs to other teacher" in line
+
+
+def test_bad_teachers(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no such folder" in refusal(capsys, 4, *STUDENT, "loss.teacher=experiments/nobody", "name=x")
+    assert "alpha must be in [0, 1], got 2.0" in refusal(capsys, 2, *STUDENT, "loss.alpha=2.0", "name=x")
+    write_jsonl(Path("two.jsonl"), [row for row in tiny_rows() if row["label"] != "chess"])
+    line = refusal(capsys, 2, *STUDENT, "data.train=two.jsonl", "name=y")
+    assert "knows the labels chess, cooking, sailing, and the data has cooking, sailing" in line
+    line = refusal(capsys, 2, *STUDENT, "data.fields=[text]", "name=z")
+    assert "reads the field 'title', which is not in data.fields" in line
+    line = refusal(capsys, 2, *STUDENT, "loss.temperature=0.0", "name=x")
+    assert "temperature must be positive, got 0.0" in line
+
+
+def test_r_drop_trains_and_asks_for_two_passes(workplace: Path) -> None:
+    agent = build("tiny.yaml", ["loss.r_drop=1.0", "name=r"])
+    calls = []
+    agent.model.register_forward_hook(lambda *_: calls.append(agent.model.training))
+    batches = next(iter(agent.data.loaders["train"].train_batches(0)))
+    terms, _ = agent.compute_loss(batches[0])
+    plain = agent.loss(agent.model(batches[0].fields), batches[0].labels)
+    assert calls == [True] * 3
+    assert terms["loss"] != plain
+    agent.model.eval()
+    agent.compute_loss(batches[0])
+    assert len(calls) == 4
+    agent.experiment.close()
+
+
+def test_negative_weight_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "r_drop must not be negative, got -1.0" in refusal(capsys, 2, "loss.r_drop=-1.0", "name=x")
+
+
+def test_distillation_is_in_the_table() -> None:
+    assert LOSSES["distillation"] is Distillation
