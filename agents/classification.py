@@ -9,6 +9,7 @@ from torch import Tensor
 from agents.base import BaseAgent
 from agents.initial import load_initial_weights, load_vectors
 from agents.parts import (
+    build_average,
     build_corpus,
     build_loss,
     build_model,
@@ -24,6 +25,7 @@ from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
+from utils.device import choose_device
 from utils.experiment import Experiment
 from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
@@ -60,8 +62,9 @@ class ClassificationAgent(BaseAgent):
         build_tokenizer(config)
         placeholders = ["a", "b", *(config.loss.get("class_weights") or {})]
         with torch.device("meta"):
-            model = build_model(config, vocab_size=1000, num_labels=len(placeholders))
+            model = build_model(config, 1000, len(placeholders), choose_device(config.device))
             _check_memory(config, model)
+            build_average(config, model)
             build_optimizer(config, model)
             loss = build_loss(config, placeholders)
         if loss.is_multi_label != config.data.multi_label:
@@ -79,7 +82,7 @@ class ClassificationAgent(BaseAgent):
             )
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self.model(batch.fields)  # (B, num_labels)
+        logits = self.model(batch.fields).float()  # (B, num_labels); a loss of 16 bits would be a rough one
         return {"loss": self.loss(logits, batch.labels)}, logits  # a sum: the loop divides by the global batch
 
     def new_metrics(self) -> Metrics:
