@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Exponential moving average of the trainable weights (Polyak and Juditsky 1992, https://doi.org/10.1137/0330046, average them;
-    Tarvainen and Valpola 2017, https://arxiv.org/abs/1703.01780, eq. 2, with a decay).
+    """Exponential moving average of the trainable weights, to evaluate and keep; training goes on with the raw ones.
 
-    After step t, average = d * average + (1 - d) * weights, d = min(decay, (1 + t) / (10 + t)), so that the first, random weights
-    are soon forgotten. The average begins with the weights after the first step, those of a parameter that is still frozen then
-    after the first step in which it is not. Buffers are not averaged, since they are no weights.
+    Polyak and Juditsky 1992 (https://doi.org/10.1137/0330046) average weights, Tarvainen and Valpola 2017
+    (https://arxiv.org/abs/1703.01780, eq. 2) with a decay: after step t = 0, 1, ...
 
-    Training goes on with the raw weights; `applied` puts the averaged ones into the model. A checkpoint is saved within it, so that
-    its model.safetensors holds the weights that are evaluated, and the state of this object the raw ones.
+        average = d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t)),
+
+    so that the first, random weights are soon forgotten. The average begins with the weights after the first step; those of a
+    parameter that is frozen then, with its value after the first step in which it is not. Buffers are not averaged.
+
+    `applied` puts the averaged weights into the model. A checkpoint is saved within it, so that its model.safetensors holds the
+    weights that are evaluated, and the state of this object the raw ones.
     """
 
     def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
@@ -65,6 +68,8 @@ class WeightAverage:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Give the model, which has the averaged weights of the same checkpoint, the raw ones. Raises ValueError for others."""
+        if state["step"] < 0:
+            raise ValueError(f"step is {state['step']}")
         for name, tensor in state["raw"].items():
             own = self.parameters[name]
             if tensor.shape != own.shape or tensor.dtype != own.dtype or not torch.isfinite(tensor).all():
