@@ -73,7 +73,6 @@ class BaseAgent:
             construct(config, "train", TrainSettings, config.train)
             construct(config, "distributed", DistributedSettings, config.distributed)
             construct(config, "scheduler", SCHEDULERS[config.scheduler.name], config.scheduler, total_steps=10**12)
-            build_average(config, nn.Module())
 
     # What a task says; the last two only where it has more than one loss term, or something to write.
 
