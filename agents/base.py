@@ -242,9 +242,7 @@ class BaseAgent:
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
         self.meter = TrainMeter(self.new_metrics())
         parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        parts["meter"] = self.meter
-        if self.settings.precision == "mixed":
-            parts["precision"] = self.precision
+        parts |= {"meter": self.meter, "precision": self.precision}
         facts = self.data.facts | environment_facts(self.device)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
         self.snapshot = Snapshot(store, self.model, parts, facts, average)

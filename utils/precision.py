@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 logger = logging.getLogger("glassbox")
-MIN_SCALE = (
-    1e-4  # as in fairseq (Ott et al. 2019): below it the small gradients are gone, and the large ones still overflow
-)
+MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): what overflows even with it is no matter of the scale
 
 
 class Precision:
