@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from agents.parts import build_average
 from agents.text_data import TextData
 from datasets.batches import Batch, Loader
 from utils import signals
@@ -23,6 +24,7 @@ from utils.errors import NonFiniteError
 from utils.experiment import Experiment
 from utils.metrics import LossMeter, Metrics
 from utils.optim import OPTIMIZERS, Optimizer, Updater
+from utils.precision import Precision
 from utils.run_log import RunLog, StepBar
 from utils.run_report import final_report
 from utils.run_state import RunState
@@ -31,6 +33,7 @@ from utils.schema import Section, construct
 from utils.settings import TrainSettings
 from utils.snapshot import Snapshot
 from utils.train_meter import TrainMeter
+from utils.weight_average import WeightAverage
 
 logger = logging.getLogger("glassbox")
 
@@ -42,6 +45,7 @@ class BaseAgent:
         "optimizer": Section(OPTIMIZERS, default="Adam"),
         "scheduler": Section(SCHEDULERS, default="constant"),
         "train": Section(shared=TrainSettings),
+        "average": Section(shared=WeightAverage, is_optional=True),
         "distributed": Section(shared=DistributedSettings),
     }
     data: TextData  # its loaders by split, what it read, and the hashes that a checkpoint belongs to
@@ -51,6 +55,7 @@ class BaseAgent:
     meter: TrainMeter
     updater: Updater
     scheduler: Schedule
+    precision: Precision
     snapshot: Snapshot
 
     def __init__(self, config: Config, experiment: Experiment) -> None:
@@ -76,7 +81,7 @@ class BaseAgent:
     # What a task says; the last two only where it has more than one loss term, or something to write.
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """({loss term: its sum over the counted labels}, outputs) of a batch on the device; training and validation alike."""
+        """({loss term: its sum over the counted labels}, outputs) of a batch on the device, in float32; training and validation."""
         raise NotImplementedError
 
     def new_metrics(self) -> Metrics:
@@ -138,9 +143,10 @@ class BaseAgent:
         total = torch.zeros((), device=self.device)
         for batch, count in zip(batches, counts, strict=True):  # gradients add up
             on_device = batch.to(self.device)
-            terms, outputs = self.compute_loss(on_device)
+            with self.precision.autocast():
+                terms, outputs = self.compute_loss(on_device)
             loss = torch.stack([term / divisor[name] for name, term in terms.items()]).sum()
-            loss.backward()
+            self.precision.scale(loss).backward()
             total += loss.detach()
             self.meter.update(terms, count, outputs, on_device.labels)
         return self.updater.apply(total, f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}")
@@ -168,7 +174,8 @@ class BaseAgent:
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
-        values = self.evaluate(self.data.loaders["valid"], self.new_metrics())
+        with self.snapshot.evaluated_weights():
+            values = self.evaluate(self.data.loaders["valid"], self.new_metrics())
         if signals.received() is not None:
             return False
         gain = self.settings.gain(values)
@@ -234,17 +241,15 @@ class BaseAgent:
         total_steps = self.settings.num_steps or self.settings.num_epochs * self.data.loaders["train"].num_steps()
         schedule = SCHEDULERS[self.config.scheduler.name]
         self.scheduler = construct(self.config, "scheduler", schedule, self.config.scheduler, total_steps=total_steps)
-        self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm)
+        self.precision = Precision(self.settings.precision, self.device)
+        average = build_average(self.config, self.model)
+        self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
         self.meter = TrainMeter(self.new_metrics())
-        parts: dict[str, Any] = {
-            "run": self.state,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "meter": self.meter,
-        }
+        parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        parts |= {"meter": self.meter, "precision": self.precision}
         facts = self.data.facts | environment_facts(self.device)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        self.snapshot = Snapshot(store, self.model, parts, facts)
+        self.snapshot = Snapshot(store, self.model, parts, facts, average)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
         self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)

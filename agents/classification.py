@@ -10,6 +10,7 @@ from torch import Tensor
 from agents.base import BaseAgent
 from agents.initial import load_initial_weights, load_vectors
 from agents.parts import (
+    build_average,
     build_corpus,
     build_loss,
     build_model,
@@ -29,6 +30,7 @@ from graphs.losses.r_drop import RDrop
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
+from utils.device import choose_device
 from utils.experiment import Experiment
 from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
@@ -72,9 +74,10 @@ class ClassificationAgent(BaseAgent):
         check_lengths(config, build_corpus(config), build_tokenizer(config))
         placeholders = ["a", "b", *(config.loss.get("class_weights") or {})]
         with torch.device("meta"):
-            model = build_model(config, vocab_size=1000, num_labels=len(placeholders))
+            model = build_model(config, 1000, len(placeholders), choose_device(config.device))
             _check_memory(config, model)
             _check_max_length(config, model)
+            build_average(config, model)
             build_optimizer(config, model)
             loss = build_loss(config, placeholders)
             construct(config, "loss", RDrop, config.loss)
@@ -93,13 +96,13 @@ class ClassificationAgent(BaseAgent):
             )
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self.model(batch.fields)  # (B, num_labels)
+        logits = self.model(batch.fields).float()  # (B, num_labels); a loss of 16 bits would be a rough one
         if not self.model.training:
             return {"loss": self.loss(logits, batch.labels)}, logits
         taught = {"teacher_logits": self.teacher.logits(batch.rows, self.device)} if self.teacher is not None else {}
         loss = self.loss(logits, batch.labels, **taught)  # a sum: the loop divides by the global batch
         if self.r_drop.weight:
-            second = self.model(batch.fields)  # under other dropout
+            second = self.model(batch.fields).float()  # under other dropout
             loss = (loss + self.loss(second, batch.labels, **taught)) / 2
             loss = loss + self.r_drop.disagreement(logits, second, batch.labels)
         return {"loss": loss}, logits

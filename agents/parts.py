@@ -15,6 +15,7 @@ from utils.config import Config
 from utils.optim import Optimizer, takes_sparse
 from utils.optim import build_optimizer as optimizer_of
 from utils.schema import blamed_on, construct
+from utils.weight_average import WeightAverage
 
 CPU = torch.device("cpu")
 
@@ -63,6 +64,14 @@ def build_optimizer(config: Config, model: nn.Module) -> Optimizer:
     """The optimizer over the model's trainable parameters."""
     with blamed_on(config, "optimizer", config.optimizer):
         return optimizer_of(model, config.optimizer)
+
+
+def build_average(config: Config, model: nn.Module) -> WeightAverage | None:
+    """The moving average of the model's weights; None where the config has no such section."""
+    if "average" not in config:
+        return None
+    average: WeightAverage = construct(config, "average", WeightAverage, config.average, model=model)
+    return average
 
 
 def probabilities_of(logits: Tensor, *, is_multi_label: bool) -> Tensor:

@@ -69,7 +69,9 @@ def test_training_is_that_of_the_trainer(workplace: Path) -> None:
 
 def test_a_batch_is_that_of_data_collator_with_padding() -> None:
     rows = [[2, 7, 8, 3], [2, 9, 3], [2, 3]]
-    tokens = Tokens.from_lengths(np.array([id for row in rows for id in row], np.int32), np.array([4, 3, 2]), np.zeros(3, bool))
+    tokens = Tokens.from_lengths(
+        np.array([id for row in rows for id in row], np.int32), np.array([4, 3, 2]), np.zeros(3, bool)
+    )
     ours = collate([tokens], np.zeros(3, np.int64), np.arange(3)).fields[0]
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=_word_level(), pad_token="[PAD]")
     theirs = transformers.DataCollatorWithPadding(tokenizer)([{"input_ids": row} for row in rows])

@@ -1,6 +1,6 @@
 """Checkpoints: one folder a step, whole or absent, verified before anything in it is parsed.
 
-    checkpoints/step-400/model.safetensors   the weights, readable by anything that reads safetensors
+    checkpoints/step-400/model.safetensors   the weights that are evaluated, readable by anything that reads safetensors
                          state.pt            all else that an exact resume needs; tensors and plain values only
                          MANIFEST.json       sizes and sha256 of both, what the run is made of, the best step, a digest of itself
 

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import NonFiniteError
+from utils.precision import Precision
 from utils.schema import TorchPart
 from utils.sparse_adagrad import SparseAdagrad
+from utils.weight_average import WeightAverage
 
 Optimizer = torch.optim.Optimizer | SparseAdagrad
+FLOAT32 = Precision("float32", torch.device("cpu"))
 
 OPTIMIZERS: dict[str, TorchPart] = {
     "Adadelta": TorchPart(torch.optim.Adadelta, ("lr", "rho", "eps", "weight_decay")),
@@ -105,13 +108,22 @@ class Updater:
 
     A loss or gradient that is not finite never reaches the weights. On a CPU that is known before the step. On CUDA it is known
     only there: a fused optimizer skips the step on the device by itself, and the host reads the flag one step later, when
-    reading no longer waits; an optimizer without a fused kernel has to wait.
+    reading no longer waits; an optimizer without a fused kernel has to wait. In float16 such a gradient is no error but a step
+    left out, as long as a smaller scale may mend it (see utils/precision.py).
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, max_grad_norm: float | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        max_grad_norm: float | None,
+        precision: Precision = FLOAT32,
+        average: WeightAverage | None = None,
+    ) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
+        self.precision, self.average = precision, average
         self._unread: tuple[str, Tensor, list[str], Tensor] | None = None
 
     @property
@@ -125,6 +137,7 @@ class Updater:
         for parameter in self.parameters.values():
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = coalesced(parameter.grad)  # micro-batches add up row by row only so
+        self.precision.unscale(self.optimizer)
         gradients = {name: _values(p.grad) for name, p in self.parameters.items() if p.grad is not None}
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (number of gradients,)
         norm = torch.linalg.vector_norm(norms)
@@ -135,19 +148,25 @@ class Updater:
         self._unread = (what, is_bad, list(gradients), norms)
         if self.is_masked:
             self.optimizer.found_inf = is_bad.float()  # type: ignore[union-attr]  # read by torch's fused kernels
-        else:
-            self.check()
-        self.optimizer.step()
+        if self.is_masked or not self.check():
+            self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         return norm
 
-    def check(self) -> None:
-        """Raise NonFiniteError if the last update was not finite; to be called before its weights are saved."""
+    def check(self) -> bool:
+        """Whether the last update was left out; to be called before its weights are saved.
+
+        Raises NonFiniteError if it was not finite, and a smaller scale of float16 is no remedy.
+        """
         unread, self._unread = self._unread, None
         if unread is None or not unread[1].item():
-            return
+            return False
         what, _, names, norms = unread
         bad = [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
         culprit = f"the gradient of {bad[0]}" if bad else "the loss"
+        if bad and self.precision.takes_skip(f"{what}: {culprit} is not finite"):
+            return True
         raise NonFiniteError(f"{what}: {culprit} is not finite; the weights were not changed by it. Lower optimizer.lr")
 
 

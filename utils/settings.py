@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from utils.run_state import RunState
 
@@ -50,7 +50,10 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The section `train`. batch_size counts the texts of one optimizer step; accumulation_steps only cuts them."""
+    """The section `train`. batch_size counts the texts of one optimizer step; accumulation_steps only cuts them.
+
+    precision: what the training's forward pass computes with, see utils/precision.py; evaluation is in float32 always.
+    """
 
     num_epochs: int = 10
     num_steps: int | None = None
@@ -58,6 +61,7 @@ class TrainSettings:
     batch_tokens: int | None = None
     accumulation_steps: int = 1
     max_grad_norm: float | None = None
+    precision: Literal["float32", "mixed"] = "float32"
     monitor: str = "+accuracy"
     patience: int | None = None
     validate_every: str = "1 epoch"

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from utils.environment import compare_facts
 from utils.errors import CheckpointError, NonFiniteError, StorageError
 from utils.seed import rng_state, set_rng_state
 from utils.storage import free_bytes
+from utils.weight_average import WeightAverage
 
 logger = logging.getLogger("glassbox")
 
@@ -31,9 +33,15 @@ class Snapshot:
     """Saves and restores a model and the other parts of its run. facts: what a checkpoint belongs to, such as data hashes."""
 
     def __init__(
-        self, store: CheckpointStore, model: nn.Module, parts: Mapping[str, Stateful], facts: dict[str, Any]
+        self,
+        store: CheckpointStore,
+        model: nn.Module,
+        parts: Mapping[str, Stateful],
+        facts: dict[str, Any],
+        average: WeightAverage | None = None,
     ) -> None:
-        self.store, self.model, self.parts, self.facts = store, model, parts, facts
+        self.store, self.model, self.facts, self.average = store, model, facts, average
+        self.parts = dict(parts) if average is None else {**parts, "average": average}
         self.saved_step: int | None = None
 
     def save(self, step: int, best_step: int, *, is_changed: bool = False) -> None:
@@ -42,11 +50,16 @@ class Snapshot:
         Raises NonFiniteError instead of saving weights from which no run could go on.
         """
         if step != self.saved_step or is_changed:
-            weights = self.model.state_dict()
-            _refuse_non_finite(weights, f"step {step}")
-            state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
-            self.store.save(step, best_step, weights, state, self.facts)
+            with self.evaluated_weights():
+                weights = self.model.state_dict()
+                _refuse_non_finite(weights, f"step {step}")
+                state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
+                self.store.save(step, best_step, weights, state, self.facts)
             self.saved_step = step
+
+    def evaluated_weights(self) -> AbstractContextManager[None]:
+        """While it lasts, the model has the weights that are evaluated, and kept in model.safetensors: averaged ones, if any."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def restore(self) -> bool:
         """Take up the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""

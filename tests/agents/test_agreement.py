@@ -17,6 +17,11 @@ MODELS = {
         "optimizer={name: Adagrad, lr: 0.05}",
         "tokenizer={name: word, ngrams: 2}",
     ],
+    "averaged and mixed": [
+        "model={name: bag_of_embeddings, embedding_size: 8}",
+        "average={decay: 0.9}",
+        "train.precision=mixed",
+    ],
 }
 
 

@@ -1,0 +1,88 @@
+"""Mixed precision: the numbers that the training's forward pass computes with, and the scale of float16's gradients."""
+
+import contextlib
+import logging
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger("glassbox")
+MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): what overflows even with it is no matter of the scale
+
+
+class Precision:
+    """`float32`, or `mixed`: matrix products of the training's forward and backward pass in 16 bits, weights, gradients, sums and
+    losses in float32 (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
+
+    16 bits are bfloat16 where the device computes with it: CPUs, CUDA devices since Ampere. Elsewhere they are float16, whose
+    largest number is 65,504 and smallest 6e-8: the loss is multiplied by a scale before the backward pass, and the gradients are
+    divided by it after it. A gradient that is not finite then means too large a scale: that step is left out, and the scale halved.
+
+    Evaluation and prediction compute in float32, so that training, `test` and `predict` give the same figures on every device.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.device_type = device.type
+        self.dtype = _short_float(device) if name == "mixed" else torch.float32
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        if name == "mixed":
+            logger.info("mixed precision: %s", str(self.dtype).removeprefix("torch."))
+        if self.dtype == torch.bfloat16 and device.type == "cpu" and not _has_fast_bfloat16():
+            logger.warning(
+                "warning: train.precision: mixed is slower than float32 on this CPU, which has no bfloat16 units"
+            )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """For the forward pass of training."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device_type, dtype=self.dtype)
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss () as it goes into the backward pass."""
+        return self.scaler.scale(loss)
+
+    def unscale(self, optimizer: Any) -> None:
+        """Divide the gradients by the scale, and choose the next one: half of it after a bad step, double after 2,000 good ones."""
+        self.scaler.unscale_(optimizer)
+        self.scaler.update()
+
+    def takes_skip(self, what: str) -> bool:
+        """Whether the step that was not finite may be left out; `what` says which and why, for the log. It waits for the device."""
+        if not self.scaler.is_enabled() or self.scaler.get_scale() < MIN_SCALE:
+            return False
+        logger.warning(
+            "warning: %s in float16; the step is left out, the loss's scale is now %g", what, self.scaler.get_scale()
+        )
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scale; None where there is none."""
+        state = self.scaler.state_dict()
+        return {name: state.get(name) for name in ("scale", "_growth_tracker")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with a saved scale; a run that goes on with other numbers has no use for it. Raises ValueError for a bad one."""
+        if not self.scaler.is_enabled() or state["scale"] is None:
+            return
+        if not 0 < state["scale"] < float("inf") or state["_growth_tracker"] < 0:
+            raise ValueError(f"scale {state['scale']}")
+        self.scaler.load_state_dict(self.scaler.state_dict() | state)
+
+
+def _short_float(device: torch.device) -> torch.dtype:
+    if device.type == "cpu":
+        return torch.bfloat16
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.float16
+
+
+def _has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself; True where torch does not know."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    found = [value for name, value in known.items() if "bf16" in name]
+    return any(found) or not found
