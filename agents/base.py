@@ -23,6 +23,7 @@ from utils.errors import NonFiniteError
 from utils.experiment import Experiment
 from utils.metrics import LossMeter, Metrics
 from utils.optim import OPTIMIZERS, Optimizer, Updater
+from utils.parameter_groups import LayerDecay
 from utils.run_log import RunLog, StepBar
 from utils.run_report import final_report
 from utils.run_state import RunState
@@ -39,7 +40,7 @@ class BaseAgent:
     """A run: owns the loaders, the model, the loss and the optimizer, and takes them through the loop."""
 
     sections: ClassVar[dict[str, Section]] = {
-        "optimizer": Section(OPTIMIZERS, default="Adam"),
+        "optimizer": Section(OPTIMIZERS, shared=LayerDecay, default="Adam"),
         "scheduler": Section(SCHEDULERS, default="constant"),
         "train": Section(shared=TrainSettings),
         "distributed": Section(shared=DistributedSettings),
@@ -151,7 +152,8 @@ class BaseAgent:
         self.state.count_step(*size)
         self.meter.count_step(*size)
         if self.state.step % self.settings.log_every == 0:
-            values = {"lr": self.optimizer.param_groups[0]["lr"], "grad_norm": float(norm)}
+            lr = max(group["lr"] for group in self.optimizer.param_groups)
+            values = {"lr": lr, "grad_norm": float(norm)}
             self.log.scalars("train", self.meter.take_recent() | values, self.state.step)
 
     def finish_step(self) -> None:

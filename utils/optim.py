@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import NonFiniteError
+from utils.parameter_groups import parameter_groups
 from utils.schema import TorchPart
 from utils.sparse_adagrad import SparseAdagrad
 
@@ -38,9 +39,10 @@ def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> Optimizer:
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "name"
     }
+    layer_decay = options.pop("layer_decay", None)
     if options["lr"] <= 0:
         raise ValueError(f"lr must be positive, got {options['lr']}")
-    groups = parameter_groups(model, options.get("weight_decay", 0.0))
+    groups = parameter_groups(model, options.get("weight_decay", 0.0), lr=options["lr"], layer_decay=layer_decay)
     try:
         optimizer = _build(model, values["name"], groups, options)
     except ValueError as error:
@@ -82,18 +84,6 @@ def _keep_kernels(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> di
     return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices with weight decay, biases and norms (one dimension) without."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not weight_decay:
-        return [{"params": trainable}]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
 def takes_sparse(values: Mapping[str, Any]) -> bool:
     """Whether this optimizer section can do with the sparse gradients of an embedding table."""
     is_plain = not values.get("weight_decay") and not values.get("momentum")
@@ -109,7 +99,8 @@ class Updater:
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, max_grad_norm: float | None) -> None:
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}  # frozen for the time being or not
+        self.parameters = {name: p for name, p in model.named_parameters() if id(p) in held}
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self._unread: tuple[str, Tensor, list[str], Tensor] | None = None
