@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from agents.parts import build_freezing
 from agents.text_data import TextData
 from datasets.batches import Batch, Loader
 from utils import signals
@@ -21,6 +22,7 @@ from utils.distributed import DistributedSettings
 from utils.environment import environment_facts
 from utils.errors import NonFiniteError
 from utils.experiment import Experiment
+from utils.freezing import Freezing
 from utils.metrics import LossMeter, Metrics
 from utils.optim import OPTIMIZERS, Optimizer, Updater
 from utils.parameter_groups import LayerDecay
@@ -42,6 +44,7 @@ class BaseAgent:
     sections: ClassVar[dict[str, Section]] = {
         "optimizer": Section(OPTIMIZERS, shared=LayerDecay, default="Adam"),
         "scheduler": Section(SCHEDULERS, default="constant"),
+        "freeze": Section(shared=Freezing, is_optional=True),
         "train": Section(shared=TrainSettings),
         "distributed": Section(shared=DistributedSettings),
     }
@@ -51,6 +54,7 @@ class BaseAgent:
     optimizer: Optimizer
     meter: TrainMeter
     updater: Updater
+    freezing: Freezing | None
     scheduler: Schedule
     snapshot: Snapshot
 
@@ -115,6 +119,8 @@ class BaseAgent:
     def train_one_epoch(self) -> None:
         """The rest of the epoch under way, or until the run is done."""
         loader, epoch = self.data.loaders["train"], self.state.epoch
+        if self.freezing is not None:
+            self.freezing.apply(epoch)
         num_steps = loader.num_steps(epoch)
         with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
             started = time.perf_counter()
@@ -236,6 +242,7 @@ class BaseAgent:
         total_steps = self.settings.num_steps or self.settings.num_epochs * self.data.loaders["train"].num_steps()
         schedule = SCHEDULERS[self.config.scheduler.name]
         self.scheduler = construct(self.config, "scheduler", schedule, self.config.scheduler, total_steps=total_steps)
+        self.freezing = build_freezing(self.config, self.model)
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm)
         self.meter = TrainMeter(self.new_metrics())
         parts: dict[str, Any] = {

@@ -11,6 +11,7 @@ from agents.base import BaseAgent
 from agents.initial import load_initial_weights, load_vectors
 from agents.parts import (
     build_corpus,
+    build_freezing,
     build_loss,
     build_model,
     build_optimizer,
@@ -70,6 +71,7 @@ class ClassificationAgent(BaseAgent):
             _check_memory(config, model)
             _check_max_length(config, model)
             build_optimizer(config, model)
+            build_freezing(config, model)
             loss = build_loss(config, placeholders)
         if loss.is_multi_label != config.data.multi_label:
             fitting = ", ".join(name for name, part in LOSSES.items() if part.is_multi_label == config.data.multi_label)  # type: ignore[attr-defined]

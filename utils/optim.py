@@ -51,6 +51,8 @@ def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> Optimizer:
         group["initial_lr"] = group["lr"]
     if isinstance(optimizer, torch.optim.Optimizer):
         optimizer.register_load_state_dict_pre_hook(_keep_kernels)
+    if isinstance(optimizer, torch.optim.SGD):
+        optimizer.register_step_pre_hook(_begin_momentum)
     return optimizer
 
 
@@ -82,6 +84,17 @@ def _keep_kernels(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> di
     """A saved state says whether its kernels were fused; a run that goes on on another device must not take that over."""
     own = {"fused": optimizer.defaults["fused"]} if "fused" in optimizer.defaults else {}
     return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give parameters that were frozen until now (utils/freezing.py) a momentum of zero, with which their first step is the usual
+    one: torch's fused SGD fails where some of a group have a momentum and others do not."""
+    for group in optimizer.param_groups:
+        learning = [p for p in group["params"] if p.grad is not None] if group["momentum"] else []
+        new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
+        if len(new) < len(learning):  # at the very first step torch begins by itself
+            for parameter in new:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def takes_sparse(values: Mapping[str, Any]) -> bool:
