@@ -1,5 +1,6 @@
 """Freezing, layer-wise rates and a one-cycle schedule in whole runs: what learns when, exact resume, and what is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from agents import build, checked_config, load
 from agents.base import BaseAgent
 from utils.errors import ConfigError
+from utils.schedules import OneCycle
 
 OPTIONS: dict[str, Any] = {
     "model.num_layers": 2,
@@ -62,6 +64,9 @@ def test_layers_learn_one_after_the_other_and_a_resumed_run_has_the_same_bits(
     assert changed("whole", 5, 10) == top
     assert changed("whole", 10, 15) == top | below
     assert changed("whole", 15, 20) == top | below | {"embedding"}
+    lines = [json.loads(line) for line in Path("experiments/whole/metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["lr"] for line in lines if "lr" in line}
+    assert rates == {step: 0.05 * OneCycle(25, warmup_ratio=0.4).factor(step - 1) for step in (10, 20)}, "the head's"
     for step in (7, 15):  # within an epoch, and at its end
         with monkeypatch.context() as patch:
             stop_at(patch, step)

@@ -240,6 +240,16 @@ def test_sparse_adagrad_passes_a_frozen_table_over() -> None:
     assert not torch.equal(model.encoders[0].embedding.weight, before["encoders.0.embedding.weight"])
 
 
+def test_an_updater_that_was_made_while_layers_were_frozen_clips_them_when_they_learn() -> None:
+    model = Layered()
+    optimizer, freezing = build_optimizer(model, section("SGD", lr=0.1)), Freezing(model, unfreeze_every=1)
+    freezing.apply(0)
+    updater = Updater(model, optimizer, 0.01)
+    train(model, optimizer, updater, freezing, range(4, 5))
+    norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in model.parameters()]))
+    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+
+
 def test_backward_ends_above_what_is_frozen() -> None:
     model, seen = Layered(), []
     for layer in model.encoders[0].layers:
