@@ -14,9 +14,10 @@ class Freezing:
     """Keeps the embeddings and the lowest layers of the encoders as they are; 0 layers: the embeddings, all: the whole encoders.
 
     With `unfreeze_every` the topmost frozen layer learns, too, after so many epochs, the next one after twice as many, the
-    embeddings last (gradual unfreezing: Howard and Ruder 2018, section 3.3, from `all`, every epoch). A frozen parameter has no
-    gradient, so backward ends above it, the optimizer passes it over, and it keeps every bit; its dropout goes on. What is
-    frozen is a function of the epoch alone: a resumed run needs no state. What was frozen before (vectors.freeze) stays so.
+    embeddings last (gradual unfreezing: Howard and Ruder 2018, section 3.3, from `all`, every epoch). What lies above the layers
+    (final norm, pooler) is frozen by `all` alone, and learns with the topmost layer. A frozen parameter has no gradient, so
+    backward ends above it, the optimizer passes it over, and it keeps every bit; its dropout goes on. What is frozen is a
+    function of the epoch alone: a resumed run needs no state. What was frozen before (vectors.freeze) stays so.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Freezing:
         num_unfrozen = epoch // self.unfreeze_every if self.unfreeze_every else 0
         if num_unfrozen == 0:
             return self.first
-        return max(0, min(self.first, self.num_layers + 1) - num_unfrozen)  # above the layers all learns with the first
+        return max(0, min(self.first, self.num_layers + 1) - num_unfrozen)
 
     def apply(self, epoch: int) -> None:
         """Let the parameters learn that do so in this epoch, the first being 0, and no others."""

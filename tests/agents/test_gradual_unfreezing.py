@@ -1,6 +1,7 @@
 """Freezing, layer-wise rates and a one-cycle schedule in whole runs: what learns when, exact resume, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,25 @@ from utils.errors import ConfigError
 from utils.schedules import OneCycle
 
 OPTIONS: dict[str, Any] = {
-    "model.num_layers": 2,
     "optimizer": {"name": "AdamW", "lr": 0.05, "weight_decay": 0.1, "layer_decay": 0.7},
     "scheduler": {"name": "one_cycle", "warmup_ratio": 0.4},
     "freeze": {"unfreeze_every": 1},
     "train.num_epochs": 5,
-    "train.save_every": "1 step",
+    "train.save_every": "5 steps",  # an epoch
     "train.keep": 100,
-}  # 5 steps an epoch
+}
+SMALL = {"hidden_size": 8, "num_heads": 2, "intermediate_size": 12, "num_layers": 2, "max_positions": 40}
+Parts = set[str]
+MODELS: list[tuple[dict[str, Any], Parts, Parts, Parts]] = [  # model, upper layer and what lies above, lower one, table
+    (
+        {"name": "bilstm", "embedding_size": 8, "hidden_size": 6, "num_layers": 2, "dropout": 0.1},
+        {"forward_layers.1", "backward_layers.1"},
+        {"forward_layers.0", "backward_layers.0"},
+        {"embedding"},
+    ),
+    ({"name": "transformer"} | SMALL, {"layers.1", "final_norm"}, {"layers.0"}, {"embeddings"}),
+    ({"name": "bert", "pooling": "pooler"} | SMALL, {"layers.1", "pooler"}, {"layers.0"}, {"embeddings"}),
+]
 
 
 def saved(name: str, step: int) -> dict[str, torch.Tensor]:
@@ -33,7 +45,7 @@ def changed(name: str, before: int, after: int) -> set[str]:
     """The parts of the two encoders that differ between two steps."""
     first, second = saved(name, before), saved(name, after)
     keys = [key for key in first if key.startswith("encoders.") and not torch.equal(first[key], second[key])]
-    return {".".join(key.split(".")[2:-1]) for key in keys}
+    return {re.findall(r"encoders\.\d\.(\w*layers\.\d+|\w+)", key)[0] for key in keys}
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -48,10 +60,22 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(BaseAgent, "finish_step", dying)
 
 
+@pytest.mark.parametrize(
+    ("model", "top", "below", "table"), MODELS, ids=lambda value: value.get("name") if isinstance(value, dict) else ""
+)
 def test_layers_learn_one_after_the_other_and_a_resumed_run_has_the_same_bits(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: dict[str, Any],
+    top: Parts,
+    below: Parts,
+    table: Parts,
 ) -> None:
-    build("tiny.yaml", OPTIONS | {"name": "whole"}).run()
+    options = OPTIONS | {"model": model, "data.max_length": 40}
+    agent = build("tiny.yaml", options | {"name": "whole"})
+    start = {name: parameter.detach().clone() for name, parameter in agent.model.named_parameters()}
+    agent.run()
     said = [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines() if "frozen" in line]
     assert said == [
         "the encoders are frozen",
@@ -59,11 +83,10 @@ def test_layers_learn_one_after_the_other_and_a_resumed_run_has_the_same_bits(
         "the embeddings are frozen",
         "nothing is frozen",
     ]
-    top, below = {"forward_layers.1", "backward_layers.1"}, {"forward_layers.0", "backward_layers.0"}
-    assert changed("whole", 1, 5) == set()
+    assert all(torch.equal(saved("whole", 5)[name], start[name]) for name in start if name.startswith("encoders."))
     assert changed("whole", 5, 10) == top
     assert changed("whole", 10, 15) == top | below
-    assert changed("whole", 15, 20) == top | below | {"embedding"}
+    assert changed("whole", 15, 20) == top | below | table
     lines = [json.loads(line) for line in Path("experiments/whole/metrics.jsonl").read_text().splitlines()]
     rates = {line["step"]: line["lr"] for line in lines if "lr" in line}
     assert rates == {step: 0.05 * OneCycle(25, warmup_ratio=0.4).factor(step - 1) for step in (10, 20)}, "the head's"
@@ -71,8 +94,10 @@ def test_layers_learn_one_after_the_other_and_a_resumed_run_has_the_same_bits(
         with monkeypatch.context() as patch:
             stop_at(patch, step)
             with pytest.raises(KeyboardInterrupt):
-                build("tiny.yaml", OPTIONS | {"name": f"cut-{step}"}).run()
-        build("tiny.yaml", OPTIONS | {"name": f"cut-{step}"}).run()
+                build(
+                    "tiny.yaml", options | {"name": f"cut-{step}", "train.save_every": "1 step", "train.keep": 1}
+                ).run()
+        build("tiny.yaml", options | {"name": f"cut-{step}"}).run()
         assert all(torch.equal(tensor, saved("whole", 25)[key]) for key, tensor in saved(f"cut-{step}", 25).items())
 
 
