@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from agents.parts import build_average
+from agents.parts import build_average, build_freezing
 from agents.text_data import TextData
 from datasets.batches import Batch, Loader
 from utils import signals
@@ -22,8 +22,10 @@ from utils.distributed import DistributedSettings
 from utils.environment import environment_facts
 from utils.errors import NonFiniteError
 from utils.experiment import Experiment
+from utils.freezing import Freezing
 from utils.metrics import LossMeter, Metrics
 from utils.optim import OPTIMIZERS, Optimizer, Updater
+from utils.parameter_groups import LayerDecay
 from utils.precision import Precision
 from utils.run_log import RunLog, StepBar
 from utils.run_report import final_report
@@ -42,8 +44,9 @@ class BaseAgent:
     """A run: owns the loaders, the model, the loss and the optimizer, and takes them through the loop."""
 
     sections: ClassVar[dict[str, Section]] = {
-        "optimizer": Section(OPTIMIZERS, default="Adam"),
+        "optimizer": Section(OPTIMIZERS, shared=LayerDecay, default="Adam"),
         "scheduler": Section(SCHEDULERS, default="constant"),
+        "freeze": Section(shared=Freezing, is_optional=True),
         "train": Section(shared=TrainSettings),
         "average": Section(shared=WeightAverage, is_optional=True),
         "distributed": Section(shared=DistributedSettings),
@@ -54,6 +57,7 @@ class BaseAgent:
     optimizer: Optimizer
     meter: TrainMeter
     updater: Updater
+    freezing: Freezing | None
     scheduler: Schedule
     precision: Precision
     snapshot: Snapshot
@@ -119,6 +123,8 @@ class BaseAgent:
     def train_one_epoch(self) -> None:
         """The rest of the epoch under way, or until the run is done."""
         loader, epoch = self.data.loaders["train"], self.state.epoch
+        if self.freezing is not None:
+            self.freezing.apply(epoch)
         num_steps = loader.num_steps(epoch)
         with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
             started = time.perf_counter()
@@ -157,7 +163,8 @@ class BaseAgent:
         self.state.count_step(*size)
         self.meter.count_step(*size)
         if self.state.step % self.settings.log_every == 0:
-            values = {"lr": self.optimizer.param_groups[0]["lr"], "grad_norm": float(norm)}
+            lr = max(group["lr"] for group in self.optimizer.param_groups)
+            values = {"lr": lr, "grad_norm": float(norm)}
             self.log.scalars("train", self.meter.take_recent() | values, self.state.step)
 
     def finish_step(self) -> None:
@@ -241,6 +248,7 @@ class BaseAgent:
         total_steps = self.settings.num_steps or self.settings.num_epochs * self.data.loaders["train"].num_steps()
         schedule = SCHEDULERS[self.config.scheduler.name]
         self.scheduler = construct(self.config, "scheduler", schedule, self.config.scheduler, total_steps=total_steps)
+        self.freezing = build_freezing(self.config, self.model)
         self.precision = Precision(self.settings.precision, self.device)
         average = build_average(self.config, self.model)
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)

@@ -12,6 +12,7 @@ from agents.initial import load_initial_weights, load_vectors
 from agents.parts import (
     build_average,
     build_corpus,
+    build_freezing,
     build_loss,
     build_model,
     build_optimizer,
@@ -79,6 +80,7 @@ class ClassificationAgent(BaseAgent):
             _check_max_length(config, model)
             build_average(config, model)
             build_optimizer(config, model)
+            build_freezing(config, model)
             loss = build_loss(config, placeholders)
             construct(config, "loss", RDrop, config.loss)
         if loss.is_multi_label != config.data.multi_label:

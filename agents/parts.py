@@ -12,6 +12,7 @@ from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
+from utils.freezing import Freezing
 from utils.optim import Optimizer, takes_sparse
 from utils.optim import build_optimizer as optimizer_of
 from utils.schema import blamed_on, construct
@@ -72,6 +73,14 @@ def build_average(config: Config, model: nn.Module) -> WeightAverage | None:
         return None
     average: WeightAverage = construct(config, "average", WeightAverage, config.average, model=model)
     return average
+
+
+def build_freezing(config: Config, model: nn.Module) -> Freezing | None:
+    """What of the model learns in which epoch; None where the config has no section `freeze`."""
+    freezing: Freezing | None = (
+        construct(config, "freeze", Freezing, config.freeze, model=model) if "freeze" in config else None
+    )
+    return freezing
 
 
 def probabilities_of(logits: Tensor, *, is_multi_label: bool) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import NonFiniteError
+from utils.parameter_groups import parameter_groups
 from utils.precision import Precision
 from utils.schema import TorchPart
 from utils.sparse_adagrad import SparseAdagrad
@@ -41,9 +42,10 @@ def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> Optimizer:
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "name"
     }
+    layer_decay = options.pop("layer_decay", None)
     if options["lr"] <= 0:
         raise ValueError(f"lr must be positive, got {options['lr']}")
-    groups = parameter_groups(model, options.get("weight_decay", 0.0))
+    groups = parameter_groups(model, options.get("weight_decay", 0.0), lr=options["lr"], layer_decay=layer_decay)
     try:
         optimizer = _build(model, values["name"], groups, options)
     except ValueError as error:
@@ -52,6 +54,8 @@ def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> Optimizer:
         group["initial_lr"] = group["lr"]
     if isinstance(optimizer, torch.optim.Optimizer):
         optimizer.register_load_state_dict_pre_hook(_keep_kernels)
+    if isinstance(optimizer, torch.optim.SGD):
+        optimizer.register_step_pre_hook(_begin_momentum)
     return optimizer
 
 
@@ -85,16 +89,15 @@ def _keep_kernels(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> di
     return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices with weight decay, biases and norms (one dimension) without."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not weight_decay:
-        return [{"params": trainable}]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give parameters that were frozen until now (utils/freezing.py) a momentum of zero, with which their first step is the usual
+    one: torch's fused SGD fails where some of a group have a momentum and others do not."""
+    for group in optimizer.param_groups:
+        learning = [p for p in group["params"] if p.grad is not None] if group["momentum"] else []
+        new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
+        if len(new) < len(learning):  # at the very first step torch begins by itself
+            for parameter in new:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def takes_sparse(values: Mapping[str, Any]) -> bool:
@@ -120,7 +123,8 @@ class Updater:
         precision: Precision = FLOAT32,
         average: WeightAverage | None = None,
     ) -> None:
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}  # frozen for the time being or not
+        self.parameters = {name: p for name, p in model.named_parameters() if id(p) in held}
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.precision, self.average = precision, average

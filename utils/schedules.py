@@ -42,10 +42,28 @@ class Constant(Schedule):
 
 
 class _WarmUp(Schedule):
-    def __init__(self, total_steps: int, *, warmup_steps: int = 0) -> None:
+    """Linear warm-up over `warmup_steps` updates, or over the share `warmup_ratio` of the run's (rounded up, as Hugging Face's).
+
+    The n-th update has n / warmup_steps of the lr, so that the first one moves the weights. Hugging Face's schedules are one
+    update behind: theirs gives (n - 1) / warmup_steps, 0 for the first. After the warm-up both are the same.
+    """
+
+    min_warmup_steps = 0
+
+    def __init__(self, total_steps: int, *, warmup_steps: int = 0, warmup_ratio: float | None = None) -> None:
         super().__init__(total_steps)
+        if warmup_ratio is not None:
+            if warmup_steps:
+                raise ValueError(
+                    f"warmup_ratio cannot stand beside warmup_steps, got {warmup_ratio} and {warmup_steps}"
+                )
+            if not 0 <= warmup_ratio <= 1:
+                raise ValueError(f"warmup_ratio must be between 0 and 1, got {warmup_ratio}")
+            warmup_steps = math.ceil(warmup_ratio * total_steps)
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
+        if warmup_steps < self.min_warmup_steps:
+            raise ValueError(f"warmup_steps must be at least {self.min_warmup_steps}, or warmup_ratio positive")
         if warmup_steps > total_steps:
             raise ValueError(f"warmup_steps must be at most the {total_steps} steps of the run, got {warmup_steps}")
         self.warmup_steps = warmup_steps
@@ -61,17 +79,68 @@ class _WarmUp(Schedule):
 
 
 class Linear(_WarmUp):
-    """Linear warm-up, then a straight line down to zero at the run's last step."""
+    """Linear warm-up, then a straight line to zero: Hugging Face's get_linear_schedule_with_warmup, warmed up one update ahead."""
 
     def decay(self, progress: float) -> float:
         return max(0.0, 1.0 - progress)
 
 
 class Cosine(_WarmUp):
-    """Linear warm-up, then half a cosine down to zero (Loshchilov and Hutter 2017, eq. 5, one cycle)."""
+    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, eq. 5, one cycle).
+
+    Hugging Face's get_cosine_schedule_with_warmup, warmed up one update ahead; and it stays at zero after the last step.
+    """
 
     def decay(self, progress: float) -> float:
         return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+class InverseSqrt(_WarmUp):
+    """Linear warm-up, then sqrt(warmup_steps / n) for the n-th update (Vaswani et al. 2017, section 5.3).
+
+    The paper's rate over its peak, hidden_size^-0.5 warmup_steps^-0.5: the optimizer's lr is that peak. It needs a warm-up, and
+    it never ends: how long the run is matters to `warmup_ratio` alone.
+    """
+
+    min_warmup_steps = 1
+
+    def factor(self, step: int) -> float:
+        return min((step + 1) / self.warmup_steps, math.sqrt(self.warmup_steps / (step + 1)))
+
+
+class OneCycle(Schedule):
+    """Half a cosine up from start_factor in the share warmup_ratio of the steps, then half a cosine down to final_factor.
+
+    The super-convergence of Smith and Topin 2018 with the numbers of torch.optim.lr_scheduler.OneCycleLR, whose div_factor is
+    1 / start_factor and whose final_div_factor is start_factor / final_factor. The momentum is left as it is.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        *,
+        warmup_ratio: float = 0.3,
+        start_factor: float = 0.04,
+        final_factor: float = 4e-6,
+    ) -> None:
+        super().__init__(total_steps)
+        if not 0 <= warmup_ratio < 1:
+            raise ValueError(f"warmup_ratio must be in [0, 1), got {warmup_ratio}")
+        for name, factor in {"start_factor": start_factor, "final_factor": final_factor}.items():
+            if not 0 <= factor <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {factor}")
+        self.start_factor, self.final_factor = start_factor, final_factor
+        self.peak = warmup_ratio * total_steps - 1  # the step of the whole lr; torch's, seldom a whole number
+
+    def factor(self, step: int) -> float:
+        if step < self.peak:
+            return _half_cosine(self.start_factor, 1.0, step / self.peak)
+        return _half_cosine(1.0, self.final_factor, min(1.0, (step - self.peak) / (self.total_steps - 1 - self.peak)))
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    """From start to end, level at both; progress runs from 0 to 1."""
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 class ReduceOnPlateau(Schedule):
@@ -108,5 +177,7 @@ SCHEDULERS: dict[str, type[Schedule]] = {
     "constant": Constant,
     "linear": Linear,
     "cosine": Cosine,
+    "inverse_sqrt": InverseSqrt,
+    "one_cycle": OneCycle,
     "reduce_on_plateau": ReduceOnPlateau,
 }

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import NonFiniteError
-from utils.optim import OPTIMIZERS, Updater, build_optimizer, parameter_groups, takes_sparse
+from utils.optim import OPTIMIZERS, Updater, build_optimizer, takes_sparse
+from utils.parameter_groups import parameter_groups
 from utils.schema import convert, options_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
