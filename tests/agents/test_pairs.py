@@ -58,6 +58,26 @@ def test_what_is_cut_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]
     assert "are cut to" not in capsys.readouterr().err
 
 
+def test_texts_without_a_known_word_are_said_with_special_tokens_too(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(workplace / "test.jsonl", [*tiny_rows(9), {"title": "\u6771", "text": "\u4eac", "label": "chess"}])
+    options = {"tokenizer.name": "wordpiece", "tokenizer.special_tokens": True, "data.test": "test.jsonl"}
+    build("tiny.yaml", options).experiment.close()
+    assert "1 of 10 texts of test hold no token of the vocabulary" in capsys.readouterr().err
+
+
+def test_a_tokenizer_of_another_run_is_looked_at_when_it_is_there(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny.yaml", SPECIAL, "train.num_epochs=1", "name=first"]) == 0
+    tokenizer = json.loads(Path("experiments/first/tokenizer.json").read_text())
+    tokenizer["tokenizer"]["post_processor"] = None
+    Path("experiments/first/tokenizer.json").write_text(json.dumps(tokenizer))
+    assert main(["tiny.yaml", SPECIAL, "data.pair=true", "init_from=experiments/first", "name=second"]) == 2
+    assert "pair: true needs a tokenizer that marks" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 REFUSED = {
     "command line: data: pair needs two fields": ["data.pair=true", "data.join_fields=true", SPECIAL],
     "pair: true needs a tokenizer that marks": ["data.pair=true"],
