@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from datasets.batches import Batch, Loader, collate
 from datasets.store import SplitData
-from datasets.tokens import Tokens
+from datasets.tokens import Tokens, num_unknown
 
 TEXTS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=30)
 Texts = list[list[int]]
@@ -180,6 +180,13 @@ def test_a_token_budget_holds_with_windows(texts: Texts, window: int, batch_toke
         assert batch.fields[0]["input_ids"].numel() <= batch_tokens or len(batch.rows) == 1
     for row, cost in enumerate(data.lengths):
         assert cost == collate([tokens], np.zeros(len(texts)), np.array([row])).fields[0]["input_ids"].numel()
+
+
+def test_special_tokens_are_none_of_the_vocabulary() -> None:
+    """A text of nothing but unknown words is one, whatever stands around it."""
+    fields = [tokens_of([[2, 1, 3], [2, 9, 3], [2, 3]]), tokens_of([[2, 1, 1, 3], [2, 1, 3], [2, 1, 3]])]
+    assert num_unknown(fields, [1, 2, 3]) == 2
+    assert num_unknown(fields, [1]) == 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

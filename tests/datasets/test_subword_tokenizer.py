@@ -183,3 +183,28 @@ FOREIGN = [
 def test_a_foreign_tokenizer_that_does_not_fit_is_refused(vocab: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SubwordTokenizer.from_json(foreign(vocab))
+
+
+@pytest.mark.parametrize("is_special", [True, False])
+def test_a_foreign_tokenizer_that_a_text_can_give_a_special_token_is_refused(is_special: bool) -> None:
+    """As one that cuts at spaces alone does, to which [SEP] is a word like any other."""
+    library = tokenizers.Tokenizer(tokenizers.models.WordPiece({"[PAD]": 0, "[SEP]": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    library.add_special_tokens(["[PAD]", "[SEP]"])
+    if is_special:
+        library.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    library.post_processor = tokenizers.processors.TemplateProcessing("$A [SEP]", "$A [SEP] $B", [("[SEP]", 1)])
+    values = {"tokenizer": json.loads(library.to_str())}
+    if is_special:
+        assert as_lists(SubwordTokenizer.from_json(values).encode(["[SEP] a"])) == [[2, 2, 2, 2, 1]]
+    else:
+        with pytest.raises(ValueError, match=r"reads '\[PAD\]' in a text as its special token"):
+            SubwordTokenizer.from_json(values)
+
+
+def test_a_foreign_tokenizer_whose_lengths_are_its_own_is_read_without_them(byte_bpe: SubwordTokenizer) -> None:
+    library = tokenizers.Tokenizer.from_str(byte_bpe.tokenizer.to_str())
+    library.enable_truncation(3)
+    library.enable_padding(length=8)
+    again = SubwordTokenizer.from_json({"tokenizer": json.loads(library.to_str())})
+    assert_same(again.encode(TEXTS), byte_bpe.encode(TEXTS))

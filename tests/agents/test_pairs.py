@@ -1,0 +1,97 @@
+"""Sentence pairs and long texts from the config to the prediction."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import tiny_rows, write_jsonl
+
+from agents import build, load
+from main import main
+
+SPECIAL = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"
+
+
+def lines_of(name: str) -> list[dict]:
+    return [json.loads(line) for line in Path(f"experiments/{name}/predictions.jsonl").read_text().splitlines()]
+
+
+WINDOWS = ["data.long_texts=windows", "data.stride=2", "data.max_length=8"]
+HEAD_TAIL = ["data.long_texts=head_tail", "data.max_length=6"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["data.pair=true", "data.max_length=12", SPECIAL],
+        [*WINDOWS, SPECIAL],
+        [*WINDOWS, SPECIAL, "data.join_fields=true"],
+        WINDOWS,
+        [*HEAD_TAIL, SPECIAL],
+        [*HEAD_TAIL, "tokenizer={name: word, ngrams: 2}"],
+    ],
+    ids=str,
+)
+def test_a_run_predicts_what_it_tested(workplace: Path, options: list[str]) -> None:
+    assert main(["tiny.yaml", *options, "train.num_epochs=1", "name=x"]) == 0
+    written, predictor = lines_of("x"), load("experiments/x")
+    again = predictor.predict([{"title": line["title"], "text": line["text"]} for line in written])
+    assert [line["truncated"] for line in again] == [line["truncated"] for line in written]
+    for line, other in zip(written, again, strict=True):
+        assert line["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+    report = json.loads(Path("experiments/x/report.json").read_text())
+    shares = report["data"]["truncated"]
+    assert shares["test"] == pytest.approx(sum(line["truncated"] for line in written) / len(written))
+    assert (shares["train"] > 0) == (WINDOWS[0] not in options)
+
+
+def test_what_is_cut_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tiny_rows(60) + [
+        row | {"text": f"{row['text']} {i} " + "and on " * 40} for i, row in enumerate(tiny_rows(20))
+    ]
+    write_jsonl(workplace / "tiny.jsonl", rows)
+    build("tiny.yaml", {"data.max_length": 50, "data.split": [0.7, 0.3, 0.0]}).experiment.close()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "are cut to" in line]
+    assert [line.partition(":")[0] for line in lines] == ["train", "valid"]  # test has none
+    assert lines[0].endswith("% of the texts are cut to data.max_length 50; see data.long_texts")
+    build("tiny.yaml", {"data.max_length": 500, "name": "y"}).experiment.close()
+    assert "are cut to" not in capsys.readouterr().err
+
+
+def test_texts_without_a_known_word_are_said_with_special_tokens_too(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(workplace / "test.jsonl", [*tiny_rows(9), {"title": "\u6771", "text": "\u4eac", "label": "chess"}])
+    options = {"tokenizer.name": "wordpiece", "tokenizer.special_tokens": True, "data.test": "test.jsonl"}
+    build("tiny.yaml", options).experiment.close()
+    assert "1 of 10 texts of test hold no token of the vocabulary" in capsys.readouterr().err
+
+
+def test_a_tokenizer_of_another_run_is_looked_at_when_it_is_there(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny.yaml", SPECIAL, "train.num_epochs=1", "name=first"]) == 0
+    tokenizer = json.loads(Path("experiments/first/tokenizer.json").read_text())
+    tokenizer["tokenizer"]["post_processor"] = None
+    Path("experiments/first/tokenizer.json").write_text(json.dumps(tokenizer))
+    assert main(["tiny.yaml", SPECIAL, "data.pair=true", "init_from=experiments/first", "name=second"]) == 2
+    assert "pair: true needs a tokenizer that marks" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+REFUSED = {
+    "command line: data: pair needs two fields": ["data.pair=true", "data.join_fields=true", SPECIAL],
+    "pair: true needs a tokenizer that marks": ["data.pair=true"],
+    "command line: data: max_length must be at least 5": ["data.pair=true", "data.max_length=4", SPECIAL],
+    "command line: data: stride must be less than": ["data.max_length=8", "data.long_texts=windows", "data.stride=6", SPECIAL],
+    "command line: data: long_texts: windows does not go with n-grams": ["data.max_length=8", "data.long_texts=windows", "tokenizer={name: word, ngrams: 2}"],
+    "data.long_texts must be one of head, head_tail, windows": ["data.long_texts=tail"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_does_not_go_together_is_refused_before_any_data_is_read(
+    workplace: Path, capsys: pytest.CaptureFixture[str], message: str
+) -> None:
+    (workplace / "tiny.jsonl").unlink()
+    assert main(["tiny.yaml", *REFUSED[message], "name=x"]) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
