@@ -82,7 +82,14 @@ def _initial_tokenizer(config: Config) -> Any:
     """The tokenizer of what `init_from` names, which belongs to its weights; None where the run trains its own."""
     if config.init_from is None:
         return None
-    return published_tokenizer(config) if is_published(config.init_from) else saved_tokenizer(Path(config.init_from))
+    if is_published(config.init_from):
+        return published_tokenizer(config)
+    if not Path(config.init_from).is_dir():
+        raise CheckpointError(
+            f"init_from: there is no folder {config.init_from}; known: the folder of a run or of a published model, pip:NAME for "
+            "one that a package ships, org/name for one of the hub"
+        )
+    return saved_tokenizer(Path(config.init_from))
 
 
 def saved_tokenizer(folder: Path) -> Any:

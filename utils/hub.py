@@ -1,6 +1,7 @@
 """Where a published model lies: a folder, a pip package that ships one (pip:NAME), or the Hugging Face hub (org/name)."""
 
 import importlib.metadata
+import re
 from pathlib import Path
 
 from utils.errors import CheckpointError, ConfigError
@@ -16,8 +17,8 @@ def is_published(name: str) -> bool:
     path = Path(name)
     if path.is_dir():
         return (path / CONFIG).exists() and not (path / "config.yaml").exists()
-    is_path = path.is_absolute() or name.startswith(".") or (len(path.parts) > 1 and Path(path.parts[0]).exists())
-    return name.startswith(PIP) or (not is_path and len(path.parts) <= 2)
+    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(path.parts[0]).exists()
+    return name.startswith(PIP) or is_hub_name
 
 
 def find_model(name: str) -> Path:

