@@ -12,7 +12,7 @@ from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
 from datasets.split import SPLITS
-from datasets.store import load_tokenizer, open_store, tokenizer_hash, tokenizer_json
+from datasets.store import load_tokenizer, open_store
 from datasets.tokens import num_unknown
 from utils.config import Config, is_free
 from utils.errors import CheckpointError
@@ -53,10 +53,9 @@ class TextData:
         for line in warnings:
             logger.warning("warning: %s", line)
         self.loaders = {split: self._loader(split, settings, config.seed) for split in SPLITS}
-        experiment.write("tokenizer.json", tokenizer_json(self.tokenizer))
+        experiment.write("tokenizer.json", store.tokenizer_json)
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
-        vocabulary, labels = tokenizer_hash(self.tokenizer), labels_hash(self.labels)
-        self.facts = {"data": store.key, "vocabulary": vocabulary, "labels": labels}
+        self.facts = {"data": store.key, "vocabulary": store.vocabulary, "labels": labels_hash(self.labels)}
 
     def _unknown(self) -> list[str]:
         """A line for every split with texts of which the tokenizer knows no word: a model can only guess at them."""

@@ -48,7 +48,7 @@ class Scan:
 
 @dataclass
 class _FileScan:
-    keys: "array[int]"
+    keys: np.ndarray
     numbers: "array[int]"
     reader: RecordReader
     assigned: np.ndarray
@@ -148,10 +148,10 @@ class Corpus:
         if next_row is not None:
             raise DataError(f"{self.source.files(origin)[0]}: has changed while it was read")
 
-    def scan(self, take: Callable[[str, Iterator[Record]], None] | None = None) -> Scan:
+    def scan(self, take: Callable[[str, Iterator[Record]], np.ndarray] | None = None) -> Scan:
         """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on.
 
-        take: gets every split that has a file, and its records, all of which it has to read as they go by.
+        take: gets every split that has a file, and its records, all of which it has to read as they go by; -> their text keys.
         """
         label_sets: dict[tuple[str, ...], int] = {}
         watch = LabelWatch(self.fields)
@@ -182,29 +182,28 @@ class Corpus:
         origin: str,
         label_sets: dict[tuple[str, ...], int],
         watch: LabelWatch,
-        take: Callable[[str, Iterator[Record]], None],
+        take: Callable[[str, Iterator[Record]], np.ndarray],
     ) -> _FileScan:
-        reader, keys, numbers = self.reader(), array("Q"), array("q")
+        reader, numbers = self.reader(), array("q")
 
         def noted() -> Iterator[Record]:
             for record in reader.read(self.source.rows(origin)):
-                keys.append(text_key(record.texts) if record else 0)
                 numbers.append(label_sets.setdefault(record.labels, len(label_sets)) if record else -1)
                 if record is not None:
                     watch.see(record)
                     yield record
 
-        take(origin, noted())
+        used_keys = take(origin, noted())
         is_used = np.frombuffer(numbers, dtype=np.int64) >= 0
         shares = {split: share for split, share in self.shares.items() if split == origin}
         if origin == "train":
             shares |= {split: share for split, share in self.shares.items() if split not in self.source.splits}
         else:
             shares = {origin: 1.0}
-        assigned = np.full(len(keys), -1, dtype=np.int8)
+        keys, assigned = np.zeros(len(is_used), dtype=np.uint64), np.full(len(is_used), -1, dtype=np.int8)
+        keys[is_used] = used_keys
         rank = {labels: i for i, labels in enumerate(sorted(label_sets))}
         ranks = np.array([rank[labels] for labels in label_sets], dtype=np.int64)  # the same in any order of the rows
-        used_keys = np.frombuffer(keys, dtype=np.uint64)[is_used]
         used_labels = ranks[np.frombuffer(numbers, dtype=np.int64)[is_used]]
         assigned[is_used] = assign(used_keys, used_labels, shares, self.split_seed, self.limit)
         return _FileScan(keys, numbers, reader, assigned)
@@ -246,16 +245,14 @@ class Corpus:
                 )
 
 
-def read_all(origin: str, records: Iterator[Record]) -> None:
-    """A `take` of `Corpus.scan` that only lets the scan see the records."""
-    for _ in records:
-        pass
+def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:
+    """A `take` of `Corpus.scan` that only lets the scan see the records; -> (N,) uint64, the text key of each."""
+    return np.fromiter((text_key(record.texts) for record in records), np.uint64)
 
 
 def _used_keys(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, np.ndarray]:
     """The hashes of the texts of every split."""
-    keys = {split: np.frombuffer(scans.get(split, scans["train"]).keys, dtype=np.uint64) for split in SPLITS}
-    return {split: keys[split][scan.rows[split]] for split in SPLITS}
+    return {split: scans.get(split, scans["train"]).keys[scan.rows[split]] for split in SPLITS}
 
 
 def _in_words(counts: dict[str, int]) -> str:

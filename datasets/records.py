@@ -71,14 +71,14 @@ class RecordReader:
                     None,
                     f"no text in {field!r}" if text is None else f"{field!r} is {type(text).__name__}, not text",
                 )
-        if not any(text.strip() for text in texts if text):
+        if all(not text or text.isspace() for text in texts):
             return None, "no text"
         labels, problem = self._labels(row.values)
         if problem is not None:
             return None, problem
         id = row.values.get(self.id) if self.id else None
         record = Record(row.place, row.place if id is None else str(id), tuple(map(str, texts)), labels)
-        if _has_lone_surrogate("".join([record.id, *record.texts, *record.labels])):
+        if any(map(_has_lone_surrogate, [record.id, *record.texts, *record.labels])):
             return None, "half of a surrogate pair, which is no text"
         return record, None
 

@@ -36,6 +36,7 @@ from utils.storage import TEMPORARY, read_regular, remove, remove_leftovers, sto
 
 logger = logging.getLogger("glassbox")
 FORMAT = 4  # part of the key: a store of another format is never opened
+TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
 VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
 
@@ -65,10 +66,13 @@ class SplitData:
 class TokenStore:
     """The tokens of a data set's splits, mapped from a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.header = _read_header(folder)
+    def __init__(self, folder: Path, *, is_new: bool = False) -> None:
+        """is_new: this process has just written and hashed the files, and need not do so again."""
+        self.header = _read_header(folder, is_new=is_new)
         self.key = folder.name
-        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
+        self.tokenizer = load_tokenizer(folder / TOKENIZER)
+        self.tokenizer_json = read_regular(folder / TOKENIZER)
+        self.vocabulary: str = self.header["files"][TOKENIZER][1]  # what `tokenizer_hash` gives
         self.labels: list[str] = self.header["labels"]
         self.report: dict[str, Any] = self.header["report"]  # rows read, used and skipped by split
         self.splits = {split: self._split(folder, split) for split in SPLITS}
@@ -145,14 +149,14 @@ def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
         return None
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
+def _read_header(folder: Path, *, is_new: bool) -> dict[str, Any]:
     """The header, after its own digest and the sizes and sha256 of the files were checked."""
     header = dict(json.loads(read_regular(folder / "header.json")))
     if header.pop("digest") != _digest(header):
         raise ValueError("header.json does not fit its digest")
     for name, (size, sha256) in header["files"].items():
         path = folder / name
-        if path.stat().st_size != size or (size < VERIFIED and sha256_of(path) != sha256):
+        if path.stat().st_size != size or (size < VERIFIED and not is_new and sha256_of(path) != sha256):
             raise ValueError(f"{name} is not the file that was written")
     return header
 
@@ -189,12 +193,12 @@ def _build(
             if temporary.exists():
                 remove(temporary)
     logger.info("tokenised %s texts in %.1f s", f"{sum(map(len, scan.rows.values())):,}", time.perf_counter() - started)
-    return TokenStore(folder)
+    return TokenStore(folder, is_new=True)
 
 
 def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
     """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
-    (folder / "tokenizer.json").write_text(tokenizer_json(tokenizer), encoding="utf-8")
+    (folder / TOKENIZER).write_bytes(tokenizer_json(tokenizer).encode())
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -29,8 +29,8 @@ KINDS = {
 class TokenSource(Protocol):
     """Texts as tokens. `take` sees every usable record of a file once, as it is scanned."""
 
-    def take(self, origin: str, records: Iterator[Record]) -> None:
-        """Read all records of the split `origin` has a file for."""
+    def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
+        """Read all records of the split `origin` has a file for; -> (N,) uint64, the text key of each."""
 
     def train(self, scan: Scan) -> None:
         """Learn the vocabulary from the training split alone."""

@@ -26,9 +26,9 @@ class SubwordSource:
     def __exit__(self, *exception: object) -> None:
         return None
 
-    def take(self, origin: str, records: Iterator[Record]) -> None:
+    def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
         """Only let the scan see them."""
-        read_all(origin, records)
+        return read_all(origin, records)
 
     def train(self, scan: Scan) -> None:
         """Learn the vocabulary from the training split alone."""

@@ -22,6 +22,7 @@ from datasets.corpus import Corpus, Scan
 from datasets.long_texts import fit
 from datasets.ngrams import FIRST_WORD
 from datasets.records import Record
+from datasets.split import text_key
 from datasets.tokens import Tokens
 from datasets.word_tokenizer import UNKNOWN, UNKNOWN_ID, WordTokenizer
 from utils.errors import DataError
@@ -38,7 +39,9 @@ class WordSource:
         self.num_fields = corpus.num_encoder_texts
         self._numbers = {UNKNOWN: 0}  # of every word; a text without any is one unknown word
         self._folder = folder
-        self._workers = parallel.Workers(partial(number_words, tokenizer.split), num_workers)
+        self._workers = parallel.Workers(
+            partial(number_words, tokenizer.split, is_joined=corpus.join_fields), num_workers
+        )
         self._files: dict[str, IO[bytes]] = {}
         self._lengths: dict[str, array[int]] = {}  # of every text: num_fields of them a record
 
@@ -53,22 +56,22 @@ class WordSource:
             file.close()
             Path(file.name).unlink(missing_ok=True)
 
-    def take(self, origin: str, records: Iterator[Record]) -> None:
+    def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
         """Cut the texts of a file into numbered words."""
         file = self._files[origin] = (self._folder / f"{origin}.words").open("wb")
         lengths = self._lengths[origin] = array("i")
-        texts = (
-            [text for record in chunk for text in self.corpus.encoder_texts(record)]
-            for chunk in parallel.chunked(records, parallel.CHUNK)
-        )
+        keys = [np.zeros(0, dtype=np.uint64)]
+        texts = ([record.texts for record in chunk] for chunk in parallel.chunked(records, parallel.CHUNK))
         with StepBar(None, f"reading {origin}", "texts") as bar:
-            for words, numbers, counts in self._workers.map(texts):
+            for words, numbers, counts, chunk_keys in self._workers.map(texts):
                 known = self._numbers
                 places = np.fromiter((known.setdefault(word, len(known)) for word in words), np.int32, len(words))
                 file.write(places[numbers].data)
                 lengths.frombytes(counts.tobytes())
+                keys.append(chunk_keys)
                 bar.update(len(lengths) // self.num_fields)
         file.close()
+        return np.concatenate(keys)
 
     def train(self, scan: Scan) -> None:
         """Learn the words of the training split, then its pairs, triples, ..."""
@@ -123,9 +126,15 @@ class WordSource:
             yield [block.select(texts - first + i) for i in range(self.num_fields)]
 
 
-def number_words(split: Callable[[str], list[str]], texts: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(distinct words, the place of every word among them, how many words each text has); done by the workers."""
+def number_words(
+    split: Callable[[str], list[str]], records: list[tuple[str, ...]], *, is_joined: bool
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """The fields of records, each a text or all joined to one; done by the workers.
+
+    -> (distinct words, the place of every word among them, how many words each text has, the text key of each record).
+    """
     words: list[str] = []
+    texts = [" ".join(fields) for fields in records] if is_joined else [text for fields in records for text in fields]
     counts = np.empty(len(texts), dtype=np.int32)
     for i, text in enumerate(texts):
         found = split(text) or [UNKNOWN]
@@ -133,7 +142,7 @@ def number_words(split: Callable[[str], list[str]], texts: list[str]) -> tuple[l
         words += found
     places: defaultdict[str, int] = defaultdict(itertools.count().__next__)  # a new word gets the next number
     numbers = np.fromiter(map(places.__getitem__, words), np.int32, len(words))
-    return list(places), numbers, counts
+    return list(places), numbers, counts, np.fromiter(map(text_key, records), np.uint64, len(records))
 
 
 def _read(path: Path, start: int, end: int) -> np.ndarray:

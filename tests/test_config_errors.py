@@ -163,7 +163,12 @@ def test_a_checked_config_is_complete_and_checks_again_to_the_same(folder: Path)
     config = checked_config("tiny.yaml", ["loss.class_weights={cooking: 2}", "data.max_length=40"])
     Path("again.yaml").write_text(config.to_yaml())
     assert checked_config("again.yaml").to_dict() == config.to_dict()
-    assert config.loss == {"name": "cross_entropy", "class_weights": {"cooking": 2.0}, "label_smoothing": 0.0, "r_drop": 0.0}
+    assert config.loss == {
+        "name": "cross_entropy",
+        "class_weights": {"cooking": 2.0},
+        "label_smoothing": 0.0,
+        "r_drop": 0.0,
+    }
     assert (config.seed, config.train.patience, config.scheduler.name) == (1, None, "constant")
 
 
