@@ -18,8 +18,8 @@ class Batch:
 
     fields: for each field
         input_ids (B, T) int64, and attention_mask (B, T) bool, True at real tokens;
-        token_index (N,) int64, the places of the real tokens in the B * T, so that a model can take them without asking a GPU how
-        many there are;
+        on any device but the CPU token_index (N,) int64, the places of the real tokens in the B * T: made on the host, so that
+        a model can take them without waiting to hear how many there are;
         of pairs token_type_ids (B, T) int64, 0 in the first text and padding, 1 in the second;
         of texts that are cut into windows text_index (W,) int64, the text (0 to B - 1) of each row of the other tensors, which then
         have W rows for their B, and num_windows (B,) int64, how many each text has.
@@ -36,9 +36,8 @@ class Batch:
         """The batch on the device that computes."""
         if device.type == "cpu":
             return self
-        fields = [
-            {name: tensor.to(device, non_blocking=True) for name, tensor in field.items()} for field in self.fields
-        ]
+        indexed = [field | {"token_index": field["attention_mask"].flatten().nonzero()[:, 0]} for field in self.fields]
+        fields = [{name: tensor.to(device, non_blocking=True) for name, tensor in field.items()} for field in indexed]
         return replace(self, fields=fields, labels=self.labels.to(device, non_blocking=True))
 
 
@@ -50,14 +49,14 @@ def collate(fields: list[Tokens], labels: np.ndarray, rows: np.ndarray) -> Batch
         fields=[{name: torch.from_numpy(array) for name, array in field.items()} for field in padded],
         labels=torch.from_numpy(gold.astype(np.float32) if gold.ndim == 2 else gold),
         rows=rows,
-        num_tokens=sum(len(field["token_index"]) for field in padded),
+        num_tokens=sum(int(field["attention_mask"].sum()) for field in padded),
     )
 
 
 def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
     """What `Batch.fields` says of one field."""
     ids, mask = tokens.pad(rows)
-    field = {"input_ids": ids, "attention_mask": mask, "token_index": np.flatnonzero(mask)}
+    field = {"input_ids": ids, "attention_mask": mask}
     if tokens.second_starts is not None:
         is_second = np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None]
         field["token_type_ids"] = (is_second & mask).astype(np.int64)

@@ -37,7 +37,7 @@ class BagOfEmbeddings(nn.Module):
         """(B, T) ids and mask -> (B, E)."""
         if self.pooling == "max":
             return self.dropout(masked_max(self.embedding(input_ids), attention_mask))
-        total = bag_sum(self.embedding, input_ids, attention_mask)  # (B, E)
+        total, lengths = bag_sum(self.embedding, input_ids, attention_mask)  # (B, E), (B,)
         if self.pooling == "mean":
-            total = total / attention_mask.sum(dim=1, keepdim=True).clamp(min=1)
+            total = total / lengths[:, None].clamp(min=1)
         return self.dropout(total)

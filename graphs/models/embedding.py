@@ -41,11 +41,12 @@ class BagSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """weight (V, E), input_ids and attention_mask (B, T) -> (B, E)."""
-        mask = attention_mask.numpy()
-        rows, places = distinct(input_ids.numpy()[mask], len(weight))  # (R,), and (N,) of the real tokens
-        ends = np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int32)  # (B + 1,) where each text begins
+    def forward(ctx: Any, weight: Tensor, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
+        """weight (V, E), input_ids and attention_mask (B, T), lengths (B,) in real tokens -> (B, E)."""
+        rows, places = distinct(
+            input_ids.numpy()[attention_mask.numpy()], len(weight)
+        )  # (R,), and (N,) of the real tokens
+        ends = np.concatenate([[0], np.cumsum(lengths.numpy())]).astype(np.int32)  # (B + 1,) where each text begins
         ctx.rows, ctx.places, ctx.ends, ctx.size = torch.from_numpy(rows), places, ends, tuple(weight.shape)
         vectors = weight.index_select(0, ctx.rows)  # (R, E)
         offsets = torch.from_numpy(ends)
@@ -54,7 +55,7 @@ class BagSum(torch.autograd.Function):
         )
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """(B, E) -> the sparse gradient (V, E) with R rows."""
         gradient = gradients[0].numpy()
         shape = (len(ctx.rows), len(gradient))
@@ -62,7 +63,8 @@ class BagSum(torch.autograd.Function):
         values = torch.from_numpy(bags @ gradient)  # (R, E)
         first = int(shape[0] > 0 and ctx.rows[0] == PAD_ID)  # padding has no gradient
         rows, values = ctx.rows[None, first:], values[first:]
-        return torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False), None, None
+        table = torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False)
+        return table, None, None, None
 
 
 def distinct(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +80,9 @@ def distinct(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, place[ids]
 
 
-def bag_sum(embedding: Embedding, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """(B, T) ids and mask -> (B, E) sums over the real tokens; one sparse gradient where the table asks for it."""
+def bag_sum(embedding: Embedding, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T) ids and mask -> (B, E) sums over the real tokens, (B,) their number; one sparse gradient if the table asks for it."""
+    lengths = attention_mask.sum(dim=1)
     if not embedding.sparse or input_ids.device.type != "cpu":
-        return (embedding(input_ids) * attention_mask[:, :, None]).sum(dim=1)
-    result: Tensor = BagSum.apply(embedding.weight, input_ids, attention_mask)
-    return result
+        return (embedding(input_ids) * attention_mask[:, :, None]).sum(dim=1), lengths
+    return BagSum.apply(embedding.weight, input_ids, attention_mask, lengths), lengths
