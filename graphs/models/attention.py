@@ -11,17 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphs.models.dropout import attention_with_dropout
+from graphs.models.heads import HeadLayout, from_heads, to_heads
+
 
 class RealTokens(NamedTuple):
     """Where the real tokens of a padded batch are.
 
     mask (B, T): True at real tokens; token_index (N,): their places in the flattened batch; offsets (B + 1,) int32: text i is
-    tokens offsets[i] to offsets[i + 1] of N.
+    tokens offsets[i] to offsets[i + 1] of N; heads: where each head's rows go in a padded product, once known for a batch.
     """
 
     mask: Tensor
     token_index: Tensor
     offsets: Tensor
+    heads: HeadLayout | None = None
 
     @classmethod
     def of(cls, attention_mask: Tensor, token_index: Tensor | None = None) -> "RealTokens":
@@ -80,12 +84,12 @@ class SelfAttention(nn.Module):
 
 def padded_attention(qkv: Tensor, tokens: RealTokens, dropout: float) -> Tensor:
     """(N, 3, A, D) -> (N, A, D), with padding inside this call alone."""
-    query, key, value = tokens.pad(qkv).permute(2, 0, 3, 1, 4)  # each (B, A, T, D)
+    num_heads, (num_texts, length) = qkv.shape[2], tokens.mask.shape
+    layout = tokens.heads or HeadLayout.of(tokens.mask, tokens.token_index, num_heads)
+    query, key, value = to_heads(qkv, layout, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
     mask = tokens.mask[:, None, None, :] if tokens.has_padding else None  # (B, 1, 1, T): the same keys for every query
-    context = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=dropout
-    )  # (B, A, T, D)
-    return tokens.strip(context.transpose(1, 2))
+    context = attention_with_dropout(query, key, value, mask, dropout)  # (B, A, T, D)
+    return from_heads(context.flatten(0, 1), layout, num_heads)
 
 
 def fits_packed(qkv: Tensor, dropout: float) -> bool:

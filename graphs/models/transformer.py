@@ -14,6 +14,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from graphs.models.attention import RealTokens, SelfAttention, rotary_angles
+from graphs.models.dropout import Dropout
+from graphs.models.heads import HeadLayout
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
 
 Positions = Literal["learned", "sinusoidal", "rotary"]
@@ -103,7 +105,7 @@ class TransformerLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.feed_forward = FeedForwardLayer(hidden_size, intermediate_size, activation)
         self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None, seen: list[Tensor] | None = None
@@ -166,7 +168,7 @@ class TransformerEncoder(nn.Module):
             type_vocab_size=type_vocab_size,
             norm=nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "post" else None,
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 hidden_size,
@@ -184,7 +186,7 @@ class TransformerEncoder(nn.Module):
         self.pooler = nn.Linear(hidden_size, hidden_size) if pooling == "pooler" else None
         self.attention_pooling = AttentionPooling(hidden_size) if pooling == "attention" else None
         self.pooling, self.positions = pooling, positions
-        self.head_size = hidden_size // num_heads
+        self.num_heads, self.head_size = num_heads, hidden_size // num_heads
         self.checkpoint_activations = checkpoint_activations
         self.output_size = hidden_size
         self.max_length = max_positions if positions == "learned" else None  # no text may be longer
@@ -229,6 +231,7 @@ class TransformerEncoder(nn.Module):
         types = None if token_type_ids is None else tokens.strip(token_type_ids)
         positions = tokens.positions  # (N,)
         hidden = self.dropout(self.embeddings(tokens.strip(input_ids), positions, types))
+        tokens = tokens._replace(heads=HeadLayout.of(tokens.mask, tokens.token_index, self.num_heads))
         rotation = rotary_angles(positions, self.head_size) if self.positions == "rotary" else None
         for layer in self.layers:
             if self.checkpoint_activations and self.training and seen is None:
