@@ -158,19 +158,22 @@ def test_attention_is_torch_attention_where_nothing_is_dropped(mask: Tensor | No
 
 
 def test_attention_drops_weights_and_never_sees_padding() -> None:
-    """With the unit vectors as values the output is the weights themselves."""
+    """With the unit vectors as values the output is the weights themselves; 900 texts are more than are made at a time."""
     torch.manual_seed(9)
-    query, key = torch.randn(2, 2, 64, 40, 40)
-    value = torch.eye(40).expand(2, 64, 40, 40)
-    mask = (torch.arange(40) < torch.tensor([[40], [30]]))[:, None, None]
+    query, key = torch.randn(2, 900, 2, 40, 40)
+    value = torch.eye(40).expand(900, 2, 40, 40)
+    mask = (torch.arange(40) < torch.tensor([[40], [30]] * 450))[:, None, None]
     weights = (query @ key.mT / 40**0.5).masked_fill(~mask, -torch.inf).softmax(dim=-1)
     output = attention_with_dropout(query, key, value, mask, 0.25)
     is_kept = output != 0
     torch.testing.assert_close(output[is_kept], weights[is_kept] / 0.75)
     assert not is_kept.masked_select(~mask).any()
     seen = mask.expand_as(is_kept)
-    share, num_values = 1 - is_kept[seen].double().mean().item(), seen.sum().item()
+    assert torch.equal(is_kept[:, 0], is_kept[:, 1])  # one draw for all heads, another one for every text
+    share, num_values = 1 - is_kept[seen].double().mean().item(), seen[:, 0].sum().item()
     assert abs(share - 0.25) < SIGMAS * (0.1875 / num_values) ** 0.5
+    both = (is_kept[:-2, 0] == is_kept[2:, 0])[seen[2:, 0]].double().mean().item()
+    assert abs(both - 0.625) < SIGMAS * (0.234 / num_values) ** 0.5 + 1e-3
 
 
 def test_attention_without_a_share_is_torch_function_and_draws_nothing() -> None:
