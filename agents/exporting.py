@@ -8,6 +8,7 @@ import safetensors.torch
 from torch import Tensor
 
 from agents.initial import best_weights
+from agents.parts import build_corpus
 from agents.text_data import saved_tokenizer
 from datasets.subword_tokenizer import SubwordTokenizer
 from graphs.models.pretrained import to_config, to_hugging_face
@@ -50,15 +51,11 @@ def _check(config: Config, folder: Path) -> None:
         "model.name": (config.model.name, "bert"),
         "model.pooling": (config.model.get("pooling"), "pooler"),
         "head.hidden_sizes": (config.head.hidden_sizes, []),
-        "one encoder (data.join_fields, data.pair or one field)": (_num_encoders(config), 1),
+        "one encoder (data.join_fields, data.pair or one field)": (build_corpus(config).num_encoder_texts, 1),
     }
     for name, (found, wanted) in needed.items():
         if found != wanted:
             raise ConfigError(f"{folder}: export needs {name} {wanted}, this run has {found}; train it with that")
-
-
-def _num_encoders(config: Config) -> int:
-    return 1 if config.data.join_fields or config.data.get("pair") else len(config.data.fields)
 
 
 def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -44,7 +44,7 @@ def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.
 
     A table's gradients are sparse where the optimizer can do with that, and the device is a CPU.
     """
-    num_encoders = 1 if config.data.join_fields or config.data.pair else len(config.data.fields)
+    num_encoders = build_corpus(config).num_encoder_texts
     is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
     sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse}
     encoders: list[Any] = [
@@ -77,9 +77,9 @@ def build_average(config: Config, model: nn.Module) -> WeightAverage | None:
 
 def build_freezing(config: Config, model: nn.Module) -> Freezing | None:
     """What of the model learns in which epoch; None where the config has no section `freeze`."""
-    freezing: Freezing | None = (
-        construct(config, "freeze", Freezing, config.freeze, model=model) if "freeze" in config else None
-    )
+    if "freeze" not in config:
+        return None
+    freezing: Freezing = construct(config, "freeze", Freezing, config.freeze, model=model)
     return freezing
 
 

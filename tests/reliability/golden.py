@@ -16,6 +16,7 @@ from lab import Lab
 
 FILE = Path(__file__).with_name("golden_losses.json")
 NUM_STEPS = 30
+SIZES = "hidden_size: 16, num_layers: 2, num_heads: 2, intermediate_size: 32"
 OVERRIDES = {  # run -> (model, what is changed)
     "bilstm": ("bilstm", ["optimizer.lr=0.01"]),
     "bag_of_embeddings": ("bag_of_embeddings", ["optimizer.lr=0.01"]),
@@ -23,6 +24,8 @@ OVERRIDES = {  # run -> (model, what is changed)
         "bag_of_embeddings",
         ["optimizer.name=Adagrad", "optimizer.lr=0.05", "tokenizer.ngrams=2", "data.join_fields=true"],
     ),
+    "transformer": ("bilstm", [f"model={{name: transformer, {SIZES}}}", "data.max_length=64", "optimizer.lr=0.003"]),
+    "bert": ("bilstm", [f"model={{name: bert, {SIZES}}}", "data.max_length=64", "optimizer.lr=0.003"]),
 }
 
 
