@@ -32,6 +32,10 @@ class Predictor:
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         self.folder = Path(folder)
         self.config = open_saved(self.folder)
+        if self.config.get("agent") not in (None, "classification"):
+            raise CheckpointError(
+                f"{self.folder}: is a run of agent {self.config.agent}; test, predict and load know those of classification"
+            )
         self.labels = saved_labels(self.folder)
         self.tokenizer = saved_tokenizer(self.folder)
         weights = best_weights(self.folder, self.tokenizer, self.labels)
@@ -56,15 +60,21 @@ class Predictor:
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a record for each, in order."""
-        fields = self.corpus.fields
-        empty = dict.fromkeys(fields[:-1], "")
         rows = (
-            Row(str(i), {**empty, fields[-1]: text} if isinstance(text, str) else dict(text))
-            for i, text in enumerate(texts)
+            Row(str(i), self._fields_of(text) if isinstance(text, str) else dict(text)) for i, text in enumerate(texts)
         )
         reader = self.corpus.reader(has_labels=False)
         reader.on_bad_row = "error"
         return list(self.predict_records(record for record in reader.read(rows) if record is not None))
+
+    def _fields_of(self, text: str) -> dict[str, str]:
+        """A bare text as the last field. Raises DataError where that would leave half of a pair out."""
+        *others, last = self.corpus.fields
+        if self.corpus.pair:
+            raise DataError(
+                f"this run reads pairs: give each text as {{{others[0]!r}: ..., {last!r}: ...}}, or --input"
+            )
+        return {**dict.fromkeys(others, ""), last: text}
 
     def predict_records(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         """A line of predictions.jsonl for each record, in order; only a chunk of them is in memory."""

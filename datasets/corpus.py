@@ -240,8 +240,9 @@ class Corpus:
             found = {label for n in np.unique(scan.label_numbers[split]) for label in scan.label_sets[n]}
             if unseen := sorted(found - set(scan.labels)):
                 known = ", ".join(map(repr, scan.labels[:20]))
+                origin = self.source.files(split)[0] if split in self.source.splits else name
                 raise DataError(
-                    f"{name}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}"
+                    f"{origin}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}"
                 )
 
 

@@ -111,7 +111,10 @@ class RecordReader:
 
     def _refuse(self, place: str, problem: str) -> None:
         if self.on_bad_row == "error" and problem != BLANK:
-            raise DataError(f"{place}: {problem}; mend the row, or skip such rows with data.on_bad_row: skip")
+            hint = (
+                "" if self.label is None else ", or skip such rows with data.on_bad_row: skip"
+            )  # predict answers every row
+            raise DataError(f"{place}: {problem}; mend the row{hint}")
         self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
 
 

@@ -26,6 +26,7 @@ from utils.storage import (
 ROOT = Path("experiments")
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 CONFIG, REPORT, LABELS, TOKENIZER = "config.yaml", "report.json", "labels.json", "tokenizer.json"
+METRICS = "metrics.jsonl"
 
 
 class Experiment:
@@ -98,16 +99,24 @@ class Experiment:
             self._check_places()
         if path.exists():
             old = saved_config(self.folder)
-            _refuse_changes(config, old, self.folder)
-            if old == config.to_dict():
-                return
-            if _goes_on(flatten(old), flatten(config.to_dict())):
+            if self._holds_steps():
+                _refuse_changes(config, old, self.folder)
+            is_longer = _goes_on(flatten(old), flatten(config.to_dict()))
+            if old == config.to_dict() or ((self.folder / REPORT).exists() and not is_longer):
+                return  # a finished run stays as its config says
+            if is_longer:
                 (self.folder / REPORT).unlink(missing_ok=True)
         elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
             )
         self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
+
+    def _holds_steps(self) -> bool:
+        """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be mended."""
+        metrics = self.folder / METRICS
+        is_logged = metrics.exists() and (not metrics.is_file() or metrics.stat().st_size > 0)
+        return is_logged or (self.folder / REPORT).exists() or any((self.folder / "checkpoints").glob("*"))
 
     def _check_places(self) -> None:
         """Raise OSError where a file could not be made: the first checkpoint would tell it only after minutes."""
@@ -179,7 +188,16 @@ def open_saved(folder: Path) -> Config:
 
 def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether a change asks a finished run for more steps; a longer patience alone may do so, too."""
-    return any(old.get(key) != new.get(key) for key in ("train.num_epochs", "train.num_steps", "train.patience"))
+    if old.get("train.num_steps") != new.get("train.num_steps"):
+        return _beyond(new.get("train.num_steps"), old.get("train.num_steps"))
+    return old.get("train.patience") != new.get("train.patience") or _beyond(
+        new.get("train.num_epochs"), old.get("train.num_epochs")
+    )
+
+
+def _beyond(new: int | None, old: int | None) -> bool:
+    """Whether a limit allows more than the old one did; none at all leaves it to the other limit, which may."""
+    return new is None or old is None or new > old
 
 
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:

@@ -61,7 +61,7 @@ def loop(folder: Path) -> None:
 
 REFUSED: dict[str, tuple[Prepared, list[str]]] = {
     "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' holds one label only ('yes'); two are needed"]),
-    "D62 a label of the test set alone": (rows(test=[ONE | {"label": "go"}]), ["train.jsonl: test holds the label 'go', which no training row has; known: 'chess', 'cooking', 'sailing'"]),
+    "D62 a label of the test set alone": (rows(test=[ONE | {"label": "go"}]), ["test.jsonl: test holds the label 'go', which no training row has; known: 'chess', 'cooking', 'sailing'"]),
     "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space or composition: 'Chess' and 'chess'; write each one way"]),
     "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; write each"]),
     "D64 labels that differ by composition": (rows(ONE | {"label": "caf\u00e9"}, ONE | {"label": "cafe\u0301"}), ["'cafe\u0301' and 'caf\u00e9'"]),

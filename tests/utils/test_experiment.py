@@ -85,6 +85,7 @@ def test_a_changed_config_is_refused_with_the_key_and_both_values(
     folder: Path, key: str, value: Any, difference: str
 ) -> None:
     open_and_close(config_with())
+    (folder / "metrics.jsonl").write_text("{}\n")  # a step
     with pytest.raises(ConfigError) as caught:
         Experiment.open(config_with(**{key: value}))
     assert str(caught.value).startswith(f"a.yaml:9: {folder} holds a run of another config ({difference}); give this")
@@ -92,8 +93,35 @@ def test_a_changed_config_is_refused_with_the_key_and_both_values(
     open_and_close(config_with())  # the refusal has let the lock go
 
 
+@pytest.mark.parametrize("leftover", ["run.log", "metrics.jsonl", "tokenizer.json"])
+def test_a_start_that_came_to_no_step_may_be_mended(folder: Path, leftover: str) -> None:
+    """As after a bad row: the config is changed, and the same name is free for it."""
+    open_and_close(config_with())
+    (folder / leftover).write_text("" if leftover == "metrics.jsonl" else "something")
+    open_and_close(config_with(seed=2, data__fields=["text"]))
+    assert saved_config(folder)["seed"] == 2
+
+
+@pytest.mark.parametrize("trace", ["checkpoints/step-1", "checkpoints/damaged-step-1", "report.json"])
+def test_a_run_with_a_trace_of_training_is_not_mended(folder: Path, trace: str) -> None:
+    open_and_close(config_with())
+    (folder / trace).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds a run of another config"):
+        Experiment.open(config_with(seed=2))
+
+
+@pytest.mark.parametrize("changes", [{"train__num_epochs": 2}, {"device": "cpu"}, {"train__save_every": "5 steps"}])
+def test_a_finished_run_that_is_asked_for_no_more_stays_as_it_is(folder: Path, changes: dict[str, Any]) -> None:
+    open_and_close(config_with())
+    (folder / "report.json").write_text("{}")
+    open_and_close(config_with(**changes))
+    assert saved_config(folder) == VALUES
+    assert (folder / "report.json").exists()
+
+
 def test_all_differences_are_shown(folder: Path) -> None:
     open_and_close(config_with())
+    (folder / "metrics.jsonl").write_text("{}\n")
     with pytest.raises(ConfigError, match=r"\(seed: 1 -> 2, train.batch_size: 16 -> 8\)"):
         Experiment.open(config_with(seed=2, train__batch_size=8, train__num_epochs=9))
 
