@@ -66,10 +66,19 @@ def test_a_model_is_one_file_and_one_entry(copy: Path) -> None:
     listed = subprocess.run([sys.executable, "main.py", "list"], cwd=copy, capture_output=True, text=True, check=True)
     assert "text_cnn: Convolutions of several widths" in listed.stdout
     assert "widths: list of int" in listed.stdout
-    contract = [sys.executable, "-m", "pytest", "tests/graphs/test_encoders.py", "-k", "text_cnn", "-p", "no:xdist"]
+    contract = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "tests/graphs/test_encoders.py",
+        "-k",
+        "text_cnn or meta",
+        "-p",
+        "no:xdist",
+    ]
     result = subprocess.run(contract, cwd=copy, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
-    assert "7 passed" in result.stdout
+    assert "8 passed" in result.stdout
 
 
 def test_an_agent_is_one_file_and_one_entry(copy: Path) -> None:
@@ -81,3 +90,7 @@ def test_an_agent_is_one_file_and_one_entry(copy: Path) -> None:
     (copy / "tiny.yaml").write_text(config + "  monitor: -absolute_error\n")
     report = start(copy, "tiny.yaml", "train.num_epochs=20", "name=ratings", "train.save_every=1 step")
     assert report["test"]["absolute_error"] < 0.7  # always answering the mean is 1.5 off
+    command = [sys.executable, "main.py", "predict", "experiments/ratings", "--text", "x"]
+    refused = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert refused.returncode == 4
+    assert "experiments/ratings: is a run of agent regression; test, predict and load know" in refused.stderr

@@ -45,6 +45,13 @@ def test_a_run_predicts_what_it_tested(workplace: Path, options: list[str]) -> N
     assert (shares["train"] > 0) == (WINDOWS[0] not in options)
 
 
+def test_half_a_pair_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "data.pair=true", SPECIAL, "train.num_epochs=1", "name=x"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "experiments/x", "--text", "tie the rope"]) == 3
+    assert "this run reads pairs: give each text as {'title': ..., 'text': ...}" in capsys.readouterr().err
+
+
 def test_what_is_cut_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = tiny_rows(60) + [
         row | {"text": f"{row['text']} {i} " + "and on " * 40} for i, row in enumerate(tiny_rows(20))
