@@ -42,13 +42,15 @@ WORDS = [
     b"[" * 40,
     b'{"a":' * 9,
 ]
+FEWEST = 100
 pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore:Detected pickle protocol")]
 
 
 def mutants(whole: bytes, seed: int, seconds: float) -> Iterator[bytes]:
-    """Changed copies until the time is over."""
-    rng, deadline = random.Random(seed), time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Changed copies until the time is over; at least FEWEST, however busy the machine is."""
+    rng, deadline, num_made = random.Random(seed), time.monotonic() + seconds, 0
+    while num_made < FEWEST or time.monotonic() < deadline:
+        num_made += 1
         data = bytearray(whole)
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             _change(data, rng)
@@ -79,9 +81,9 @@ def _change(data: bytearray, rng: random.Random) -> None:
 
 def fuzz(
     path: Path, read: Callable[[], Any], refusals: tuple[type[Exception], ...], seconds: float, fix: Any = None
-) -> tuple[int, list[Any]]:
-    """-> (how many mutants were tried, what the accepted ones gave)."""
-    whole, num_tried, accepted = path.read_bytes(), 0, []
+) -> list[Any]:
+    """-> what the accepted mutants gave."""
+    whole, accepted = path.read_bytes(), []
     for mutant in mutants(whole, len(whole), seconds):
         is_told = True
         path.write_bytes(mutant)
@@ -96,9 +98,8 @@ def fuzz(
             raise AssertionError(f"{type(error).__name__}: {error}; of {mutant[:2000]!r}") from error
         assert is_told, mutant[:2000]
         assert time.process_time() - started < SLOW, mutant[:2000]
-        num_tried += 1
     path.write_bytes(whole)
-    return num_tried, accepted
+    return accepted
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -106,15 +107,12 @@ def test_the_checkpoint_reader(tmp_path: Path, name: str) -> None:
     """No mutant of any of the three files is ever loaded."""
     store = store_with_two(tmp_path)
     path = store.folder / "step-2" / name
-    num_tried, accepted = fuzz(
-        path, lambda: store.load(2), (CheckpointError,), 300 if IS_FULL and name != STATE else 1.7
-    )
+    accepted = fuzz(path, lambda: store.load(2), (CheckpointError,), 300 if IS_FULL and name != STATE else 1.7)
     whole = store.load(2)
     assert all(same(values[2], whole[2]) and same(values[0], whole[0]) for values in accepted), (
         "only blanks in JSON may differ"
     )
     assert name == MANIFEST or not accepted
-    assert num_tried > 100
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -131,8 +129,7 @@ def test_the_parsers_behind_the_hash(tmp_path: Path, name: str) -> None:
 
     if name == STATE:  # without the random state: 5 kB that hide the rest
         (folder / STATE).write_bytes(torch_bytes({"run": {"step": 2, "name": "x"}, "values": [1, 2.5, None, True]}))
-    num_tried, _ = fuzz(folder / name, lambda: store.load(2), (CheckpointError,), 20 if IS_FULL else 2, sealed)
-    assert num_tried > 100
+    fuzz(folder / name, lambda: store.load(2), (CheckpointError,), 20 if IS_FULL else 2, sealed)
 
 
 @pytest.fixture
@@ -148,10 +145,7 @@ def test_the_files_of_a_run(run: Path, name: str) -> None:
     """Whatever is accepted predicts what the run itself does."""
     texts = ["boil the rice and castle the king", "hoist the sail slowly"]
     expected = Predictor(run).predict(texts)
-    num_tried, accepted = fuzz(
-        run / name, lambda: Predictor(run).predict(texts), (CheckpointError,), 20 if IS_FULL else 3
-    )
-    assert num_tried > 50
+    accepted = fuzz(run / name, lambda: Predictor(run).predict(texts), (CheckpointError,), 20 if IS_FULL else 3)
     for lines in accepted:
         assert lines == expected
 
@@ -160,11 +154,8 @@ def test_the_report_of_a_run(run: Path) -> None:
     config = Config(saved_config(run), run / "config.yaml", {})
     experiment = Experiment.open(config)
     whole = experiment.report
-    num_tried, accepted = fuzz(
-        run / "report.json", lambda: experiment.report, (CheckpointError,), 20 if IS_FULL else 2.5
-    )
+    accepted = fuzz(run / "report.json", lambda: experiment.report, (CheckpointError,), 20 if IS_FULL else 2.5)
     experiment.close()
-    assert num_tried > 200
     assert all(report == whole for report in accepted)
 
 
@@ -175,8 +166,7 @@ def test_the_readers_alone(run: Path) -> None:
         ("labels.json", lambda: saved_labels(run), (CheckpointError,)),
         ("tokenizer.json", lambda: load_tokenizer(run / "tokenizer.json"), (ValueError,)),
     ):
-        num_tried, _ = fuzz(run / name, read, refusals, 20 if IS_FULL else 1)
-        assert num_tried > 50
+        fuzz(run / name, read, refusals, 20 if IS_FULL else 1)
 
 
 def test_the_header_of_a_token_store(run: Path) -> None:
@@ -184,10 +174,7 @@ def test_the_header_of_a_token_store(run: Path) -> None:
     (folder,) = Path(".cache/tokens").glob("[0-9a-f]*")
     whole = TokenStore(folder).header
     refusals = (OSError, ValueError, KeyError, TypeError, AttributeError)  # of which open_store builds a new one
-    num_tried, accepted = fuzz(
-        folder / "header.json", lambda: TokenStore(folder).header, refusals, 20 if IS_FULL else 3
-    )
-    assert num_tried > 200
+    accepted = fuzz(folder / "header.json", lambda: TokenStore(folder).header, refusals, 20 if IS_FULL else 3)
     assert all(header == whole for header in accepted)
 
 
