@@ -63,6 +63,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, hidden_size: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
+        if hidden_size % num_heads:
+            raise ValueError(f"num_heads must divide hidden_size {hidden_size}, got {num_heads}")
         self.num_heads, self.head_size, self.dropout = num_heads, hidden_size // num_heads, dropout
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)

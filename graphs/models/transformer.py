@@ -6,6 +6,7 @@ The file reads in the order of the data: embeddings, layers, pooling. Padding is
 so a text costs what its own tokens cost; only the attention itself may pad again (attention.py).
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -39,6 +40,8 @@ class TokenEmbeddings(nn.Module):
         norm: nn.LayerNorm | None,
     ) -> None:
         super().__init__()
+        if type_vocab_size < 0:
+            raise ValueError(f"type_vocab_size must not be negative, got {type_vocab_size}")
         self.is_sinusoidal = positions == "sinusoidal"
         self.token = Table(vocab_size, hidden_size)
         self.position = Table(max_positions, hidden_size) if positions == "learned" else None
@@ -143,50 +146,44 @@ class TransformerEncoder(nn.Module):
         compile_layers: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(hidden_size=hidden_size, num_heads=num_heads, intermediate_size=intermediate_size)
-        check_sizes(max_positions=max_positions, num_layers=num_layers)
+        check_sizes(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads)
+        check_sizes(intermediate_size=intermediate_size, max_positions=max_positions)
+        check_shares(dropout=dropout, attention_dropout=attention_dropout)
         if num_layers > MAX_LAYERS:
             raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
-        if hidden_size % num_heads:
-            raise ValueError(f"num_heads must divide hidden_size {hidden_size}, got {num_heads}")
-        if positions == "rotary" and hidden_size // num_heads % 2:
+        self.num_heads, self.head_size = num_heads, hidden_size // num_heads
+        if positions == "rotary" and self.head_size % 2:
             raise ValueError(
-                f"positions: rotary turns pairs, so hidden_size / num_heads must be even, got {hidden_size // num_heads}"
+                f"positions: rotary turns pairs; hidden_size / num_heads must be even, got {self.head_size}"
             )
-        if type_vocab_size < 0:
-            raise ValueError(f"type_vocab_size must not be negative, got {type_vocab_size}")
         if norm_eps <= 0:
             raise ValueError(f"norm_eps must be positive, got {norm_eps}")
-        for name, share in {"dropout": dropout, "attention_dropout": attention_dropout}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {share}")
+        build_norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
         self.embeddings = TokenEmbeddings(
             vocab_size,
             hidden_size,
             positions=positions,
             max_positions=max_positions,
             type_vocab_size=type_vocab_size,
-            norm=nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "post" else None,
+            norm=build_norm() if norm == "post" else None,
         )
         self.dropout = Dropout(dropout)
-        self.layers = nn.ModuleList(
-            TransformerLayer(
-                hidden_size,
-                num_heads,
-                intermediate_size,
-                norm=norm,
-                activation=activation,
-                dropout=dropout,
-                attention_dropout=attention_dropout,
-                norm_eps=norm_eps,
-            )
-            for _ in range(num_layers)
+        build_layer = partial(
+            TransformerLayer,
+            hidden_size,
+            num_heads,
+            intermediate_size,
+            norm=norm,
+            activation=activation,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            norm_eps=norm_eps,
         )
-        self.final_norm = nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "pre" else None
+        self.layers = nn.ModuleList(build_layer() for _ in range(num_layers))
+        self.final_norm = build_norm() if norm == "pre" else None
         self.pooler = nn.Linear(hidden_size, hidden_size) if pooling == "pooler" else None
         self.attention_pooling = AttentionPooling(hidden_size) if pooling == "attention" else None
         self.pooling, self.positions = pooling, positions
-        self.num_heads, self.head_size = num_heads, hidden_size // num_heads
         self.checkpoint_activations = checkpoint_activations
         self.output_size = hidden_size
         self.max_length = max_positions if positions == "learned" else None  # no text may be longer
@@ -267,3 +264,10 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def check_shares(**shares: float) -> None:
+    """Raise ValueError for a share that is not in [0, 1)."""
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {share}")
