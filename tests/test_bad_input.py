@@ -42,7 +42,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, list[str]]] = {
     "another run's folder as name": (words("tiny.yaml", "name=a/b"), 2, ["name must be one folder's name"]),
     "a folder without a run": (empty_folder, 4, ["experiments/other: holds no run"]),
     "no such run": (words("predict", "experiments/none", "--text", "a"), 4, ["experiments/none: no such folder"]),
-    "init_from nothing": (words("tiny.yaml", "init_from=experiments/none"), 4, ["experiments/none/tokenizer.json"]),
+    "init_from nothing": (words("tiny.yaml", "init_from=experiments/none"), 4, ["init_from: there is no folder experiments/none; known: the folder of a run"]),
     "a device that is not there": (words("tiny.yaml", "device=cuda:7"), 2, ["command line: device 'cuda:7' is not there"]),
     "several processes": (words("tiny.yaml"), 7, ["one of 2 processes"]),
 }  # fmt: skip

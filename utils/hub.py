@@ -17,8 +17,8 @@ def is_published(name: str) -> bool:
     path = Path(name)
     if path.is_dir():
         return (path / CONFIG).exists() and not (path / "config.yaml").exists()
-    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None and not Path(path.parts[0]).exists()
-    return name.startswith(PIP) or is_hub_name
+    is_hub_name = re.fullmatch(r"(?!experiments/)[\w-][\w.-]*/[\w.-]+", name) and not Path(path.parts[0]).exists()
+    return name.startswith(PIP) or bool(is_hub_name)
 
 
 def find_model(name: str) -> Path:

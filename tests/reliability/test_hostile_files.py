@@ -126,7 +126,7 @@ CONFIGS = {
 }
 
 
-UNUSED = ["a target", "an instantiator", "a dotted agent", "a dotted tokenizer", "a misspelt key"]
+UNUSED = ["a target", "an instantiator", "a dotted tokenizer", "a misspelt key"]
 
 
 def seal_again(path: Path) -> None:

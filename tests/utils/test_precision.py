@@ -113,6 +113,7 @@ def test_a_gradient_too_large_for_float16_is_a_step_left_out(float16: None, capl
     run = Run()
     run.step(1)
     before, state = run.weights(), run.optimizer.state_dict()["state"][0]["step"].clone()
+    caplog.clear()  # of what was said before, which an earlier test may have turned on
     with caplog.at_level(logging.WARNING, "glassbox"):
         run.step(2, factor=1e4)
     assert is_same(run.weights(), before)
@@ -154,6 +155,7 @@ def test_where_the_device_skips_by_itself_the_host_tells_of_it_a_step_later(
     monkeypatch.setattr(Updater, "is_masked", True)
     run = Run()
     before = run.weights()
+    caplog.clear()  # of what was said before, which an earlier test may have turned on
     with caplog.at_level(logging.WARNING, "glassbox"):
         run.step(1, factor=1e4)
         assert caplog.messages == []
