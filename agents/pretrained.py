@@ -12,6 +12,7 @@ from datasets.pretrained_tokenizer import read_pretrained_tokenizer
 from graphs.models.bert import Bert
 from graphs.models.pretrained import architecture, from_hugging_face
 from graphs.models.text_classifier import TextClassifier
+from utils.checkpoint import first_names
 from utils.config import Config
 from utils.errors import CheckpointError
 from utils.hub import find_model, is_published
@@ -66,7 +67,7 @@ def load_published(config: Config, model: TextClassifier, labels: list[str]) -> 
     else:
         made.append("head")
     if unused:
-        logger.info("init_from: %s: not used: %s", name, _first(unused))
+        logger.info("init_from: %s: not used: %s", name, first_names(unused))
     logger.info("init_from: weights of %s; newly made: %s", name, ", ".join(made) or "nothing")
 
 
@@ -94,7 +95,7 @@ def _load_encoder(config: Config, encoder: Any, weights: dict[str, Tensor], fold
     ]
     unexpected = [part for part in weights if part not in own and not part.startswith(NEW)]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    if words := [f"{kind}: {_first(parts)}" for kind, parts in problems.items() if parts]:
+    if words := [f"{kind}: {first_names(parts)}" for kind, parts in problems.items() if parts]:
         raise CheckpointError(f"{folder}: its weights are not those of its config.json ({'; '.join(words)})")
     encoder.load_state_dict({part: tensor for part, tensor in weights.items() if part in own}, strict=False)
     return sorted({part.partition(".")[0] for part in own if part not in weights})
@@ -109,7 +110,8 @@ def _load_head(
     if sorted(theirs) != sorted(labels):
         raise config.error(
             "init_from",
-            f"init_from: {config.init_from} has a classifier of the labels {_first(theirs)}, and the data has {_first(labels)}; "
+            f"init_from: {config.init_from} has a classifier of the labels {first_names(theirs)}, and the data has "
+            f"{first_names(labels)}; "
             "write init_head: false for a new one",
         )
     assert isinstance(layer, torch.nn.Linear)
@@ -127,8 +129,3 @@ def _labels_of(values: Mapping[str, Any], count: int) -> list[str]:
     """The names of a classifier's outputs; Hugging Face calls them LABEL_0, LABEL_1, ... where nobody named them."""
     named = values.get("id2label") or {}
     return [str(named.get(str(i), f"LABEL_{i}")) for i in range(count)]
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

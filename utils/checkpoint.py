@@ -211,7 +211,7 @@ def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], pl
         "unexpected": sorted(name for name in weights if name not in expected),
         "misshaped": [f"{name} {_form(weights[name])}, not {_form(expected[name])}" for name in both],
     }
-    words = [f"{kind}: {_first(names)}" for kind, names in problems.items() if names]
+    words = [f"{kind}: {first_names(names)}" for kind, names in problems.items() if names]
     if words:
         raise CheckpointError(f"{place}: is of another model or another version of this code ({'; '.join(words)})")
 
@@ -220,7 +220,8 @@ def _form(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _first(names: list[str]) -> str:
+def first_names(names: list[str]) -> str:
+    """Some names, and how many more there are."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(name[:120] for name in names[:MAX_NAMES]) + more
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from graphs.models.checks import check_shares, check_sizes
 from graphs.models.embedding import Embedding, bag_sum
 from graphs.models.pooling import masked_max
 
@@ -24,10 +25,8 @@ class BagOfEmbeddings(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if embedding_size < 1:
-            raise ValueError(f"embedding_size must be at least 1, got {embedding_size}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        check_sizes(embedding_size=embedding_size)
+        check_shares(dropout=dropout)
         self.embedding = Embedding(vocab_size, embedding_size, sparse=sparse_gradients and pooling != "max")
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from graphs.models.checks import check_shares, check_sizes
 from graphs.models.embedding import PAD_ID, Embedding
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
 
@@ -33,17 +34,10 @@ class BiLSTM(nn.Module):
         word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, size in {
-            "embedding_size": embedding_size,
-            "hidden_size": hidden_size,
-        }.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_sizes(embedding_size=embedding_size, hidden_size=hidden_size)
         if not 1 <= num_layers <= MAX_LAYERS:
             raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
-        for name, share in {"dropout": dropout, "word_dropout": word_dropout}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {share}")
+        check_shares(dropout=dropout, word_dropout=word_dropout)
         self.embedding = Embedding(vocab_size, embedding_size)
         sizes = [embedding_size] + [2 * hidden_size] * (num_layers - 1)
         self.forward_layers = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)

@@ -13,6 +13,8 @@ import torch
 from torch import Size, Tensor, nn
 from torch.nn import functional
 
+from graphs.models.checks import check_shares
+
 LEVELS = 1 << 16  # a share of values is dropped in steps of 1 / LEVELS; with a byte 0.1 would be 26 / 256
 LOWEST = -(1 << 15)
 CACHED = 1 << 20  # attention weights made at a time: 4 MB stay in the processor's cache from the scores to the product
@@ -23,8 +25,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"p must be in [0, 1), got {p}")
+        check_shares(p=p)
         self.p = p
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from graphs.models.checks import check_shares
+
 
 class FeedForward(nn.Module):
     """Linear layers with ReLU and dropout between them; without hidden sizes a single linear layer."""
@@ -17,8 +19,7 @@ class FeedForward(nn.Module):
         super().__init__()
         if any(size < 1 for size in hidden_sizes):
             raise ValueError(f"hidden_sizes must each be at least 1, got {list(hidden_sizes)}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        check_shares(dropout=dropout)
         layers: list[nn.Module] = []
         for size in hidden_sizes:
             layers += [nn.Linear(input_size, size), nn.ReLU(), nn.Dropout(dropout)]

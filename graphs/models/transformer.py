@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from graphs.models.attention import RealTokens, SelfAttention, rotary_angles
+from graphs.models.checks import check_shares, check_sizes
 from graphs.models.dropout import Dropout
 from graphs.models.heads import HeadLayout
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
@@ -257,17 +258,3 @@ def sinusoids(positions: Tensor, size: int) -> Tensor:
     """(N,) positions -> (N, size): sines in the even places, cosines in the odd ones (Vaswani et al. 2017, section 3.5)."""
     angles = rotary_angles(positions, 2 * ((size + 1) // 2))[:, : (size + 1) // 2]  # (N, size / 2)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :size]
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise ValueError for a size under 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
-
-
-def check_shares(**shares: float) -> None:
-    """Raise ValueError for a share that is not in [0, 1)."""
-    for name, share in shares.items():
-        if not 0 <= share < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {share}")

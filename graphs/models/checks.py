@@ -1,0 +1,15 @@
+"""What the options of every model are checked for."""
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError for a size under 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def check_shares(**shares: float) -> None:
+    """Raise ValueError for a share that is not in [0, 1)."""
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {share}")
