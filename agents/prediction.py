@@ -60,12 +60,15 @@ class Predictor:
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a record for each, in order."""
+        return list(self.predict_records(self._records(texts)))
+
+    def _records(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Record]:
         rows = (
             Row(str(i), self._fields_of(text) if isinstance(text, str) else dict(text)) for i, text in enumerate(texts)
         )
         reader = self.corpus.reader(has_labels=False)
         reader.on_bad_row = "error"
-        return list(self.predict_records(record for record in reader.read(rows) if record is not None))
+        return (record for record in reader.read(rows) if record is not None)
 
     def _fields_of(self, text: str) -> dict[str, str]:
         """A bare text as the last field. Raises DataError where that would leave half of a pair out."""
@@ -116,18 +119,40 @@ class Predictor:
         return np.isin(np.arange(len(self.labels)), ids).astype(np.float32)
 
     @torch.no_grad()
+    def attention(self, text: str | Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What each token of a text looks at -> for every field, or each window of it, its `tokens` (T) and `weights`
+        (layers, heads, T, T): row i is how token i shares its attention. Raises ConfigError for a model that has none."""
+        encoders: list[Any] = list(self.model.encoders)
+        if not all(hasattr(encoder, "attention_of") for encoder in encoders):
+            raise ConfigError(
+                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
+            )
+        first, found = np.zeros(1, dtype=np.int64), []
+        batch = collate(self._encoded(list(self._records([text]))), first, first)
+        for encoder, field in zip(encoders, batch.to(self.device).fields, strict=True):
+            ids, mask = field["input_ids"], field["attention_mask"]
+            layers = encoder.attention_of(ids, mask, field.get("token_type_ids"))  # each (W, A, T, T)
+            weights = torch.stack(layers, dim=1)
+            for i, length in enumerate(mask.sum(dim=1).tolist()):
+                tokens = [self.tokenizer.token(id) for id in ids[i, :length].tolist()]
+                found.append({"tokens": tokens, "weights": weights[i, ..., :length, :length].tolist()})
+        return found
+
+    @torch.no_grad()
     def logits(self, records: list[Record]) -> tuple[torch.Tensor, np.ndarray]:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
-        texts = [self.corpus.encoder_texts(record) for record in records]
-        fields = [
-            self.tokenizer.encode(column, **self.corpus.length_options)
-            for column in map(list, zip(*texts, strict=True))
-        ]
+        fields = self._encoded(records)
         logits = torch.empty(len(records), len(self.labels))
         for rows in ordered_batches(_total_lengths(fields), batch_size=BATCH_SIZE, batch_tokens=None):
             batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
             logits[rows] = self.model(batch.fields).cpu()
         return logits, np.any([tokens.truncated for tokens in fields], axis=0)
+
+    def _encoded(self, records: list[Record]) -> list[Tokens]:
+        """The tokens of every field."""
+        texts = [self.corpus.encoder_texts(record) for record in records]
+        columns = map(list, zip(*texts, strict=True))
+        return [self.tokenizer.encode(column, **self.corpus.length_options) for column in columns]
 
 
 def _total_lengths(fields: list[Tokens]) -> np.ndarray:

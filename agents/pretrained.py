@@ -21,6 +21,14 @@ from utils.model_files import read_model_config, read_model_weights
 logger = logging.getLogger("glassbox")
 FREE = ("dropout", "attention_dropout")  # options that are not the weights' own
 NEW = ("pooler.", "head.", "attention_pooling.")  # parts that a published model need not have
+ADAPTIVE = (
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+)  # whose steps are about as long as the rate, whatever the gradient
+HIGHEST_RATE = 5e-4  # BERT's authors took 2e-5 to 5e-5 (Devlin et al. 2019, appendix A.3), small models take up to 2e-4
 
 
 def complete_from_published(config: Config) -> None:
@@ -69,6 +77,11 @@ def load_published(config: Config, model: TextClassifier, labels: list[str]) -> 
     if unused:
         logger.info("init_from: %s: not used: %s", name, first_names(unused))
     logger.info("init_from: weights of %s; newly made: %s", name, ", ".join(made) or "nothing")
+    if config.optimizer.name in ADAPTIVE and config.optimizer.lr > HIGHEST_RATE and "freeze" not in config:
+        logger.warning(
+            "warning: optimizer.lr %g is likely to destroy published weights; 2e-5 to 2e-4 are usual",
+            config.optimizer.lr,
+        )
 
 
 def _architecture(config: Config, name: str) -> dict[str, Any]:

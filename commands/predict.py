@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument("--text", help="one text; it is the last field")
     parser.add_argument(
+        "--attention", action="store_true", help="with --text: also its tokens and each layer's and head's attention"
+    )
+    parser.add_argument(
         "--output", metavar="FILE", default="-", help="where the lines go; - (default) for standard output"
     )
     parser.add_argument(
@@ -46,10 +49,15 @@ def run(options: argparse.Namespace) -> None:
     set_up_console()
     if options.format not in ("auto", *FORMATS):
         raise ConfigError(f"command line: --format must be auto or one of {', '.join(FORMATS)}, got {options.format!r}")
+    if options.attention and options.text is None:
+        raise ConfigError("command line: --attention goes with --text")
     predictor = Predictor(options.folder, options.device)
     if options.text is not None:
+        lines = predictor.predict([options.text])
+        if options.attention:
+            lines[0]["attention"] = predictor.attention(options.text)
         with _output(options.output) as file:
-            _write(file, predictor.predict([options.text]))
+            _write(file, lines)
         return
     is_standard_input = options.input == "-"
     path = Path(STDIN if is_standard_input else options.input)

@@ -216,6 +216,14 @@ class TransformerEncoder(nn.Module):
             return self.attention_pooling(padded, tokens.mask)
         return (masked_max if self.pooling == "max" else masked_mean)(padded, tokens.mask)
 
+    def attention_of(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> list[Tensor]:
+        """(B, T) ids and mask -> each layer's attention (B, A, T, T): how every token shares it among the tokens of its text."""
+        seen: list[Tensor] = []
+        self.encode(input_ids, RealTokens.of(attention_mask), token_type_ids, seen)
+        return seen
+
     def encode(
         self,
         input_ids: Tensor,

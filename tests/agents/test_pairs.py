@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import tiny_rows, write_jsonl
 
 from agents import build, load
@@ -43,6 +44,38 @@ def test_a_run_predicts_what_it_tested(workplace: Path, options: list[str]) -> N
     shares = report["data"]["truncated"]
     assert shares["test"] == pytest.approx(sum(line["truncated"] for line in written) / len(written))
     assert (shares["train"] > 0) == (WINDOWS[0] not in options)
+
+
+@pytest.mark.parametrize(
+    ("options", "num_tokens"),
+    [
+        (["data.pair=true", "data.max_length=12", SPECIAL], [12]),
+        ([*WINDOWS, SPECIAL, "data.join_fields=true"], [8, 8, 8, 8]),
+        (["data.max_length=6"], [3, 6]),
+    ],
+    ids=str,
+)
+def test_attention_is_shown_of_every_field_and_window(
+    workplace: Path, options: list[str], num_tokens: list[int]
+) -> None:
+    model = "model={name: transformer, num_layers: 2, num_heads: 2, hidden_size: 8, intermediate_size: 8}"
+    assert main(["tiny.yaml", *options, model, "train.num_epochs=1", "name=x"]) == 0
+    row = {"title": "the rope today", "text": "tie the rope to the anchor and wait"}
+    found = load("experiments/x").attention(row)
+    assert [len(part["tokens"]) for part in found] == num_tokens
+    for part in found:
+        weights = torch.tensor(part["weights"])
+        assert weights.shape == (2, 2, len(part["tokens"]), len(part["tokens"]))
+        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:3]))
+
+
+def test_attention_is_asked_of_what_has_it_only(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "train.num_epochs=1", "name=x"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "experiments/x", "--text", "tie the rope", "--attention"]) == 2
+    assert "experiments/x: model bilstm has no attention; transformer and bert have" in capsys.readouterr().err
+    assert main(["predict", "experiments/x", "--input", "tiny.jsonl", "--attention"]) == 2
+    assert "--attention goes with --text" in capsys.readouterr().err
 
 
 def test_half_a_pair_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,30 @@ def test_an_exported_run_is_a_published_model_again(published: Path) -> None:
         assert torch.equal(tensor, trained[name]), name
 
 
+@pytest.mark.parametrize(
+    ("overrides", "is_warned"), [({}, True), ({"optimizer.lr": 1e-4}, False), ({"freeze.layers": "all"}, False)]
+)
+def test_a_rate_that_would_destroy_the_weights_is_warned_of(
+    published: Path, capsys: pytest.CaptureFixture[str], overrides: dict[str, Any], is_warned: bool
+) -> None:
+    build("tiny.yaml", overrides).run()
+    assert ("optimizer.lr 0.003 is likely to destroy published weights" in capsys.readouterr().err) == is_warned
+
+
+def test_attention_is_what_transformers_shows(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build("tiny.yaml").run()
+    assert main(["export", "experiments/tiny", "--out", "out"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "experiments/tiny", "--text", "tie the rope", "--attention"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["attention"]
+    model = transformers.AutoModel.from_pretrained("out", attn_implementation="eager").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained("out")
+    inputs = tokenizer("tie the rope", return_tensors="pt")
+    assert found["tokens"] == tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+    expected = torch.stack(model(**inputs, output_attentions=True).attentions, dim=1)[0]
+    torch.testing.assert_close(torch.tensor(found["weights"]), expected)
+
+
 def test_the_run_needs_the_published_model_no_more(published: Path) -> None:
     build("tiny.yaml").run()
     before = load("experiments/tiny").predict(["tie the rope"])
