@@ -67,9 +67,10 @@ def sha256_of(path: Path) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise StorageError unless the folder is there, or can be made, and takes files."""
+    """Raise StorageError unless the folder is there, or can be made, and takes files; what dead processes left there is swept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         probe(folder)
     except (OSError, ValueError) as error:  # ValueError: a name that holds \0
         reason = getattr(error, "strerror", None) or error

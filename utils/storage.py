@@ -92,11 +92,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove unfinished files of ours in `folder` whose process is gone; a name without a process is not ours."""
+    """Remove unfinished files of ours in `folder` whose process is gone; a name without a process is not ours.
+
+    One that cannot be removed, such as another user's, is left: it harms nothing.
+    """
     for path in folder.glob(f"{TEMPORARY}*"):
         pid = re.fullmatch(r".*-([0-9]{1,9})", path.name)
         if pid is not None and not _is_running(int(pid[1])):
-            remove(path)
+            with contextlib.suppress(OSError):
+                remove(path)
 
 
 def remove(path: Path) -> None:

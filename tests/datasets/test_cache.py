@@ -136,6 +136,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         check_writable(tmp_path / "file" / "cache")
 
 
+def test_what_a_start_before_could_not_remove_is_swept(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-probe-999999999").touch()
+    check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_probe_that_another_process_took_away_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "touch", lambda path: None)
     check_writable(tmp_path)

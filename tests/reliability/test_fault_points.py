@@ -30,7 +30,7 @@ POINTS: dict[str, dict[str, Any]] = {
     # In make test-full, too:
     "before the fsync of the state": {"die_at": {"pattern": r"fsync .*/state\.pt", "n": 2}},
     "in the tokenising": {"die_in": {"place": "datasets.word_source:number_words", "n": 1}},
-    "in the writing of tokens": {"die_in": {"place": "datasets.tokens:Tokens.cut", "n": 3}},
+    "in the writing of tokens": {"die_in": {"place": "datasets.word_source:WordSource._with_ngrams", "n": 3}},
     "in the middle of the store's header": {"die_at": {"pattern": r"fsync .*/header\.json", "tear": True}},
     "in the middle of the predictions": {"die_at": {"pattern": r"fsync .*predictions\.jsonl", "tear": True}},
     "after the report": {"die_at": {"pattern": r"fsync experiments/[^/]*", "n": 5}},

@@ -117,6 +117,20 @@ def test_leftovers_of_dead_processes_are_swept_and_nothing_else(tmp_path: Path) 
     assert names(tmp_path) == sorted(kept)
 
 
+def test_leftovers_that_cannot_be_removed_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / f".tmp-{name}-{DEAD_PID}").touch()
+    removed: list[Path] = []
+
+    def refuse(path: Path, **options: bool) -> None:
+        removed.append(path)
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    remove_leftovers(tmp_path)
+    assert len(removed) == 2
+
+
 def test_remove_takes_files_folders_links_and_nothing(tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "folder"
     outside.mkdir()
