@@ -14,7 +14,8 @@ MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): what overflows even with it
 
 class Precision:
     """`float32`, or `mixed`: matrix products of the training's forward and backward pass in 16 bits, weights, gradients, sums and
-    losses in float32 (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
+    losses in float32 (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740); `auto`: mixed where that is known to be faster,
+    which is on CUDA and on a CPU with bfloat16 units.
 
     16 bits are bfloat16 where the device computes with it: CPUs, CUDA devices since Ampere. Elsewhere they are float16, whose
     largest number is 65,504 and smallest 6e-8: the loss is multiplied by a scale before the backward pass, and the gradients are
@@ -24,12 +25,15 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
+        if name == "auto":
+            is_faster = device.type == "cuda" or (device.type == "cpu" and _has_bfloat16_units() is True)
+            name = "mixed" if is_faster else "float32"
         self.device_type = device.type
         self.dtype = _short_float(device) if name == "mixed" else torch.float32
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         if name == "mixed":
             logger.info("mixed precision: %s", str(self.dtype).removeprefix("torch."))
-        if self.dtype == torch.bfloat16 and device.type == "cpu" and not _has_fast_bfloat16():
+        if self.dtype == torch.bfloat16 and device.type == "cpu" and _has_bfloat16_units() is False:
             logger.warning(
                 "warning: train.precision: mixed is slower than float32 on this CPU, which has no bfloat16 units"
             )
@@ -81,8 +85,8 @@ def _short_float(device: torch.device) -> torch.dtype:
     return torch.float16
 
 
-def _has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 by itself; True where torch does not know."""
+def _has_bfloat16_units() -> bool | None:
+    """Whether this CPU multiplies bfloat16 by itself; None where torch does not know."""
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     found = [value for name, value in known.items() if "bf16" in name]
-    return any(found) or not found
+    return any(found) if found else None

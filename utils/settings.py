@@ -61,7 +61,7 @@ class TrainSettings:
     batch_tokens: int | None = None
     accumulation_steps: int = 1
     max_grad_norm: float | None = None
-    precision: Literal["float32", "mixed"] = "float32"
+    precision: Literal["float32", "mixed", "auto"] = "float32"
     monitor: str = "+accuracy"
     patience: int | None = None
     validate_every: str = "1 epoch"

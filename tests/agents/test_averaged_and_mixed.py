@@ -85,7 +85,7 @@ def test_mixed_precision_learns_as_float32_does(
     [
         (["average.decay=1.0"], "average: decay must be between 0 and 1, got 1.0"),
         (["average.steps=3"], "average.steps is not an option of average; its options: decay"),
-        (["train.precision=half"], "train.precision must be one of float32, mixed, got 'half'"),
+        (["train.precision=half"], "train.precision must be one of float32, mixed, auto, got 'half'"),
         (
             [
                 "average.decay=0.9",

@@ -99,6 +99,24 @@ def test_a_cpu_without_bfloat16_units_is_told_to_be_slower(
     assert len(caplog.messages) == is_told
 
 
+@pytest.mark.parametrize(
+    ("known", "dtype"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+        ({"amx_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_is_mixed_where_that_is_known_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, known: dict[str, bool], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    with caplog.at_level(logging.WARNING, "glassbox"):
+        assert Precision("auto", CPU).dtype == dtype
+    assert caplog.messages == []
+    assert Precision("auto", torch.device("meta")).dtype == torch.float32
+
+
 @pytest.mark.parametrize("max_grad_norm", [0.01, 1e6, None])
 def test_with_a_scale_norm_and_clipping_are_those_of_float32(float16: None, max_grad_norm: float | None) -> None:
     runs = [Run(name, max_grad_norm) for name in ("float32", "mixed")]
