@@ -28,7 +28,10 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     is_debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    name = arguments[0] if arguments and arguments[0] in COMMANDS else "train"
+    if not arguments:
+        print("command line: which config? python main.py configs/bilstm.yaml, for one; or --help", file=sys.stderr)
+        return 2
+    name = arguments[0] if arguments[0] in COMMANDS else "train"
     command = COMMANDS[name]
     parser = _parser(name)
     command.add_arguments(parser)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from agents import checked_config
+from main import main
 from utils.errors import ConfigError
 
 CONFIG = """\
@@ -176,3 +177,11 @@ def test_a_removed_key_a_null_and_a_missing_key_are_the_same(folder: Path) -> No
     plain = checked_config("tiny.yaml").to_dict() | {"name": "x"}
     for override in ("train.patience=null", "loss.class_weights=null", "model.pooling=null", "loss=null"):
         assert checked_config("tiny.yaml", [override, "name=x"]).to_dict() == plain
+
+
+@pytest.mark.parametrize("words", [[], ["--debug"]])
+def test_a_start_without_a_config_says_what_to_write(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "command line: which config? python main.py configs/bilstm.yaml, for one; or --help\n"
+    )
