@@ -12,7 +12,7 @@ from datasets.pretrained_tokenizer import read_pretrained_tokenizer
 from graphs.models.bert import Bert
 from graphs.models.pretrained import architecture, from_hugging_face
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import first_names
+from utils.checkpoint import first_names, misfits
 from utils.config import Config
 from utils.errors import CheckpointError
 from utils.hub import find_model, is_published
@@ -95,21 +95,19 @@ def _architecture(config: Config, name: str) -> dict[str, Any]:
 def _load_encoder(config: Config, encoder: Any, weights: dict[str, Tensor], folder: Path) -> list[str]:
     """-> the parts that the weights do not have."""
     assert isinstance(encoder, Bert)
-    own = encoder.state_dict()
-    weights = dict(weights)
-    table = weights.get("embeddings.token.weight")
-    if table is not None and len(table) > len(own["embeddings.token.weight"]):  # rows that no token has
-        weights["embeddings.token.weight"] = table[: len(own["embeddings.token.weight"])]
-    missing = [part for part in own if part not in weights and not part.startswith(NEW)]
-    misshaped = [
-        f"{part} {list(weights[part].shape)}, not {list(own[part].shape)}"
-        for part in own
-        if part in weights and weights[part].shape != own[part].shape
-    ]
-    unexpected = [part for part in weights if part not in own and not part.startswith(NEW)]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
-    if words := [f"{kind}: {first_names(parts)}" for kind, parts in problems.items() if parts]:
-        raise CheckpointError(f"{folder}: its weights are not those of its config.json ({'; '.join(words)})")
+    own, table = encoder.state_dict(), weights.get("embeddings.token.weight")
+    if table is not None:
+        size = len(own["embeddings.token.weight"])
+        if len(table) < size:
+            raise CheckpointError(
+                f"{folder}: its tokenizer has {size} tokens, and its weights have vectors for {len(table)} "
+                "(embeddings.token.weight); put the tokenizer there that belongs to them"
+            )
+        weights = weights | {"embeddings.token.weight": table[:size]}  # the others are rows that no token has
+    given = {part: tensor for part, tensor in weights.items() if part in own or not part.startswith(NEW)}
+    needed = {part: tensor for part, tensor in own.items() if part in weights or not part.startswith(NEW)}
+    if words := misfits(given, needed):
+        raise CheckpointError(f"{folder}: its weights are not those of its config.json ({words})")
     encoder.load_state_dict({part: tensor for part, tensor in weights.items() if part in own}, strict=False)
     return sorted({part.partition(".")[0] for part in own if part not in weights})
 

@@ -204,16 +204,20 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:
-    """Raise CheckpointError, with the first names of each kind, unless the weights are those of the expected model."""
+    """Raise CheckpointError unless the weights are those of the expected model."""
+    if words := misfits(weights, expected):
+        raise CheckpointError(f"{place}: is of another model or another version of this code ({words})")
+
+
+def misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """What is missing, unexpected or misshaped among the weights, the first names of each kind; empty where all fits."""
     both = [name for name in expected if name in weights and _form(weights[name]) != _form(expected[name])]
     problems = {
         "missing": [name for name in expected if name not in weights],
         "unexpected": sorted(name for name in weights if name not in expected),
         "misshaped": [f"{name} {_form(weights[name])}, not {_form(expected[name])}" for name in both],
     }
-    words = [f"{kind}: {first_names(names)}" for kind, names in problems.items() if names]
-    if words:
-        raise CheckpointError(f"{place}: is of another model or another version of this code ({'; '.join(words)})")
+    return "; ".join(f"{kind}: {first_names(names)}" for kind, names in problems.items() if names)
 
 
 def _form(tensor: Tensor) -> str:
