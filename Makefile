@@ -11,10 +11,10 @@ run: .venv/installed
 	$(BIN)/python main.py $(CONFIG) $(ARGS)
 
 test: .venv/installed-dev check
-	$(BIN)/python -m pytest -n 2 -m "not full"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
 
 test-full: .venv/installed-dev check
-	GLASSBOX_FULL=1 $(BIN)/python -m pytest -n 2
+	GLASSBOX_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
