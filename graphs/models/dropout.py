@@ -73,6 +73,8 @@ def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tens
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
     _, heads, length, _ = query.shape
     size = max(1, CACHED // (heads * length**2))  # texts at a time
+    if size >= len(query):
+        return _attention_of_some(query, key, value, mask, p)
     masks = [None] * -(-len(query) // size) if mask is None else mask.split(size)
     parts = zip(query.split(size), key.split(size), value.split(size), masks, strict=True)
     return torch.cat([_attention_of_some(*part, p) for part in parts])
