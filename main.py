@@ -27,18 +27,9 @@ def main(arguments: list[str]) -> int:
     # too, that makes two threads 10 times slower than they are after a short spin. Read when a command imports torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     is_debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
-    if not arguments:
-        print("command line: which config? python main.py configs/bilstm.yaml, for one; or --help", file=sys.stderr)
-        return 2
-    name = arguments[0] if arguments[0] in COMMANDS else "train"
-    command = COMMANDS[name]
-    parser = _parser(name)
-    command.add_arguments(parser)
-    options = parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments)
     try:
         with signals.installed():
-            command.run(options)
+            return run([argument for argument in arguments if argument != "--debug"])
     except (GlassboxError, Stopped) as error:
         if is_debug:
             traceback.print_exc()
@@ -46,6 +37,18 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(arguments: list[str]) -> int:
+    """Take the command and its options from the words of the command line, and run it; -> the exit code."""
+    if not arguments:
+        print("command line: which config? python main.py configs/bilstm.yaml, for one; or --help", file=sys.stderr)
+        return 2
+    name = arguments[0] if arguments[0] in COMMANDS else "train"
+    command, parser = COMMANDS[name], _parser(name)
+    command.add_arguments(parser)
+    command.run(parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments))
     return 0
 
 
