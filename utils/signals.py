@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from utils.errors import GlassboxError, Stopped
+from utils.errors import Stopped
 
 _received: list[int] = []
 _is_graceful: list[bool] = []
@@ -56,8 +56,10 @@ def installed() -> Iterator[None]:
     sys.unraisablehook = functools.partial(_repeat, old_hook)
     try:
         yield
-    except GlassboxError:
-        if _raised:  # it came in the wake of a signal, which has ended our workers, too
+    except Exception:
+        if (
+            _raised
+        ):  # it came in the wake of a signal, which has ended our workers, too, or broke off what was half done
             raise _stopped(_raised[0]) from None
         raise
     finally:

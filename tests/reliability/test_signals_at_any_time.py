@@ -63,7 +63,7 @@ def assert_left_words(run: Run) -> None:
 STEP = {"place": "agents.base:BaseAgent.train_step", "n": 8, "numbers": [TERM]}
 MOMENTS: dict[str, tuple[dict[str, Any], int]] = {
     "while the command line is read": (
-        {"signal_in": {"place": "argparse:ArgumentParser.parse_intermixed_args", "numbers": [INT]}},
+        {"signal_in": {"place": "argparse:ArgumentParser.format_usage", "numbers": [INT]}},
         130,
     ),
     "while the data is tokenised": (
