@@ -21,13 +21,7 @@ from utils.model_files import read_model_config, read_model_weights
 logger = logging.getLogger("glassbox")
 FREE = ("dropout", "attention_dropout")  # options that are not the weights' own
 NEW = ("pooler.", "head.", "attention_pooling.")  # parts that a published model need not have
-ADAPTIVE = (
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "NAdam",
-    "RAdam",
-)  # whose steps are about as long as the rate, whatever the gradient
+ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")  # their steps are as long as the rate, whatever the gradient
 HIGHEST_RATE = 5e-4  # BERT's authors took 2e-5 to 5e-5 (Devlin et al. 2019, appendix A.3), small models take up to 2e-4
 
 

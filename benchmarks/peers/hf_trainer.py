@@ -52,9 +52,7 @@ class MeteredTrainer(Trainer):
     def training_step(self, model: Any, inputs: dict[str, torch.Tensor], *arguments: Any) -> torch.Tensor:
         """One step of the Trainer."""
         mask = inputs["attention_mask"]
-        meter.num_tokens = (
-            meter.num_tokens.to(mask.device) + mask.sum()
-        )  # where it lies: to read it here would make a CUDA device wait
+        meter.num_tokens = meter.num_tokens.to(mask.device) + mask.sum()  # not read here: a CUDA device would wait
         meter.num_texts += len(mask)
         meter.num_places += mask.numel()
         return super().training_step(model, inputs, *arguments)
