@@ -111,9 +111,8 @@ class RecordReader:
 
     def _refuse(self, place: str, problem: str) -> None:
         if self.on_bad_row == "error" and problem != BLANK:
-            hint = (
-                "" if self.label is None else ", or skip such rows with data.on_bad_row: skip"
-            )  # predict answers every row
+            is_prediction = self.label is None  # which answers every row
+            hint = "" if is_prediction else ", or skip such rows with data.on_bad_row: skip"
             raise DataError(f"{place}: {problem}; mend the row{hint}")
         self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
 
