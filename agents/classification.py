@@ -121,7 +121,7 @@ class ClassificationAgent(BaseAgent):
         is_multi_label = self.config.data.multi_label
         probabilities = probabilities_of(outputs, is_multi_label=is_multi_label).numpy()
         lines, wrong = [], []
-        for i, record in enumerate(corpus.records(split, data.rows)):
+        for i, record in enumerate(self.data.records(split)):
             line = prediction(
                 record,
                 corpus.fields,

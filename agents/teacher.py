@@ -64,9 +64,8 @@ class Teacher:
 def _chunks(predictor: Predictor, data: TextData) -> Iterator[list[Record]]:
     """The training records with the teacher's fields, in its order."""
     places = [data.corpus.fields.index(name) for name in predictor.corpus.fields]
-    rows = data.splits["train"].rows
-    with StepBar(len(rows), "teacher", "texts") as bar:
-        for number, chunk in enumerate(chunked(data.corpus.records("train", rows), CHUNK)):
+    with StepBar(len(data.splits["train"]), "teacher", "texts") as bar:
+        for number, chunk in enumerate(chunked(data.records("train"), CHUNK)):
             bar.update(number * CHUNK)
             yield [record._replace(texts=tuple(record.texts[place] for place in places)) for record in chunk]
 

@@ -3,6 +3,8 @@
 import json
 import logging
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,11 +13,12 @@ from agents.pretrained import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
+from datasets.records import Record
 from datasets.split import SPLITS
-from datasets.store import load_tokenizer, open_store
+from datasets.store import load_tokenizer, open_store, store_key
 from datasets.tokens import num_unknown
 from utils.config import Config, is_free
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, DataError
 from utils.experiment import Experiment, labels_hash
 from utils.hub import is_published
 from utils.run_report import describe_rows, describe_truncated
@@ -36,13 +39,11 @@ class TextData:
     def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment) -> None:
         started = time.perf_counter()
         trained = _initial_tokenizer(config)
-        options = {key: value for key, value in config.data.items() if not is_free(f"data.{key}")}
         self.corpus = build_corpus(config)
         if trained is not None:
             check_lengths(config, self.corpus, trained)
-        store = open_store(
-            self.corpus, build_tokenizer(config), {"data": options, "tokenizer": config.tokenizer}, trained
-        )
+        store = open_store(self.corpus, build_tokenizer(config), _options(config), trained)
+        self._key_now = partial(store_key, self.corpus, _options(config), trained)
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
         warnings = [*store.report.get("warnings", []), *self._unknown()]
         truncated = {split: float(data.truncated.mean()) if len(data) else 0.0 for split, data in self.splits.items()}
@@ -56,6 +57,15 @@ class TextData:
         experiment.write("tokenizer.json", store.tokenizer_json)
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
         self.facts = {"data": store.key, "vocabulary": store.vocabulary, "labels": labels_hash(self.labels)}
+
+    def records(self, split: str) -> Iterator[Record]:
+        """The records of a split, read once more from its files. Raises DataError where those have changed meanwhile."""
+        yield from self.corpus.records(split, self.splits[split].rows)
+        if self._key_now() != self.facts["data"]:
+            files = self.corpus.source.files(split if split in self.corpus.source.splits else "train")
+            raise DataError(
+                f"{files[0]}: the data has changed since it was tokenised; put it back, and the same command goes on"
+            )
 
     def _unknown(self) -> list[str]:
         """A line for every split with texts of which the tokenizer knows no word: a model can only guess at them."""
@@ -75,6 +85,17 @@ class TextData:
             accumulation_steps=settings.accumulation_steps,
             seed=seed,
         )
+
+
+def data_key(config: Config, tokenizer: object) -> str:
+    """What a checkpoint of a run with this config and tokenizer would know the data by, as its files are now."""
+    return store_key(build_corpus(config), _options(config), tokenizer if config.init_from else None)
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """All of a config that shapes its token store."""
+    shaping = {key: value for key, value in config.data.items() if not is_free(f"data.{key}")}
+    return {"data": shaping, "tokenizer": config.tokenizer}
 
 
 def _initial_tokenizer(config: Config) -> Any:

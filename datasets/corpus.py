@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from datasets.labels import check_labels
+from datasets.labels import check_labels, describe_unmeasured
 from datasets.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.readers import Row
 from datasets.records import Record, RecordReader
@@ -44,6 +44,10 @@ class Scan:
     label_sets: list[tuple[str, ...]]
     used: dict[str, np.ndarray] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+
+    def labels_of(self, split: str) -> set[str]:
+        """The labels that the rows of a split have."""
+        return {label for n in np.unique(self.label_numbers[split]) for label in self.label_sets[n]}
 
 
 @dataclass
@@ -169,11 +173,12 @@ class Corpus:
             scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
             scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
             scan.report[split] = self._report(split, scans)
-        scan.labels = sorted({label for n in np.unique(scan.label_numbers["train"]) for label in scan.label_sets[n]})
+        scan.labels = sorted(scan.labels_of("train"))
         leaks = count_leaks(_used_keys(scan, scans), watch)
         scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
         scan.report["leaks"] = leaks
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
+        scan.report["warnings"] += describe_unmeasured(scan.labels, {s: scan.labels_of(s) for s in SPLITS[1:]})
         self._check(scan)
         return scan
 
@@ -237,8 +242,7 @@ class Corpus:
                 f"{name}: the column {self.label!r} holds one label only ({', '.join(map(repr, scan.labels))}); two are needed"
             )
         for split in ("valid", "test"):
-            found = {label for n in np.unique(scan.label_numbers[split]) for label in scan.label_sets[n]}
-            if unseen := sorted(found - set(scan.labels)):
+            if unseen := sorted(scan.labels_of(split) - set(scan.labels)):
                 known = ", ".join(map(repr, scan.labels[:20]))
                 origin = self.source.files(split)[0] if split in self.source.splits else name
                 raise DataError(

@@ -1,11 +1,12 @@
-"""What a set of labels must be before anything is trained on it."""
+"""What a set of labels must be before anything is trained on it, and what is said of one that cannot be measured."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from utils.errors import DataError
 
 MAX_LABELS = 5000  # as utils.metrics.MAX_LABELS, whose module imports torch
+MAX_LISTED = 5  # labels that a warning names
 
 
 def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str) -> None:
@@ -28,6 +29,19 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
         raise DataError(
             f"{place}: labels in {column!r} that differ only by case, space or composition: {listed}; write each one way"
         )
+
+
+def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]]) -> list[str]:
+    """A line for each split that is measured and has no row of some labels; found: the labels of each split's rows."""
+    lines = []
+    for split, present in found.items():
+        if present and (missing := [label for label in labels if label not in present]):
+            listed = ", ".join(map(repr, missing[:MAX_LISTED])) + (", ..." if len(missing) > MAX_LISTED else "")
+            lines.append(
+                f"{split} has no row of {len(missing)} of the {len(labels)} labels ({listed}): "
+                "what is learnt of them is not measured, and each counts as 0 in macro F1"
+            )
+    return lines
 
 
 def _folded(label: str) -> str:

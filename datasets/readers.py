@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.errors import ConfigError, DataError
+from utils.errors import ConfigError, DataError, printable
 
 BOM, LINE_END = codecs.BOM_UTF8, ord("\n")
 BLANK = "blank line"  # harmless: counted, never an error
@@ -117,7 +117,7 @@ def read_folder(path: Path, layout: Layout) -> Iterator[Row]:
     """A folder per class: FOLDER/LABEL/NAME.txt, one text a file; columns `text`, `label` and `id` (LABEL/NAME.txt)."""
     for file in folder_files(path):
         text, problem = decode(read_bytes(file).removeprefix(BOM), layout.encodings)
-        values = {"text": text, "label": file.parent.name, "id": f"{file.parent.name}/{file.name}"}
+        values = {"text": text, "label": file.parent.name, "id": printable(f"{file.parent.name}/{file.name}")}
         yield Row(str(file), values, problem)
 
 

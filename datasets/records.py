@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from datasets.readers import BLANK, Row
-from utils.errors import DataError
+from utils.errors import DataError, printable
 from utils.schema import did_you_mean
 
 DELIMITERS = {
@@ -77,7 +77,7 @@ class RecordReader:
         if problem is not None:
             return None, problem
         id = row.values.get(self.id) if self.id else None
-        record = Record(row.place, row.place if id is None else str(id), tuple(map(str, texts)), labels)
+        record = Record(row.place, printable(row.place) if id is None else str(id), tuple(map(str, texts)), labels)
         if any(map(_has_lone_surrogate, [record.id, *record.texts, *record.labels])):
             return None, "half of a surrogate pair, which is no text"
         return record, None

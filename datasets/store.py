@@ -93,28 +93,33 @@ class TokenStore:
         return SplitData(fields, labels, array("rows", np.int64))
 
 
-def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
-    """The store of a corpus, built where the cache has none.
+def store_key(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
+    """The name of a corpus' store, which says what its files hold now and all that shapes what is made of it.
 
-    options: all that shapes it, as plain values; trained: a tokenizer to use as it is instead of training `tokenizer`.
+    options: that, as plain values; trained: a tokenizer to use as it is instead of training one.
     """
+    shape = options | {"format": FORMAT, "trained": tokenizer_hash(trained) if trained else None}
+    return content_key(_files(corpus), shape, Path(corpus.cache_folder) / "hashes.json")[:32]
+
+
+def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
+    """The store of a corpus, built where the cache has none; `options` and `trained` as for `store_key`."""
     root = Path(corpus.cache_folder) / "tokens"
     check_writable(root)
-    files = [path for split in corpus.source.splits for path in corpus.source.files(split)]
-    shape = options | {"format": FORMAT, "trained": tokenizer_hash(trained) if trained else None}
-
-    def folder_now() -> Path:
-        return root / content_key(files, shape, root.parent / "hashes.json")[:32]
-
-    folder = folder_now()
+    folder = root / store_key(corpus, options, trained)
     store = _try_open(folder, may_remove=False)
     if store is None:
         with filelock.FileLock(root / f".{folder.name}.lock"):
             store = _try_open(folder, may_remove=True)  # another process may have built it meanwhile
             if store is None:
-                num_bytes = sum(path.stat().st_size for path in files)
-                store = _build(folder, corpus, tokenizer, trained, num_bytes, lambda: folder_now() == folder)
+                store = _build(
+                    folder, corpus, tokenizer, trained, lambda: store_key(corpus, options, trained) == folder.name
+                )
     return store
+
+
+def _files(corpus: Corpus) -> list[Path]:
+    return [path for split in corpus.source.splits for path in corpus.source.files(split)]
 
 
 def load_tokenizer(path: Path) -> Any:
@@ -170,11 +175,10 @@ def _build(
     corpus: Corpus,
     tokenizer: Any,
     trained: Any,
-    num_bytes: int,
     is_unchanged: Callable[[], bool],
 ) -> TokenStore:
     started = time.perf_counter()
-    num_workers = 1 if num_bytes < SMALL else corpus.num_workers
+    num_workers = 1 if sum(path.stat().st_size for path in _files(corpus)) < SMALL else corpus.num_workers
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     with storage_errors(folder):
         remove_leftovers(folder.parent)  # of a builder that died while we waited for it

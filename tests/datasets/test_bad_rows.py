@@ -16,6 +16,7 @@ from agents import checked_config
 from agents.parts import build_corpus
 from main import main
 
+SPLITS = ("train", "valid", "test")
 ROWS = tiny_rows(30)
 JSON = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 CSV = ("title,text,label\n" + "".join(f"{r['title']},{r['text']},{r['label']}\n" for r in ROWS)).encode()
@@ -119,6 +120,16 @@ def refusal(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
     return err.splitlines()[-1]
 
 
+def trained(capsys: pytest.CaptureFixture[str], *overrides: str) -> dict[str, Any]:
+    """What the report of a run of one epoch says of its data, in which every row that was read is used or skipped."""
+    assert main(["tiny.yaml", "name=rows", "train.num_epochs=1", *overrides]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    data: dict[str, Any] = json.loads(Path("experiments/rows/report.json").read_bytes())["data"]
+    for split in SPLITS:
+        assert data[split]["read"] == data[split]["used"] + sum(data[split]["skipped"].values())
+    return data
+
+
 def write(folder: Path, name: str, content: bytes) -> str:
     (folder / name).write_bytes(content)
     return f"data.train={name}"
@@ -143,19 +154,25 @@ def test_a_row_is_refused_with_its_line_or_skipped_and_counted(
     found = refusal(capsys, override)
     assert found.startswith(f"{name}:{number}: {message}")
     assert found.endswith("mend the row, or skip such rows with data.on_bad_row: skip")
-    report = build_corpus(checked_config("tiny.yaml", [override, "data.on_bad_row=skip"])).scan().report
+    report = trained(capsys, override, "data.on_bad_row=skip")
     assert report["train"]["skipped"] == skipped
-    for split in ("train", "valid", "test"):
-        assert report[split]["read"] == report[split]["used"] + sum(report[split]["skipped"].values())
-    assert sum(report[split]["used"] for split in ("train", "valid", "test")) >= 30
+    assert sum(report[split]["used"] for split in SPLITS) >= 30
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_a_row_is_accepted_as_it_is(workplace: Path, case: str) -> None:
+def test_a_row_is_accepted_as_it_is_and_trained_and_tested_on(
+    workplace: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
     name, content, text = ACCEPTED[case]
-    corpus = build_corpus(checked_config("tiny.yaml", [write(workplace, name, content)]))
+    override = write(workplace, name, content)
+    corpus = build_corpus(checked_config("tiny.yaml", [override]))
     scan = corpus.scan()
-    assert set(scan.report["train"]["skipped"]) <= {"blank line"}
     records = [r for split, numbers in scan.rows.items() for r in corpus.records(split, numbers)]
     assert len(records) >= 31
     assert sum(record.texts[1] == text for record in records) == 1
+    report = trained(capsys, override, f"data.test={name}", "data.max_length=1000")
+    assert set(report["train"]["skipped"]) <= {"blank line"}
+    lines = [json.loads(line) for line in Path("experiments/rows/predictions.jsonl").read_text().split("\n")[:-1]]
+    (line,) = (line for line in lines if line["text"] == text)
+    assert line["truncated"] == (case == "D54 a text of 10 MB")
+    assert report["truncated"]["test"] == (1 / len(lines) if line["truncated"] else 0)

@@ -99,24 +99,31 @@ def folders(folder: Path) -> None:
         path.write_text(row["text"])
 
 
+def strangely_named(folder: Path) -> None:
+    folders(folder)
+    for path in (folder / "classes").rglob("*.txt"):
+        path.rename(os.fsdecode(os.fsencode(path).replace(b".txt", b"\xff.txt")))
+
+
 PATH_IN_TEXT = [row | {"text": f"corpus/{row['label']}/{i}.txt\n{row['text']}"} for i, row in enumerate(ROWS)]
 
 # name: (what to train on, the warnings: none, or the beginning of each)
 ACCEPTED: dict[str, tuple[Prepared, list[str]]] = {
-    "D53 only unknown words": (rows(test=[ONE | {"title": "", "text": "zzz yyy"}, ONE]), ["1 of 2 texts of test hold no token of the vocabulary"]),
+    "D53 only unknown words": (rows(test=[ONE | {"title": "", "text": "zzz yyy"}, ONE]), ["test has no row of 2 of the 3 labels ('cooking', 'sailing')", "1 of 2 texts of test hold no token of the vocabulary"]),
     "D60 every text many times": (rows(train=ROWS * 3), ["train has 36 different texts in 108 rows", "valid has", "test has"]),
     "D65 a label as number and as text": (rows(train=relabelled(1, "2", "1", 2)), []),  # unlike the catalogue: both are the label "1"
     "D66 gaps in the numbers of labels": (rows(train=relabelled(3, 70)), []),  # labels are names
-    "D68 a class of one row": (rows(ONE | {"label": "go", "text": "once"}), []),  # it is trained on, and never tested
+    "D68 a class of one row": (rows(ONE | {"label": "go", "text": "once"}), ["valid has no row of 1 of the 4 labels ('go'): what is learnt", "test has no row of 1 of the 4 labels ('go')"]),
     "D70 the test set is the training set": (rows(valid=ROWS[:20], test=ROWS), ["20 of 20 texts of valid are also in train", "test holds the same texts as train", "20 of 60 texts of test are also in valid"]),
     "D70 some test texts are in train": (rows(test=[*tiny_rows(70)[60:], *ROWS[:3]]), ["3 of 13 texts of test are also in train: they make its score too good"]),
     "D71 fewer rows than a batch": (lambda f: [*rows()(f), "train.batch_size=1000"], []),
     "D77 the same id twice": (lambda f: [*rows(train=[row | {"id": 1} for row in ROWS])(f), "data.id=id"], []),
-    "D87 a name with a space and a strange byte": (made(lambda f: shutil.copy("tiny.jsonl", f / "with space é.jsonl"), "data.train=with space é.jsonl"), []),
+    "D87 a name with a space and an accent": (made(lambda f: shutil.copy("tiny.jsonl", f / "with space é.jsonl"), "data.train=with space é.jsonl"), []),
     "a label in its text's path": (rows(train=PATH_IN_TEXT), ["100% of the texts in 'text' hold their own label as a word"]),
     "a label in the id that is read": (made(folders, "data.train=classes", "data.fields=[id, text]"), ["100% of the texts in 'id' hold their own label"]),
     "a copy of the label": (rows(train=[row | {"title": row["label"]} for row in ROWS]), ["100% of the texts in 'title' hold their own label"]),
     "a folder per class": (made(folders, "data.train=classes", "data.fields=[text]"), []),
+    "D87 a folder with names that are no UTF-8": (made(strangely_named, "data.train=classes", "data.fields=[text]"), []),
 }  # fmt: skip
 
 

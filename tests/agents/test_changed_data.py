@@ -1,0 +1,63 @@
+"""D85 of the failure catalogue: a data file that changes during a run or after it is never taken for the one that was trained on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import tiny_rows, write_jsonl
+
+from agents.base import BaseAgent
+from main import main
+
+PREDICTIONS = "experiments/{}/predictions.jsonl"
+
+
+def other_texts(path: Path) -> None:
+    """The same labels in the same rows, other texts."""
+    write_jsonl(path, [row | {"text": f"another text {i}"} for i, row in enumerate(tiny_rows())])
+
+
+def test_a_file_that_changes_during_the_training_is_not_reported_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny.yaml", "name=control"]) == 0
+    train = BaseAgent.train
+
+    def train_then_change(agent: BaseAgent) -> None:
+        train(agent)
+        other_texts(workplace / "tiny.jsonl")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseAgent, "train", train_then_change)
+        assert main(["tiny.yaml", "name=changed"]) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        "tiny.jsonl: the data has changed since it was tokenised; put it back, and the same command goes on"
+    )
+    assert not Path(PREDICTIONS.format("changed")).exists()
+    write_jsonl(workplace / "tiny.jsonl", tiny_rows())
+    assert main(["tiny.yaml", "name=changed"]) == 0
+    assert Path(PREDICTIONS.format("changed")).read_bytes() == Path(PREDICTIONS.format("control")).read_bytes()
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "wordpiece"])
+@pytest.mark.parametrize("is_continued", [False, True], ids=["new", "init_from"])
+def test_a_test_on_changed_data_is_warned_of(
+    workplace: Path, capsys: pytest.CaptureFixture[str], tokenizer: str, is_continued: bool
+) -> None:
+    options = [f"tokenizer.name={tokenizer}", "train.num_epochs=1"]
+    assert main(["tiny.yaml", "name=run", *options]) == 0
+    if is_continued:
+        assert main(["tiny.yaml", "name=next", "init_from=experiments/run", *options]) == 0
+    folder = f"experiments/{'next' if is_continued else 'run'}"
+    expected = json.loads(Path(folder, "report.json").read_bytes())["test"]["loss"]
+    capsys.readouterr()
+    assert main(["test", folder, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["loss"] == pytest.approx(expected, abs=1e-6)
+    assert captured.err == ""
+    other_texts(workplace / "tiny.jsonl")
+    assert main(["test", folder, "--json"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: the data has changed since {folder} was trained: its test split may hold texts of the training"
+    ]
