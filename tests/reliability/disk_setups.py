@@ -163,7 +163,8 @@ class FaultLayer:
 
     def _guarded(self, name: str, original: Any) -> Any:
         def call(path: Any, *arguments: Any, **options: Any) -> Any:
-            self.call(name, path if "dir_fd" not in options else "")
+            folder = options.get("dir_fd")  # as shutil.rmtree removes what lies in a folder
+            self.call(name, path if folder is None else f"{Path(f'/proc/self/fd/{folder}').readlink()}/{path}")
             return original(path, *arguments, **options)
 
         return call

@@ -28,7 +28,7 @@ def test_a_call_that_fails_costs_no_checkpoint(
     model = list(MODELS)[at % 2]
     place = copied(begun(model, folder), tmp_path / "place")
     ended = zygote.run(place, *GO_ON, failing_disk=[str(place), at, kind, str(tmp_path / "log")])
-    call = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else "none: the run has fewer calls"
+    call = (tmp_path / "log").read_text()  # missing where the run has fewer calls
     if ended.code != 0:
         reason = {"EIO": "Input/output error", "dead": "Input/output error", "ENOSPC": "No space left on device"}[kind]
         assert_refused(ended, 5, r"^(experiments|\.cache)", reason)
@@ -44,8 +44,8 @@ def test_the_layer_reaches_the_calls_of_a_save(tmp_path: Path, folder: Path, zyg
     assert zygote.run(place, *GO_ON, failing_disk=[str(place), 0, "list", str(tmp_path / "log")]).code == 0
     lines = [line.split(" ", 1) for line in (tmp_path / "log").read_text().splitlines()]
     found = {name for name, path in lines if "checkpoints" in path}
-    assert {"open", "write", "fsync", "mkdir", "rename", "unlink", "rmdir"} <= found | {"unlink", "rmdir"}, found
-    assert len(lines) > 150, len(lines)
+    assert found == {"open", "write", "fsync", "mkdir", "rename", "unlink", "rmdir"}
+    assert len(lines) >= max(CALLS), len(lines)
 
 
 @pytest.mark.parametrize("model", MODELS)

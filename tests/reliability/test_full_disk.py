@@ -14,7 +14,7 @@ from disk_zygote import Zygote
 from datasets.store import TokenStore
 from utils.checkpoint import CheckpointStore
 
-GO_ON = ["tiny.yaml", "train.num_epochs=3"]
+GO_ON = ["tiny.yaml", "train.num_epochs=4"]
 ROOM = r"[0-9,]+ (bytes )?(needed|free)"
 PAGE = 4096
 
@@ -34,7 +34,7 @@ def control(model: str, folder: Path) -> tuple[dict[str, str], dict[int, str], i
     """What the run gives where there is room: its hashes at the end, those of the weights of every step, a checkpoint's size."""
     place = copied(begun(model, folder), folder / f"control-{model}")
     assert _shared_zygote().run(place, *GO_ON).code == 0
-    config = (place / "tiny.yaml").read_text().replace("num_epochs: 1", "num_epochs: 3\n  keep: 99")
+    config = (place / "tiny.yaml").read_text().replace("num_epochs: 1", "num_epochs: 4\n  keep: 99")
     every = workplace(folder / f"every-{model}", config)
     assert _shared_zygote().run(every, "tiny.yaml").code == 0
     weights = {

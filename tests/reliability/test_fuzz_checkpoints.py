@@ -1,7 +1,7 @@
 """Seeded fuzzing of every file that a start or a prediction reads: refused or the same values, and never another kind of error.
 
-Each mutant is cut, flipped, spliced, repeated, or has numbers and words of the file exchanged. 2 to 5 s for each file in `make test`;
-in `make test-full` 300 s each for the manifest and the weights, 20 s for the others.
+Each mutant is cut, flipped, spliced, repeated, or has numbers and words of the file exchanged, and all of them together may not take
+500 MB. 1 to 5 s for each file in `make test`; in `make test-full` 300 s for each file of a checkpoint, 20 s for the others.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from disk_cases import FILES, IS_FULL, rewrite, same, store_with_two, torch_bytes
 from disk_fixtures import finished_run, zygote  # noqa: F401
+from fuzz import GROWTH, SLOW, resident
 
 from agents.prediction import Predictor
 from datasets.store import TokenStore, load_tokenizer
@@ -23,7 +24,6 @@ from utils.config import Config
 from utils.errors import CheckpointError, ConfigError
 from utils.experiment import Experiment, saved_config, saved_labels
 
-SLOW = 5.0  # seconds that no file may take
 WORDS = [
     b"null",
     b"true",
@@ -83,7 +83,7 @@ def fuzz(
     path: Path, read: Callable[[], Any], refusals: tuple[type[Exception], ...], seconds: float, fix: Any = None
 ) -> list[Any]:
     """-> what the accepted mutants gave."""
-    whole, accepted = path.read_bytes(), []
+    whole, accepted, before = path.read_bytes(), [], resident()
     for mutant in mutants(whole, len(whole), seconds):
         is_told = True
         path.write_bytes(mutant)
@@ -99,6 +99,7 @@ def fuzz(
         assert is_told, mutant[:2000]
         assert time.process_time() - started < SLOW, mutant[:2000]
     path.write_bytes(whole)
+    assert resident() - before < GROWTH
     return accepted
 
 
@@ -107,7 +108,7 @@ def test_the_checkpoint_reader(tmp_path: Path, name: str) -> None:
     """No mutant of any of the three files is ever loaded."""
     store = store_with_two(tmp_path)
     path = store.folder / "step-2" / name
-    accepted = fuzz(path, lambda: store.load(2), (CheckpointError,), 300 if IS_FULL and name != STATE else 1.7)
+    accepted = fuzz(path, lambda: store.load(2), (CheckpointError,), 300 if IS_FULL else 5)
     whole = store.load(2)
     assert all(same(values[2], whole[2]) and same(values[0], whole[0]) for values in accepted), (
         "only blanks in JSON may differ"
@@ -129,7 +130,7 @@ def test_the_parsers_behind_the_hash(tmp_path: Path, name: str) -> None:
 
     if name == STATE:  # without the random state: 5 kB that hide the rest
         (folder / STATE).write_bytes(torch_bytes({"run": {"step": 2, "name": "x"}, "values": [1, 2.5, None, True]}))
-    fuzz(folder / name, lambda: store.load(2), (CheckpointError,), 20 if IS_FULL else 2, sealed)
+    fuzz(folder / name, lambda: store.load(2), (CheckpointError,), 20 if IS_FULL else 5, sealed)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from utils.config import FREE_KEYS, Config, flatten, is_free, load_config
@@ -262,7 +262,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(values=st.dictionaries(KEYS, VALUES, min_size=1, max_size=4))
 def test_a_saved_config_loads_to_the_same_values(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]

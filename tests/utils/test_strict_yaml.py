@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from utils.errors import ConfigError
@@ -160,7 +160,6 @@ def outcome(text: str) -> str:
         return str(error)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.one_of(st.text(), MARKS.map("".join)))
 def test_any_text_gives_a_value_or_a_config_error(text: str) -> None:
     assert outcome(text).startswith("a.yaml:")
@@ -195,7 +194,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
 @given(VALUES)
 def test_what_is_dumped_is_parsed_to_the_same(value: Any) -> None:
     assert repr(parse(dump(value), "a.yaml").value) == repr(value)
