@@ -49,7 +49,7 @@ def relabelled(*labels: Any) -> Rows:
 
 def unreadable(folder: Path) -> None:
     if os.getuid() == 0:
-        pytest.skip("root may read everything")
+        pytest.skip("root may read everything; tests/reliability/test_unwritable.py becomes another user")
     shutil.copy("tiny.jsonl", "x.jsonl")
     (folder / "x.jsonl").chmod(0)
 
@@ -112,6 +112,7 @@ ACCEPTED: dict[str, tuple[Prepared, list[str]]] = {
     "D53 only unknown words": (rows(test=[ONE | {"title": "", "text": "zzz yyy"}, ONE]), ["test has no row of 2 of the 3 labels ('cooking', 'sailing')", "1 of 2 texts of test hold no token of the vocabulary"]),
     "D60 every text many times": (rows(train=ROWS * 3), ["train has 36 different texts in 108 rows", "valid has", "test has"]),
     "D65 a label as number and as text": (rows(train=relabelled(1, "2", "1", 2)), []),  # unlike the catalogue: both are the label "1"
+    "D65 labels as numbers in train and as text in test": (rows(train=relabelled(1, 2), test=[ONE | {"text": label, "label": label} for label in "12"]), []),
     "D66 gaps in the numbers of labels": (rows(train=relabelled(3, 70)), []),  # labels are names
     "D68 a class of one row": (rows(ONE | {"label": "go", "text": "once"}), ["valid has no row of 1 of the 4 labels ('go'): what is learnt", "test has no row of 1 of the 4 labels ('go')"]),
     "D70 the test set is the training set": (rows(valid=ROWS[:20], test=ROWS), ["20 of 20 texts of valid are also in train", "test holds the same texts as train", "20 of 60 texts of test are also in valid"]),

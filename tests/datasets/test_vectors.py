@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SHARED_DATA
+from test_bad_rows import refusal
 
 from datasets.vectors import WordVectors
 from utils.errors import DataError
@@ -67,6 +68,17 @@ def test_the_line_of_a_bad_vector_is_named(tmp_path: Path, case: str) -> None:
     with pytest.raises(DataError) as error:
         read(tmp_path / "vectors.txt", text)
     assert str(error.value).startswith(f"{tmp_path / 'vectors.txt'}{message}")
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_vectors_end_a_run_before_its_first_step(
+    workplace: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    text, message = REFUSED[case]
+    (workplace / "vectors.txt").write_text(text)
+    last = refusal(capsys, "vectors.path=vectors.txt", "model.embedding_size=2")
+    assert last.startswith(f"vectors.txt{message.partition(' 5 words')[0]}")
+    assert not list(workplace.glob("experiments/*/checkpoints/*"))
 
 
 def test_what_is_no_file_of_vectors_is_named(tmp_path: Path) -> None:

@@ -37,6 +37,24 @@ def test_kills_at_random_moments_cost_nothing(lab: Lab, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_run_that_stops_early_stops_there_wherever_it_is_killed(lab: Lab, model: str) -> None:
+    """Killed after each of its saves, the last of which holds that its patience is at an end."""
+    options = ("train.patience=1", "train.monitor=-accuracy")  # which falls no more as soon as something is learnt
+    lab.finish(model, f"early-{model}", *options)
+    report = json.loads((lab.path(f"early-{model}") / "report.json").read_bytes())
+    assert report["train"]["is_stopped_early"]
+    num_saves = 0
+    for number in range(1, 10):
+        name = f"early-{model}-{number}"
+        code = lab.start(model, name, *options, die_at=SAVED | {"n": number}).wait()
+        num_saves += code == DIED
+        lab.finish(model, name, *options)
+        results, control = lab.results(name), lab.results(f"early-{model}")
+        assert {key: results[key] for key in control} == control
+    assert 3 <= num_saves < 9  # the last ones had no save to die after
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_successive_kills_in_one_epoch_train_on_every_batch_once(lab: Lab, model: str) -> None:
     options = ("train.num_epochs=1", "train.batch_size=4", "train.save_every=1 step", "seed=3")
     log = {"to": "whole.jsonl"}

@@ -86,6 +86,19 @@ def test_a_folder_of_another_user(tmp_path: Path, zygote: Zygote, where: str) ->
     assert_no_step(place)
 
 
+@needs_root
+def test_d81_a_data_file_that_this_user_may_not_read(tmp_path: Path, zygote: Zygote) -> None:
+    place = workplace(tmp_path / "place")
+    for path in [*tmp_path.parents, tmp_path, place]:
+        if path.is_relative_to("/tmp/pytest-of-root"):
+            path.chmod(0o755)
+    os.chown(place, 65534, 65534)
+    (place / "tiny.jsonl").chmod(0o600)
+    ended = zygote.run(place, "tiny.yaml", other_user=[])
+    assert_refused(ended, 3, "^tiny.jsonl: cannot be read: Permission denied", seconds=5)
+    assert_no_step(place)
+
+
 @needs_mount
 @pytest.mark.parametrize(
     "where", [".", "experiments", "experiments/tiny", "experiments/tiny/checkpoints", ".cache", ".cache/tokens"]
