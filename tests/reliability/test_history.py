@@ -5,6 +5,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,8 @@ def test_the_clock_on_the_wall_decides_nothing(lab: Lab, clock: str) -> None:
 
 def test_a_reader_finds_whole_lines_and_events_all_the_time(lab: Lab) -> None:
     """TensorBoard and a tail of metrics.jsonl read on while a run writes, is killed and goes on."""
-    name, errors, is_over = "read", list[str](), threading.Event()
-    reader = threading.Thread(target=read_on, args=(lab.path(name), errors, is_over))
+    name, errors, counts, is_over = "read", list[str](), Counter[str](), threading.Event()
+    reader = threading.Thread(target=read_on, args=(lab.path(name), errors, counts, is_over))
     reader.start()
     try:
         for _ in range(of_tier(2, 12)):
@@ -143,10 +144,11 @@ def test_a_reader_finds_whole_lines_and_events_all_the_time(lab: Lab) -> None:
         is_over.set()
         reader.join()
     assert errors == []
+    assert min(counts["reloads"], counts["lines"]) > 10, counts
     assert lab.results(name) == lab.control("bilstm")[0]
 
 
-def read_on(folder: Path, errors: list[str], is_over: threading.Event) -> None:
+def read_on(folder: Path, errors: list[str], counts: Counter[str], is_over: threading.Event) -> None:
     """Read both logs again and again; a last line without its end is still being written."""
     accumulator = None
     while not is_over.is_set():
@@ -154,10 +156,12 @@ def read_on(folder: Path, errors: list[str], is_over: threading.Event) -> None:
             if (folder / "summaries").exists():
                 accumulator = accumulator or EventAccumulator(str(folder / "summaries"))
                 accumulator.Reload()
+                counts["reloads"] += "train/loss" in accumulator.Tags()["scalars"]
             if (folder / "metrics.jsonl").exists():
                 text = (folder / "metrics.jsonl").read_text()
                 for line in text[: text.rfind("\n") + 1].splitlines():
                     assert {"step", "split"} <= json.loads(line).keys()
+                    counts["lines"] += 1
         except Exception as error:
             errors.append(repr(error))
         time.sleep(0.005)
