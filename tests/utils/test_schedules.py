@@ -1,11 +1,11 @@
 """Learning rates at known points: a pure function of the step, so that a resumed run has the very same."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from utils.schedules import SCHEDULERS, Constant, Cosine, InverseSqrt, Linear, OneCycle, ReduceOnPlateau, Schedule
 
@@ -56,29 +56,36 @@ def test_the_rate_rises_through_the_warm_up_and_falls_ever_after(name: str) -> N
     assert factors[10:] == sorted(set(factors[10:]), reverse=True)
 
 
-def hugging_face_warm_up(n: int, warmup_steps: int) -> float:
-    """The factor of get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup in the warm-up."""
-    return n / max(1, warmup_steps)
-
-
-def hugging_face_linear(n: int, warmup_steps: int) -> float:
-    return max(0.0, (TOTAL - n) / max(1, TOTAL - warmup_steps))
-
-
-def hugging_face_cosine(n: int, warmup_steps: int) -> float:
-    progress = (n - warmup_steps) / max(1, TOTAL - warmup_steps)
-    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * 0.5 * 2.0 * progress)))
+def factors_of_transformers(name: str, warmup_steps: int) -> list[float]:
+    """What transformers' own function of that name multiplies the lr by, update after update, with one more at the end."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=1.0)
+    scheduler = transformers.get_scheduler(name, optimizer, warmup_steps, TOTAL)
+    found = []
+    for _ in range(TOTAL + 1):
+        found += scheduler.get_last_lr()
+        optimizer.step()
+        scheduler.step()
+    return found
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 1, 7, 50, 99, 100])
-@pytest.mark.parametrize(("name", "after"), [("linear", hugging_face_linear), ("cosine", hugging_face_cosine)])
-def test_hugging_faces_closed_form_is_ours_but_one_update_behind_in_the_warm_up(
-    name: str, after: Callable[[int, int], float], warmup_steps: int
-) -> None:
-    factors = [make(name, warmup_steps=warmup_steps).factor(step) for step in range(TOTAL)]
-    shifted = [hugging_face_warm_up(step + 1, warmup_steps) for step in range(warmup_steps)]
-    expected = shifted + [after(step, warmup_steps) for step in range(warmup_steps, TOTAL)]
-    assert factors == pytest.approx(expected, abs=1e-12)
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_transformers_schedules_are_ours_but_one_update_behind_in_the_warm_up(name: str, warmup_steps: int) -> None:
+    ours = [make(name, warmup_steps=warmup_steps).factor(step) for step in range(TOTAL)]
+    theirs = factors_of_transformers(name, warmup_steps)
+    ahead = [step / warmup_steps for step in range(1, warmup_steps + 1)]
+    assert theirs[:warmup_steps] == pytest.approx([0.0, *ahead[:-1]][:warmup_steps], abs=1e-12)
+    assert ours == pytest.approx(ahead + theirs[warmup_steps:TOTAL], abs=1e-12)
+
+
+@pytest.mark.parametrize("warmup_steps", [1, 7, 50, 99, 100])
+def test_transformers_inverse_sqrt_is_ours_one_update_later(warmup_steps: int) -> None:
+    ours = [make("inverse_sqrt", warmup_steps=warmup_steps).factor(step) for step in range(TOTAL)]
+    assert ours == pytest.approx(factors_of_transformers("inverse_sqrt", warmup_steps)[1:], abs=1e-12)
+
+
+def test_transformers_constant_is_ours() -> None:
+    assert [make("constant").factor(step) for step in range(TOTAL)] == factors_of_transformers("constant", 0)[:TOTAL]
 
 
 @pytest.mark.parametrize(("hidden_size", "warmup_steps"), [(512, 40), (64, 1), (256, 100)])
