@@ -1,4 +1,4 @@
-"""The losses of 30 steps of three small runs, as they were when the numbers were last meant to change.
+"""The losses of 30 steps of each run of OVERRIDES, small ones, as they were when the numbers were last meant to change.
 
     make golden
 
