@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import checked_config
+from graphs.models import ENCODERS
 from utils.config import Config, flatten, load_config
 from utils.errors import ConfigError
+from utils.schema import options_of
 
 ANY = settings(max_examples=2000 if IS_FULL else 100)
 VALUES: dict[str, Any] = yaml.safe_load(TINY_CONFIG)
 KEYS = sorted(
     [*flatten(VALUES), *VALUES, "loss.name", "scheduler", "tokenizer.ngrams", "base", "seed", "name", "device"]
 )
+ENCODER = {"hidden_size": 8, "num_layers": 1, "num_heads": 2, "intermediate_size": 8, "max_positions": 16}
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_subnormal=False) | st.text(max_size=6)
     | st.sampled_from([0, 1, -1, 0.5, 1e9, 10**9, 10**18, 2**63, "1e-4", "no", "cpu", "../x", "a" * 300, "bilstm"])
@@ -49,6 +52,14 @@ def check(text: str | bytes) -> Config | None:
         return None
 
 
+def check_twice(values: dict[str, Any]) -> None:
+    """A config that is checked is the same config when it has been saved."""
+    config = check(yaml.safe_dump(values, allow_unicode=True))
+    if config is not None:
+        Path("again.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        assert checked_config("again.yaml").to_dict() == config.to_dict()
+
+
 @ANY
 @given(text=st.text(max_size=60) | st.text("ab:-[]{}#&*!|>'\"%@ \n\t,?", max_size=40))
 def test_any_text_is_a_config_or_refused(text: str) -> None:
@@ -67,10 +78,18 @@ def test_any_value_of_any_key_is_checked_or_refused(key: str, value: Any) -> Non
     *sections, last = key.split(".")
     values: dict[str, Any] = {**VALUES, **{section: dict(VALUES.get(section, {})) for section in sections}}
     (values[sections[0]] if sections else values)[last] = value
-    config = check(yaml.safe_dump(values, allow_unicode=True))
-    if config is not None:
-        Path("again.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        assert checked_config("again.yaml").to_dict() == config.to_dict()
+    check_twice(values)
+
+
+@pytest.mark.parametrize("name", ["transformer", "bert"])
+@ANY
+@given(data=st.data())
+def test_any_options_of_a_transformer_are_checked_or_refused(name: str, data: st.DataObject) -> None:
+    """Several at once, mostly small numbers: its sizes must fit each other."""
+    keys, small = st.sampled_from(sorted(options_of(ENCODERS[name]))), st.integers(-2, 9)
+    given = data.draw(st.dictionaries(keys, small | st.floats(0, 1) | TREES, min_size=1, max_size=3))
+    length = data.draw(st.none() | st.integers(1, 20))
+    check_twice(VALUES | {"model": {"name": name, **ENCODER, **given}, "data": VALUES["data"] | {"max_length": length}})
 
 
 @ANY

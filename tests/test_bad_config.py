@@ -1,6 +1,6 @@
 """Every bad config of the failure catalogue (section D, 88 to 117): refused before any data is read, or accepted and what it means.
 
-It has no attention heads, position table, mask probability or environment variables to refuse yet (99, 104, 113, 117).
+There is no mask probability to refuse (113).
 """
 
 import time
@@ -15,6 +15,7 @@ from main import main
 from utils.schedules import SCHEDULERS
 
 Change = tuple[str, str]
+MODEL = "model:\n  name: bilstm\n  embedding_size: 8\n  hidden_size: 6\n"  # what other models stand instead of
 
 # name: (a line of the config and what stands there instead, or the whole text; the error)
 REFUSED: dict[str, tuple[Change | str, str]] = {
@@ -35,6 +36,9 @@ REFUSED: dict[str, tuple[Change | str, str]] = {
     "D98 size 0": (("hidden_size: 6", "hidden_size: 0"), "x.yaml:11: model: hidden_size must be at least 1, got 0"),
     "D98 batch size negative": (("batch_size: 16", "batch_size: -16"), "x.yaml:20: train: batch_size must be at least 1, got -16"),
     "D98 a million layers": (("hidden_size: 6", "num_layers: 1000000"), "x.yaml:11: model: num_layers must be between 1 and 100, got 1000000"),
+    "D99 heads that do not divide": ((MODEL, "model:\n  name: transformer\n  hidden_size: 6\n  num_heads: 4\n"), "x.yaml:11: model: num_heads must divide hidden_size 6, got 4"),
+    "D99 the usual heads do not divide": ((MODEL, "model:\n  name: bert\n  hidden_size: 100\n"), "x.yaml:8: model: num_heads must divide hidden_size 100, got 12"),
+    "D99 heads of an odd size": ((MODEL, "model:\n  name: transformer\n  hidden_size: 6\n  num_heads: 2\n  positions: rotary\n"), "x.yaml:12: model: positions: rotary turns pairs; hidden_size / num_heads must be even, got 3"),
     "D100 hidden size 10^9": (("hidden_size: 6", "hidden_size: 1000000000"), "x.yaml:8: model: is larger than any memory (Storage size calculation overflowed"),
     "D100 hidden size 10^6": (("hidden_size: 6", "hidden_size: 1000000"), "x.yaml:8: model: 16,000,160,016,000 parameters and their gradients need 119,210 GB, this machine has "),
     "D100 a head of 10^6": (("hidden_sizes: [8]", "hidden_sizes: [1000000, 1000000]"), "x.yaml:13: head: 1,000,028,000,002 parameters and their gradients need 7,451 GB, this machine has "),
@@ -42,6 +46,8 @@ REFUSED: dict[str, tuple[Change | str, str]] = {
     "D102 an unknown optimizer": (("name: Adam", "name: adam"), "x.yaml:16: optimizer.name: 'adam' is unknown; did you mean Adam?; known: Adadelta,"),
     "D102 an unknown scheduler": (("train:\n", "scheduler: {name: cosin}\ntrain:\n"), "x.yaml:18: scheduler.name: 'cosin' is unknown; did you mean cosine?; known: constant, linear, cosine, inverse_sqrt, one_cycle, reduce_on_plateau"),
     "D102 an unknown model": (("name: bilstm", "name: bilstn"), "x.yaml:9: model.name: 'bilstn' is unknown; did you mean bilstm?; known: bag_of_embeddings, bilstm"),
+    "D104 texts longer than the positions": ((MODEL, "  max_length: 65\nmodel:\n  name: bert\n  max_positions: 64\n"), "x.yaml:8: data.max_length is 65, and bert has positions for 64 tokens; write data.max_length: 64 or less, or a larger model.max_positions"),
+    "D104 texts of any length": ((MODEL, "model:\n  name: transformer\n"), "x.yaml:3: data.max_length is None, and transformer has positions for 512 tokens; write data.max_length: 512 or less"),
     "D105 fewer pieces than special tokens": (("train:\n", "tokenizer: {name: wordpiece, vocab_size: 4}\ntrain:\n"), "x.yaml:18: tokenizer: vocab_size must be at least 261 (special tokens and single bytes), got 4"),
     "D107 an empty file": ("", "x.yaml: a config is a mapping of sections"),
     "D108 a list": ("- agent\n- data\n", "x.yaml: a config is a mapping of sections"),
