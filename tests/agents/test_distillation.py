@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_rows, write_jsonl
 from torch.nn import functional
 
 from agents import build, load
+from agents.classification import ClassificationAgent
+from datasets.batches import Batch
+from datasets.records import Record
 from graphs.losses import LOSSES
 from graphs.losses.distillation import Distillation
 from graphs.losses.r_drop import RDrop
@@ -17,6 +21,15 @@ from main import main
 STUDENT = [
     "model={name: bag_of_embeddings, embedding_size: 8}",
     "loss={name: distillation, teacher: experiments/teacher}",
+]
+
+SIZES = "hidden_size: 16, num_layers: 2, num_heads: 2, intermediate_size: 32"
+BERT = [
+    f"model={{name: bert, {SIZES}}}",
+    "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}",
+    "data.join_fields=true",
+    "data.max_length=64",
+    "optimizer.lr=0.01",
 ]
 
 
@@ -74,6 +87,40 @@ def test_every_text_gets_its_own_answer_of_the_teacher(teacher: Path) -> None:
     expected = load(teacher).predict([dict(zip(["title", "text"], record.texts, strict=True)) for record in records])
     torch.testing.assert_close(answers, torch.tensor([list(line["probabilities"].values()) for line in expected]))
     agent.experiment.close()
+
+
+def test_a_bilstm_of_words_sees_what_a_bert_of_pieces_says_of_the_same_texts(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another model, tokenizer, order of batches and way of joining the fields: the rows alone say which text is meant."""
+    assert main(["tiny.yaml", "name=teacher", *BERT]) == 0
+    agent = build("tiny.yaml", ["loss={name: distillation, teacher: experiments/teacher}", "name=student"])
+    assert agent.data.tokenizer.to_json()["type"] == "word"
+    agent.load_checkpoint()
+    batches: list[Batch] = []
+    taught: list[torch.Tensor] = []
+    compute = agent.compute_loss
+    monkeypatch.setattr(agent, "compute_loss", lambda batch: (batches.append(batch), compute(batch))[1])
+    agent.loss.register_forward_hook(lambda *call: taught.extend(call[2].values()), with_kwargs=True)
+    agent.train_one_epoch()
+    agent.log.close()
+    agent.experiment.close()
+    batches = batches[: len(taught)]  # those of the validation after them have no teacher
+    assert sorted(row for batch in batches for row in batch.rows) == list(range(72)), "an epoch of every text"
+    predictor = load("experiments/teacher")
+    for batch, logits in zip(batches, taught, strict=True):
+        records = records_of(agent, batch.rows)
+        words = agent.data.tokenizer.encode([record.texts[1] for record in records])
+        assert [row[row > 0].tolist() for row in batch.fields[1]["input_ids"]] == [
+            words.text(i).tolist() for i in range(len(records))
+        ], "the student reads these texts"
+        torch.testing.assert_close(logits, predictor.logits(records)[0], atol=1e-6, rtol=1e-5)
+
+
+def records_of(agent: ClassificationAgent, rows: np.ndarray) -> list[Record]:
+    """The training texts with these numbers, in this order."""
+    records = list(agent.data.corpus.records("train", agent.data.splits["train"].rows))
+    return [records[row] for row in rows]
 
 
 def test_a_student_learns_from_its_teacher_alone(teacher: Path) -> None:
