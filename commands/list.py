@@ -1,8 +1,15 @@
-"""Print every registered part with one line on what it is, and its options with types and defaults, taken from the code."""
+"""Print every registered part with one line on what it is, and its options with types, defaults and what they do.
+
+All of it is taken from the code: the options from a constructor's signature, and the sentence on each from the docstring of its
+class, or of one that it extends, where it is a line of its own:
+
+    dropout: the share of the numbers that is set to zero in training
+"""
 
 import argparse
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def describe_parts() -> dict[str, Any]:
-    """{section: {part: {"summary", "options": {option: {"type", "default"}}}}}; a default of "required" has none."""
+    """{section: {part: {"summary", "options": {option: {"type", "default", "about"}}}}}; a default of "required" has none."""
     from agents import AGENTS
     from utils.schema import Section
     from utils.settings import RunSettings
@@ -49,9 +56,9 @@ def as_text(parts: Mapping[str, Any]) -> str:
         lines.append(f"{section}:")
         for name, part in table.items():
             lines.append(f"  {name}: {part['summary']}")
-            lines += [
-                f"      {option}: {about['type']} = {about['default']}" for option, about in part["options"].items()
-            ]
+            for option, facts in part["options"].items():
+                lines.append(f"      {option}: {facts['type']} = {facts['default']}")
+                lines += [f"          {facts['about']}"] if facts["about"] else []
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -59,10 +66,12 @@ def as_text(parts: Mapping[str, Any]) -> str:
 def _describe(part: Any) -> dict[str, Any]:
     from utils.schema import REQUIRED, TorchPart, describe, options_of
 
+    sentences = {} if isinstance(part, TorchPart) else sentences_of(part)
     options = {
         option.name: {
             "type": describe(option.type),
             "default": "required" if option.default is REQUIRED else option.default,
+            "about": sentences.get(option.name, ""),
         }
         for option in options_of(part).values()
     }
@@ -72,3 +81,10 @@ def _describe(part: Any) -> dict[str, Any]:
 
 def _summary(part: Any) -> str:
     return (inspect.getdoc(part) or "").partition("\n")[0]
+
+
+def sentences_of(part: Any) -> dict[str, str]:
+    """{option: sentence}; a class' own lines count before those of the classes that it extends."""
+    classes = reversed(getattr(part, "__mro__", (part,)))
+    docs = [inspect.cleandoc(each.__doc__ or "") for each in classes]
+    return {name: words for doc in docs for name, words in re.findall(r"^(\w+): (.+)$", doc, flags=re.MULTILINE)}

@@ -59,7 +59,25 @@ class _FileScan:
 
 
 class Corpus:
-    """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does."""
+    """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does.
+
+    fields: the columns that are read, one or more texts of a row
+    label: the column of the label
+    id: a column whose values name the rows in predictions.jsonl; null: FILE:LINE does
+    multi_label: whether a text has any number of labels
+    label_separator: what stands between the labels of a text in its column, with multi_label
+    join_fields: true: the fields are one text; false: each has an encoder of its own
+    pair: the two fields are one input of two segments, as BERT reads pairs
+    split: the shares for training, validation and test of what is split here
+    split_seed: another number, another split
+    max_length: tokens that a text may have, special ones included; null: any number
+    long_texts: what of a longer text is read; head_tail: a quarter head, the rest tail; windows: all, their vectors averaged
+    stride: tokens that two neighbouring windows share
+    on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
+    limit: use only so many rows of a file, an equal share of every label; null: all
+    num_workers: processes that cut the texts into tokens
+    cache_folder: where tokens and teachers' answers are kept for the next run on the same texts
+    """
 
     def __init__(
         self,

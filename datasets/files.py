@@ -8,7 +8,17 @@ from utils.errors import DataError
 
 
 class Files:
-    """CSV, TSV, JSON lines, Parquet, text or a folder per class, each also .gz; what is not given is split off `train`."""
+    """CSV, TSV, JSON lines, Parquet, text or a folder per class, each also .gz; what is not given is split off `train`.
+
+    train: the file or folder of the training texts
+    valid: the same for validation; null: data.split's share of train
+    test: the same for the test; null: data.split's share of train
+    format: csv, tsv, jsonl, parquet, text or folder; auto goes by the name
+    encoding: of the files, or several to be tried in this order
+    delimiter: what stands between two cells; null: a comma in CSV, a tab in TSV
+    quotes: whether quotes enclose a cell; null: in CSV they do, in TSV not
+    columns: the names of the columns where a file has no header line
+    """
 
     def __init__(
         self,

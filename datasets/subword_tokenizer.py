@@ -17,7 +17,12 @@ PAD_ID, UNKNOWN_ID = 0, 1
 
 
 class SubwordTokenizer:
-    """What WordPiece and byte-level BPE share: a tokenizer of the tokenizers library, in its own JSON format."""
+    """What WordPiece and byte-level BPE share: a tokenizer of the tokenizers library, in its own JSON format.
+
+    vocab_size: how many pieces are learnt at most, special tokens included
+    min_count: a pair of pieces that is rarer in the training texts is not joined
+    special_tokens: whether [CLS] and [SEP] stand around a text, as BERT expects
+    """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self.use(tokenizer)
@@ -94,7 +99,10 @@ class SubwordTokenizer:
 
 
 class WordPieceTokenizer(SubwordTokenizer):
-    """BERT's WordPiece: the longest known piece first, ## inside words (Wu et al. 2016; Devlin et al. 2019)."""
+    """BERT's WordPiece: the longest known piece first, ## inside words (Wu et al. 2016; Devlin et al. 2019).
+
+    lower: whether capitals are read as small letters, and letters without their accents
+    """
 
     def __init__(
         self, *, lower: bool = True, vocab_size: int = 16000, min_count: int = 2, special_tokens: bool = False

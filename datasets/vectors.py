@@ -10,7 +10,11 @@ from utils.errors import DataError
 
 
 class WordVectors:
-    """A file of pre-trained word vectors (one word and its numbers a line), and whether training may change them."""
+    """A file of pre-trained word vectors (one word and its numbers a line) for the model to begin with.
+
+    path: the file, in GloVe's or word2vec's text format, also .gz; its vectors have model.embedding_size numbers
+    freeze: whether the vectors found there stay as they are
+    """
 
     def __init__(self, *, path: str, freeze: bool = False) -> None:
         self.path = Path(path)

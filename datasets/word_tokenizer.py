@@ -37,7 +37,14 @@ def _marked_word() -> re.Pattern[str]:
 
 
 class WordTokenizer:
-    """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016)."""
+    """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016).
+
+    lower: whether capitals are read as small letters
+    min_count: a rarer word of the training texts is unknown
+    max_size: at most so many words are known, the most frequent ones; null: any number
+    ngrams: runs of up to so many neighbouring words are tokens, too; 1: words alone
+    ngram_min_count: a rarer run is no token
+    """
 
     unknown_id = UNKNOWN_ID
     special = SpecialTokens()

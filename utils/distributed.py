@@ -9,7 +9,11 @@ from utils.errors import DistributedError
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedSettings:
-    """How several processes share a run, and after how many seconds of silence one counts as dead."""
+    """How several processes share a run, which is not built yet.
+
+    strategy: ddp: each process has the whole model and a share of every batch
+    timeout: after so many seconds of silence a process counts as dead
+    """
 
     strategy: Literal["ddp"] = "ddp"
     timeout: float = 300.0

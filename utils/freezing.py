@@ -11,13 +11,15 @@ logger = logging.getLogger("glassbox")
 
 
 class Freezing:
-    """Keeps the embeddings and the lowest layers of the encoders as they are; 0 layers: the embeddings, all: the whole encoders.
+    """Keeps the embeddings and the lowest layers of the encoders as they are, in all of the run or in its first epochs.
 
-    With `unfreeze_every` the topmost frozen layer learns, too, after so many epochs, the next one after twice as many, the
-    embeddings last (gradual unfreezing: Howard and Ruder 2018, section 3.3, from `all`, every epoch). What lies above the layers
-    (final norm, pooler) is frozen by `all` alone, and learns with the topmost layer. A frozen parameter has no gradient, so
-    backward ends above it, the optimizer passes it over, and it keeps every bit; its dropout goes on. What is frozen is a
-    function of the epoch alone: a resumed run needs no state. What was frozen before (vectors.freeze) stays so.
+    layers: how many of the lowest layers, besides the embeddings; 0: the embeddings only; all: the whole encoders
+    unfreeze_every: after so many epochs the topmost frozen layer learns, too, then the next, the embeddings last; null: never
+
+    Gradual unfreezing is Howard and Ruder 2018, section 3.3, from `all`, every epoch. What lies above the layers (final norm,
+    pooler) is frozen by `all` alone, and learns with the topmost layer. A frozen parameter has no gradient, so backward ends
+    above it, the optimizer passes it over, and it keeps every bit; its dropout goes on. What is frozen is a function of the epoch
+    alone: a resumed run needs no state. What was frozen before (vectors.freeze) stays so.
     """
 
     def __init__(

@@ -12,7 +12,9 @@ PLACE = re.compile(r"encoders\.\d+\.(?:embedding[^.]*|(?:\w+_)?layers\.(?P<layer
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDecay:
-    """layer_decay: each layer has this share of the learning rate of the one above it, the embeddings the lowest; null is 1.
+    """What any optimizer may have besides its own options: lower learning rates for lower layers.
+
+    layer_decay: each layer has this share of the learning rate of the one above it, the embeddings the lowest; null is 1
 
     lr * layer_decay ** (top - depth), by `parameter_depths`. Clark et al. 2020 (ELECTRA, appendix B) take 0.8 for 12 layers,
     Sun et al. 2019 ("How to fine-tune BERT", section 5.3) 0.95.

@@ -42,7 +42,10 @@ class Constant(Schedule):
 
 
 class _WarmUp(Schedule):
-    """Linear warm-up over `warmup_steps` updates, or over the share `warmup_ratio` of the run's (rounded up, as Hugging Face's).
+    """A learning rate that rises in a straight line, and then does what the subclass says.
+
+    warmup_steps: over so many updates the lr rises to the optimizer's
+    warmup_ratio: the same as a share of the run's updates, rounded up as Hugging Face's; null: warmup_steps says it
 
     The n-th update has n / warmup_steps of the lr, so that the first one moves the weights. Hugging Face's schedules are one
     update behind: theirs gives (n - 1) / warmup_steps, 0 for the first. After the warm-up both are the same.
@@ -79,7 +82,10 @@ class _WarmUp(Schedule):
 
 
 class Linear(_WarmUp):
-    """Linear warm-up, then a straight line to zero: Hugging Face's get_linear_schedule_with_warmup, warmed up one update ahead."""
+    """Linear warm-up, then a straight line to zero.
+
+    Hugging Face's get_linear_schedule_with_warmup, warmed up one update ahead.
+    """
 
     def decay(self, progress: float) -> float:
         return max(0.0, 1.0 - progress)
@@ -110,6 +116,10 @@ class InverseSqrt(_WarmUp):
 
 class OneCycle(Schedule):
     """Half a cosine up from start_factor in the share warmup_ratio of the steps, then half a cosine down to final_factor.
+
+    warmup_ratio: the share of the run's updates in which the lr rises
+    start_factor: what the optimizer's lr is multiplied by at the first update
+    final_factor: what it is multiplied by at the last one
 
     The super-convergence of Smith and Topin 2018 with the numbers of torch.optim.lr_scheduler.OneCycleLR, whose div_factor is
     1 / start_factor and whose final_div_factor is start_factor / final_factor. The momentum is left as it is.
@@ -144,7 +154,12 @@ def _half_cosine(start: float, end: float, progress: float) -> float:
 
 
 class ReduceOnPlateau(Schedule):
-    """Multiplies the lr by `decay` whenever the monitored score has not improved for more than `patience` validations."""
+    """Lowers the lr whenever the monitored score has not improved for some validations.
+
+    decay: what the lr is multiplied by
+    patience: how many validations in a row may pass without a better score
+    min_factor: the lr never falls below this share of the optimizer's
+    """
 
     def __init__(self, total_steps: int, *, decay: float = 0.5, patience: int = 1, min_factor: float = 0.0) -> None:
         super().__init__(total_steps)

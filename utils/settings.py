@@ -9,7 +9,17 @@ from utils.run_state import RunState
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The top level of a config, besides its sections."""
+    """The top level of a config, besides its sections.
+
+    agent: the task, one of those under agent
+    name: the run's folder is experiments/NAME; by default the name of the config's file, and what the command line changes of it
+    seed: decides the first weights, the order of the texts and dropout
+    device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one
+    num_threads: how many threads torch computes with on a CPU
+    deterministic: whether torch refuses a computation that may give other bits at another start, as some do on CUDA
+    init_from: begin with the weights of a run's folder, a published model's folder, pip:PACKAGE, or a name of the Hugging Face hub
+    init_head: whether a published classifier's last layer is taken, too; its labels must be the data's
+    """
 
     agent: str
     name: str
@@ -50,9 +60,21 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The section `train`. batch_size counts the texts of one optimizer step; accumulation_steps only cuts them.
+    """How long and in which batches a run trains, and when it is validated, saved and logged.
 
-    precision: what the training's forward pass computes with, see utils/precision.py; evaluation is in float32 always.
+    num_epochs: how many times every training text is seen
+    num_steps: the length of the run in optimizer steps instead of epochs; null: num_epochs says it
+    batch_size: texts of one optimizer step, however many pieces it is computed in
+    batch_tokens: instead of batch_size, the longest text of a batch times its number of texts is at most this
+    accumulation_steps: a batch is computed in so many pieces, one after the other, for less memory; the update is the same
+    max_grad_norm: longer gradients are scaled down to this norm (clipping); null: none are
+    precision: of training's forward and backward pass; mixed: in 16 bits, faster on many GPUs; auto: mixed where that is faster
+    monitor: the metric that decides which weights are best, with + where more is better and - where less is
+    patience: end the run after so many validations in a row without a better one; null: never
+    validate_every: steps or epochs between two validations, such as '200 steps' or '1 epoch'; the last step is validated, too
+    save_every: steps or epochs between two checkpoints; a validation saves one, too
+    log_every: steps between two lines of training figures in metrics.jsonl and TensorBoard
+    keep: how many of the newest checkpoints stay, besides the best one
     """
 
     num_epochs: int = 10

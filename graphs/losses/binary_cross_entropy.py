@@ -7,7 +7,10 @@ from graphs.losses.cross_entropy import weight_tensor
 
 
 class BinaryCrossEntropy(nn.Module):
-    """Binary cross-entropy of every label by itself, for texts with any number of labels; weights count a label's presence."""
+    """Binary cross-entropy of every label by itself, for texts with any number of labels.
+
+    class_weights: how much a label counts where a text has it, such as {spam: 5.0}; one that is not named counts 1, null: all do
+    """
 
     is_multi_label = True
     weight: Tensor | None  # (L,)

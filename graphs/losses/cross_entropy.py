@@ -8,7 +8,11 @@ IGNORED = -100
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy of one label a text, with weights by label and label smoothing (Szegedy et al. 2016, section 7)."""
+    """Cross-entropy of one label a text, with weights by label and label smoothing (Szegedy et al. 2016, section 7).
+
+    class_weights: how much each label's texts count, such as {spam: 5.0}; a label that is not named counts 1, null: all do
+    label_smoothing: the share of the gold label's probability that is spread evenly over all labels
+    """
 
     is_multi_label = False
     weight: Tensor | None  # (L,)

@@ -9,8 +9,11 @@ from graphs.losses.cross_entropy import IGNORED, CrossEntropy
 class Distillation(CrossEntropy):
     """Cross-entropy with the labels and with what a trained run, the teacher, says of the same texts.
 
-    alpha is the teacher's share. Both sides are softened by the temperature, whose square keeps the gradient's size. Without the
-    teacher's logits, as in validation, it is cross-entropy.
+    teacher: the folder of a trained run with the same labels, whatever its model and tokenizer
+    alpha: the teacher's share of the loss; 0: the labels alone, 1: the teacher alone
+    temperature: both sides' logits are divided by it, so that the teacher's lesser answers count more
+
+    The temperature's square keeps the gradient's size. Without the teacher's logits, as in validation, it is cross-entropy.
     """
 
     def __init__(

@@ -8,7 +8,10 @@ from graphs.losses.cross_entropy import IGNORED, CrossEntropy
 
 
 class Focal(CrossEntropy):
-    """Cross-entropy times (1 - p) ** gamma, p the probability of the gold label; gamma 0 is cross-entropy."""
+    """Cross-entropy times (1 - p) ** gamma, p the probability of the gold label; gamma 0 is cross-entropy.
+
+    gamma: the larger, the less do texts count that the model is sure of and right about
+    """
 
     def __init__(self, labels: list[str], *, gamma: float = 2.0, class_weights: dict[str, float] | None = None) -> None:
         super().__init__(labels, class_weights=class_weights)

@@ -10,7 +10,10 @@ from graphs.losses.cross_entropy import IGNORED
 
 
 class RDrop:
-    """The weight of the disagreement, beside any loss; 0 is one pass, anything else two."""
+    """What any loss may have beside it: the disagreement of two passes over a batch under other dropout.
+
+    r_drop: the weight of that disagreement, the paper's alpha; 0: one pass and no such term
+    """
 
     def __init__(self, *, r_drop: float = 0.0) -> None:
         if r_drop < 0:

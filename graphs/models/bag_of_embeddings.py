@@ -13,7 +13,12 @@ from graphs.models.pooling import masked_max
 
 
 class BagOfEmbeddings(nn.Module):
-    """Mean, sum or maximum of the word vectors, whatever their order."""
+    """Mean, sum or maximum of the word vectors, whatever their order.
+
+    embedding_size: numbers in a word's vector, and so in a text's
+    pooling: how the vectors of a text's words become one
+    dropout: the share of a text's vector that is set to zero in training
+    """
 
     def __init__(
         self,

@@ -20,7 +20,15 @@ MAX_LAYERS = 100  # more were never trained, and a slip of the finger would buil
 
 
 class BiLSTM(nn.Module):
-    """Bidirectional LSTM layers, then one vector a text: the last states, or the tokens' states pooled."""
+    """Bidirectional LSTM layers, then one vector a text: the last states, or the tokens' states pooled.
+
+    embedding_size: numbers in a word's vector
+    hidden_size: numbers in the state of one direction; a text's vector has twice as many
+    num_layers: LSTM layers on top of each other, each in both directions
+    pooling: last: the state at the end of either direction; else max, mean or a learnt mean (attention) of all states
+    dropout: the share of the numbers that a layer is given that is set to zero in training
+    word_dropout: the share of the words that are hidden in training
+    """
 
     def __init__(
         self,

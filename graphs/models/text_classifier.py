@@ -13,7 +13,11 @@ from graphs.models.checks import check_shares
 
 
 class FeedForward(nn.Module):
-    """Linear layers with ReLU and dropout between them; without hidden sizes a single linear layer."""
+    """Linear layers with ReLU and dropout between them; without hidden sizes a single linear layer.
+
+    hidden_sizes: numbers after each layer but the last, such as [100, 50]
+    dropout: the share of these that is set to zero in training
+    """
 
     def __init__(self, input_size: int, num_labels: int, *, hidden_sizes: list[int] = (), dropout: float = 0.0) -> None:  # type: ignore[assignment]
         super().__init__()

@@ -124,7 +124,24 @@ class TransformerLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """A Transformer encoder, to be trained from nothing."""
+    """A Transformer encoder, to be trained from nothing.
+
+    hidden_size: numbers in a token's state, and so in a text's vector
+    num_layers: layers of attention and feed-forward on top of each other
+    num_heads: attentions side by side in a layer, each on hidden_size / num_heads of the numbers
+    intermediate_size: numbers between the two linear maps of a feed-forward layer
+    max_positions: how many positions have a vector where those are learned; data.max_length may not be larger then
+    type_vocab_size: segments that have a vector of their own, such as the two texts of a pair; 0: none
+    positions: how a token knows its place: a learned vector, a fixed wave, or turned queries and keys (rotary)
+    norm: pre: layers read normalised states, which needs no long warm-up; post: their sums are normalised, as in BERT
+    activation: between the two linear maps of a feed-forward layer; geglu has a third one, which gates
+    pooling: a text's vector is the first state (cls), that through a dense layer (pooler), or the max, mean or learnt mean of all
+    dropout: the share of numbers set to zero in training, in the embeddings, after each layer's two parts and in a text's vector
+    attention_dropout: the share of the attention's weights set to zero in training
+    norm_eps: what is added to the variance in a norm
+    checkpoint_activations: compute each layer again in the backward pass instead of keeping its numbers: less memory, more time
+    compile_layers: have torch.compile make kernels for the layers, which takes its time at the first steps
+    """
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from commands.list import sentences_of
 from datasets import DATASETS, TOKENIZERS
 from graphs.losses import LOSSES
 from graphs.models import ENCODERS
@@ -35,15 +36,52 @@ def test_every_table_is_listed_whole(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_options_have_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     found = listed(capsys)
-    assert found["model"]["bilstm"]["options"]["pooling"] == {
-        "type": "one of last, max, mean, attention",
-        "default": "max",
+    expected = {
+        ("model", "bilstm", "pooling"): ("one of last, max, mean, attention", "max"),
+        ("optimizer", "Adam", "betas"): ("[float, float]", [0.9, 0.999]),
+        ("optimizer", "(any)", "layer_decay"): ("float or null", None),
+        ("data", "files", "train"): ("str", "required"),
+        ("train", "(section)", "batch_size"): ("int", 64),
+        ("train", "(section)", "precision"): ("one of float32, mixed, auto", "float32"),
+        ("freeze", "(section)", "layers"): ("int or one of all", "all"),
+        ("average", "(section)", "decay"): ("float", 0.999),
+        ("loss", "(any)", "r_drop"): ("float", 0.0),
+        ("model", "transformer", "compile_layers"): ("bool", False),
+        ("(top level)", "(section)", "seed"): ("int", 1),
     }
-    assert found["optimizer"]["Adam"]["options"]["betas"] == {"type": "[float, float]", "default": [0.9, 0.999]}
-    assert found["data"]["files"]["options"]["train"] == {"type": "str", "default": "required"}
+    for (section, part, option), value in expected.items():
+        facts = found[section][part]["options"][option]
+        assert (facts["type"], facts["default"]) == value
     assert "vocab_size" not in found["model"]["bilstm"]["options"]
-    assert found["train"]["(section)"]["options"]["batch_size"] == {"type": "int", "default": 64}
-    assert found["(top level)"]["(section)"]["options"]["seed"] == {"type": "int", "default": 1}
+
+
+def test_every_option_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them but those of torch's optimizers, whose classes are named and which torch documents."""
+    for section, table in listed(capsys).items():
+        for part, facts in table.items():
+            silent = [option for option, about in facts["options"].items() if not about["about"]]
+            assert silent == [] or facts["summary"].startswith("torch.optim."), f"{section}, {part}"
+
+
+def test_a_sentence_is_the_class_own_or_that_of_the_class_it_extends(capsys: pytest.CaptureFixture[str]) -> None:
+    model = listed(capsys)["model"]
+    heads = [model[name]["options"]["num_heads"]["about"] for name in ("transformer", "bert")]
+    assert heads == ["attentions side by side in a layer, each on hidden_size / num_heads of the numbers"] * 2
+
+    class Parent:
+        """A part.
+
+        size: of the parent
+        rate: how fast
+        """
+
+    class Child(Parent):
+        """A smaller part.
+
+        size: of the child
+        """
+
+    assert sentences_of(Child) == {"size": "of the child", "rate": "how fast"}
 
 
 def test_the_text_form_names_everything_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,3 +91,7 @@ def test_the_text_form_names_everything_too(capsys: pytest.CaptureFixture[str]) 
     for table in found.values():
         for part in table.values():
             assert part["summary"] in text
+            for option, facts in part["options"].items():
+                assert f"\n      {option}: {facts['type']} = " in text
+                assert f"\n          {facts['about']}\n" in text or not facts["about"]
+    assert max(map(len, text.splitlines())) <= 130
