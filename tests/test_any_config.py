@@ -85,11 +85,10 @@ def test_any_value_of_any_key_is_checked_or_refused(key: str, value: Any) -> Non
 @ANY
 @given(data=st.data())
 def test_any_options_of_a_transformer_are_checked_or_refused(name: str, data: st.DataObject) -> None:
-    """Several at once, mostly small numbers: its sizes must fit each other."""
-    keys, small = st.sampled_from(sorted(options_of(ENCODERS[name]))), st.integers(-2, 9)
-    given = data.draw(
-        st.dictionaries(keys, small | st.floats(0, 1, allow_subnormal=False) | TREES, min_size=1, max_size=3)
-    )
+    """Several sizes at once, which must fit each other, and one option of any value."""
+    small, keys = st.integers(-2, 9), st.sampled_from(sorted(options_of(ENCODERS[name])))
+    sizes = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(ENCODER, small)))
+    given = sizes | data.draw(st.dictionaries(keys, st.floats(0, 1, allow_subnormal=False) | TREES, max_size=1))
     length = data.draw(st.none() | st.integers(1, 20))
     check_twice(VALUES | {"model": {"name": name, **ENCODER, **given}, "data": VALUES["data"] | {"max_length": length}})
 
