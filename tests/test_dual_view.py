@@ -88,7 +88,7 @@ def exported(agent: ClassificationAgent) -> dict[str, torch.Tensor]:
 def test_training_is_that_of_the_trainer(published: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same published model, batches, optimizer, schedule and clipping: the same loss at each of 8 steps, the same weights."""
     if importlib.util.find_spec("accelerate") is None:
-        pytest.skip("accelerate, without which the Trainer does not start: pip install -r requirements-bench.txt")
+        pytest.skip("accelerate, without which the Trainer does not start: pip install -r requirements-dev.txt")
     agent = build("tiny.yaml", UNDROPPED | {"name": "batches"})
     torch.save(first_batches(agent), "batches.pt")
     agent.experiment.close()
