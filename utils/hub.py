@@ -54,10 +54,21 @@ def _from_hub(name: str) -> Path:
     problem = ""
     for is_local in (True, False):  # what was fetched once is taken as it is
         try:
-            return Path(huggingface_hub.snapshot_download(name, allow_patterns=FILES, local_files_only=is_local))
+            folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=FILES, local_files_only=is_local))
+            if not is_local or _is_whole(folder):  # another program may have fetched the tokenizer alone
+                return folder
         except Exception as error:  # of the HTTP library below, in every version another
             problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     raise CheckpointError(
         f"init_from: there is no folder {name}, and the hub does not give it ({problem}); "
         "download the model elsewhere and give its folder"
     )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder holds a model's config and all parts of its weights."""
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or not (folder / CONFIG).is_file():
+        return False
+    parts = re.findall(r'"([^"/]+\.safetensors)"', weights.read_text()) if weights.suffix == ".json" else []
+    return all((folder / part).is_file() for part in parts)
