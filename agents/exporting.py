@@ -25,8 +25,8 @@ ENCODER, LAST = "encoders.0.", "head.layers.0."
 def export_hugging_face(folder: Path, out: Path) -> None:
     """Write the best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
     config, labels = open_saved(folder), saved_labels(folder)
-    _check(config, folder)
     tokenizer = saved_tokenizer(folder)
+    _check(config, tokenizer, folder)
     weights = _renamed(best_weights(folder, tokenizer, labels))
     values = to_config(config.model, tokenizer.vocab_size, labels)
     values |= {"classifier_dropout": config.model.dropout, "pad_token_id": _pad_id(tokenizer)}
@@ -45,8 +45,8 @@ def export_hugging_face(folder: Path, out: Path) -> None:
         write_model(out, files)
 
 
-def _check(config: Config, folder: Path) -> None:
-    """Refuse a model that BertForSequenceClassification is not."""
+def _check(config: Config, tokenizer: Any, folder: Path) -> None:
+    """Refuse a model that BertForSequenceClassification is not, and texts that transformers would not make ids of as we do."""
     needed = {
         "model.name": (config.model.name, "bert"),
         "model.pooling": (config.model.get("pooling"), "pooler"),
@@ -56,6 +56,16 @@ def _check(config: Config, folder: Path) -> None:
     for name, (found, wanted) in needed.items():
         if found != wanted:
             raise ConfigError(f"{folder}: export needs {name} {wanted}, this run has {found}; train it with that")
+    if not isinstance(tokenizer, SubwordTokenizer):
+        raise ConfigError(
+            f"{folder}: export needs tokenizer.name wordpiece, byte_bpe or pretrained, this run has {config.tokenizer.name}, "
+            "which transformers does not know; train it with one of those"
+        )
+    if config.data.long_texts != "head":
+        raise ConfigError(
+            f"{folder}: export needs data.long_texts head, this run has {config.data.long_texts}; transformers cuts a long text to "
+            "its head and would give it other logits; train it with head"
+        )
 
 
 def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -77,6 +87,11 @@ def _tokenizer_files(tokenizer: SubwordTokenizer, max_length: int) -> dict[str, 
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
+        "model_input_names": [
+            "input_ids",
+            "token_type_ids",
+            "attention_mask",
+        ],  # some versions leave the segments out else
         **{role: name for role, name in tokens.items() if name is not None},
     }
     return {
