@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from datasets.pretrained_tokenizer import read_pretrained_tokenizer
-from graphs.models.bert import Bert
-from graphs.models.pretrained import architecture, from_hugging_face
+from graphs.models.pretrained import architecture, from_hugging_face, in_their_form, our_names
 from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import first_names, misfits
 from utils.config import Config
 from utils.errors import CheckpointError
-from utils.hub import find_model, is_published
+from utils.hub import CONFIG, find_model, is_published
 from utils.model_files import read_model_config, read_model_weights
 
 logger = logging.getLogger("glassbox")
 FREE = ("dropout", "attention_dropout")  # options that are not the weights' own
+TABLE = "embeddings.token.weight"
 NEW = ("pooler.", "head.", "attention_pooling.")  # parts that a published model need not have
 ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")  # their steps are as long as the rate, whatever the gradient
 HIGHEST_RATE = 5e-4  # BERT's authors took 2e-5 to 5e-5 (Devlin et al. 2019, appendix A.3), small models take up to 2e-4
@@ -57,20 +57,32 @@ def published_tokenizer(config: Config) -> Any:
 
 def load_published(config: Config, model: TextClassifier, labels: list[str]) -> None:
     """Put the published weights into every encoder, and those of its classifier into the head where both have the same labels."""
-    name, folder = config.init_from, find_model(config.init_from)
-    values = read_model_config(folder)
-    weights, unused = from_hugging_face(read_model_weights(folder), values["model_type"])
-    head = {part.removeprefix("head."): weights.pop(part) for part in ("head.weight", "head.bias") if part in weights}
-    made = []
+    folder = find_model(config.init_from)
+    values, file = read_model_config(folder), read_model_weights(folder)
+    own: dict[str, Tensor] = model.encoders[0].state_dict()
+    _check_weights(file, values, own, folder)
+    weights, unused = from_hugging_face(file, values)
+    head = {part: weights.pop(f"head.{part}") for part in ("weight", "bias") if f"head.{part}" in weights}
+    weights[TABLE] = _rows_of_tokens(weights[TABLE], len(own[TABLE]), folder)
     for encoder in model.encoders:
-        made = _load_encoder(config, encoder, weights, folder)
+        encoder.load_state_dict({part: weights[part] for part in own if part in weights}, strict=False)
+    made = sorted({part.partition(".")[0] for part in own if part not in weights})
+    taken = set(own)
     if head and config.init_head:
         _load_head(config, model, head, values, labels)
+        taken |= {"head.weight", "head.bias"}
     else:
         made.append("head")
+    names = our_names(file, values["model_type"])
+    unused += [theirs for theirs, ours in names.items() if ours.startswith(NEW) and ours not in taken]
+    _report(config, made, unused)
+
+
+def _report(config: Config, made: list[str], unused: list[str]) -> None:
+    """Say which parts are newly made, which tensors were not used, and where the optimizer's steps would undo the others."""
     if unused:
-        logger.info("init_from: %s: not used: %s", name, first_names(unused))
-    logger.info("init_from: weights of %s; newly made: %s", name, ", ".join(made) or "nothing")
+        logger.info("init_from: %s: not used: %s", config.init_from, first_names(unused))
+    logger.info("init_from: weights of %s; newly made: %s", config.init_from, ", ".join(made) or "nothing")
     if config.optimizer.name in ADAPTIVE and config.optimizer.lr > HIGHEST_RATE and "freeze" not in config:
         logger.warning(
             "warning: optimizer.lr %g is likely to destroy published weights; 2e-5 to 2e-4 are usual",
@@ -86,31 +98,39 @@ def _architecture(config: Config, name: str) -> dict[str, Any]:
         raise config.error("init_from", f"init_from: {folder} {error}") from None
 
 
-def _load_encoder(config: Config, encoder: Any, weights: dict[str, Tensor], folder: Path) -> list[str]:
-    """-> the parts that the weights do not have."""
-    assert isinstance(encoder, Bert)
-    own, table = encoder.state_dict(), weights.get("embeddings.token.weight")
-    if table is not None:
-        size = len(own["embeddings.token.weight"])
-        if len(table) < size:
-            raise CheckpointError(
-                f"{folder}: its tokenizer has {size} tokens, and its weights have vectors for {len(table)} "
-                "(embeddings.token.weight); put the tokenizer there that belongs to them"
-            )
-        weights = weights | {"embeddings.token.weight": table[:size]}  # the others are rows that no token has
-    given = {part: tensor for part, tensor in weights.items() if part in own or not part.startswith(NEW)}
-    needed = {part: tensor for part, tensor in own.items() if part in weights or not part.startswith(NEW)}
+def _check_weights(file: Mapping[str, Tensor], values: Mapping[str, Any], own: dict[str, Tensor], folder: Path) -> None:
+    """Raise CheckpointError, in the file's own names, unless it holds an encoder of the sizes that config.json says."""
+    names = our_names(file, values["model_type"])
+    table = next((file[theirs] for theirs, ours in names.items() if ours == TABLE), None)
+    size = values.get("vocab_size") or (len(table) if table is not None and table.dim() else 1)
+    wanted = own | {TABLE: torch.empty(size, own[TABLE].shape[1], device="meta")}  # whatever the tokenizer's size
+    wanted = {part: tensor for part, tensor in wanted.items() if part in names.values() or not part.startswith(NEW)}
+    needed = in_their_form(wanted, values, file)
+    given = {theirs: file[theirs] for theirs, ours in names.items() if theirs in needed or not ours.startswith(NEW)}
     if words := misfits(given, needed):
         raise CheckpointError(f"{folder}: its weights are not those of its config.json ({words})")
-    encoder.load_state_dict({part: tensor for part, tensor in weights.items() if part in own}, strict=False)
-    return sorted({part.partition(".")[0] for part in own if part not in weights})
+
+
+def _rows_of_tokens(table: Tensor, num_tokens: int, folder: Path) -> Tensor:
+    """The table without rows that no token has: some models pad it to a multiple of 64. Raises CheckpointError for too few rows."""
+    if len(table) < num_tokens:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has {num_tokens} tokens, and its weights have vectors for {len(table)} "
+            "(word_embeddings.weight); put the tokenizer there that belongs to them"
+        )
+    if len(table) > num_tokens:
+        logger.warning(
+            "warning: %s: its tokenizer has %d tokens, and its weights have vectors for %d; the last %d are left out",
+            *(folder, num_tokens, len(table), len(table) - num_tokens),
+        )
+    return table[:num_tokens]
 
 
 def _load_head(
     config: Config, model: TextClassifier, head: dict[str, Tensor], values: Mapping[str, Any], labels: list[str]
 ) -> None:
     """The rows of the classifier in the order of our labels. Raises ConfigError where its labels are others."""
-    theirs = _labels_of(values, len(head["weight"]))
+    theirs = _labels_of(values, _num_outputs(head, config.init_from), config.init_from)
     layer = model.head.layers[-1]
     if sorted(theirs) != sorted(labels):
         raise config.error(
@@ -130,7 +150,23 @@ def _load_head(
     layer.load_state_dict({name: tensor[order] for name, tensor in head.items()})
 
 
-def _labels_of(values: Mapping[str, Any], count: int) -> list[str]:
+def _num_outputs(head: Mapping[str, Tensor], name: str) -> int:
+    """How many labels a classifier tells apart. Raises CheckpointError for what is no linear layer."""
+    forms = {part: tensor.shape for part, tensor in head.items() if tensor.is_floating_point()}
+    if forms.keys() != {"weight", "bias"} or len(forms["weight"]) != 2 or forms["bias"] != forms["weight"][:1]:
+        raise CheckpointError(
+            f"{find_model(name)}: its classifier has no weight (labels, hidden size) with a bias (labels) of floats; "
+            "write init_head: false for a new one"
+        )
+    return len(head["weight"])
+
+
+def _labels_of(values: Mapping[str, Any], count: int, name: str) -> list[str]:
     """The names of a classifier's outputs; Hugging Face calls them LABEL_0, LABEL_1, ... where nobody named them."""
     named = values.get("id2label") or {}
+    if not isinstance(named, Mapping):
+        raise CheckpointError(
+            f"{find_model(name) / CONFIG}: id2label must be a mapping of numbers to labels, got {named!r:.80}; "
+            "mend it, or write init_head: false for a new classifier"
+        )
     return [str(named.get(str(i), f"LABEL_{i}")) for i in range(count)]

