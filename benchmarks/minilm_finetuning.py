@@ -24,6 +24,7 @@ def model_folder() -> Path:
 def main(our_steps: int, peer_steps: int) -> None:
     """Measure, and print the table."""
     options = ["num_threads=2", "train.batch_size=16", "data.max_length=256", "scheduler.warmup_steps=1"]
+    options.append("train.precision=float32")  # as the peer computes
     with tempfile.TemporaryDirectory() as name:
         train, _ = write_token_files(ROOT / CONFIG, ["name=bench-minilm", *options], Path(name))
         ours = project(

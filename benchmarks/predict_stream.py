@@ -1,7 +1,7 @@
 """`predict` of a million lines through a pipe: python benchmarks/predict_stream.py [NUMBER]
 
 Trains a small bag of embeddings, feeds lines to `predict --input -` and reads what comes out: the order is checked line by line and
-memory is looked at ten times on the way. Then, three times in turn: a fifth of the lines here, and they from a file to fastText.
+memory is looked at ten times on the way. Then a fifth of the lines, here and by fastText in turn, three times each.
 """
 
 import json
