@@ -2,7 +2,8 @@
 
 B: texts, T: tokens of the longest, N: real tokens of all texts, H: hidden size, A: heads, D = H / A: size of a head.
 
-Everything in an encoder but the attention itself works on (N, H): padding costs nothing, since it is not there.
+Everything in an encoder but the attention itself works on (N, H): padding costs nothing, since it is not there. Attention comes in
+two kinds: `attention_with_dropout` is the formula, on padded texts; `packed_attention` needs no padding, on CUDA in 16 bits.
 """
 
 from typing import NamedTuple
@@ -11,15 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphs.models.dropout import attention_with_dropout
+from graphs.models.dropout import draws_in_bulk, keep_scales
 from graphs.models.heads import HeadLayout, from_heads, to_heads
+from graphs.models.positions import rotated
+
+CACHED = 1 << 20  # attention weights made at a time: 4 MB stay in the processor's cache from the scores to the product
+MAX_PACKED_HEAD = (
+    192  # beyond it the kernel without padding has no backward pass on cards of capability 8.6, 8.9 and 12
+)
 
 
 class RealTokens(NamedTuple):
     """Where the real tokens of a padded batch are.
 
     mask (B, T): True at real tokens; token_index (N,): their places in the flattened batch; offsets (B + 1,) int32: text i is
-    tokens offsets[i] to offsets[i + 1] of N; heads: where each head's rows go in a padded product, once known for a batch.
+    tokens offsets[i] to offsets[i + 1] of N; heads: where each head's rows go in a padded product, None where nothing is padded.
     """
 
     mask: Tensor
@@ -69,34 +76,91 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def forward(
-        self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None, seen: list[Tensor] | None = None
-    ) -> Tensor:
-        """(N, H) -> (N, H). rotation (N, D): of rotary positions; seen: gets the weights (B, A, T, T) that the tokens had."""
-        qkv = self.qkv(hidden).unflatten(1, (3, self.num_heads, self.head_size))  # (N, 3, A, D)
-        if rotation is not None:
-            qkv = rotated(qkv, rotation)
-        if seen is not None:
-            seen.append(attention_weights(tokens.pad(qkv), tokens.mask))
+    def forward(self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None) -> Tensor:
+        """(N, H) -> (N, H). tokens: as `lay_out` gives them; rotation (N, D): the angles of rotary positions."""
+        qkv = self.project(hidden, rotation)
         dropout = self.dropout if self.training else 0.0
-        context = packed_attention(qkv, tokens) if fits_packed(qkv, dropout) else padded_attention(qkv, tokens, dropout)
+        context = (
+            packed_attention(qkv, tokens)
+            if tokens.heads is None
+            else padded_attention(qkv, tokens, tokens.heads, dropout)
+        )
         output: Tensor = self.output(context.flatten(1))  # (N, A, D) -> (N, H)
         return output
 
+    def project(self, hidden: Tensor, rotation: Tensor | None) -> Tensor:
+        """(N, H) -> queries, keys and values (N, 3, A, D)."""
+        qkv = self.qkv(hidden).unflatten(1, (3, self.num_heads, self.head_size))
+        return qkv if rotation is None else rotated(qkv, rotation)
 
-def padded_attention(qkv: Tensor, tokens: RealTokens, dropout: float) -> Tensor:
+
+def lay_out(tokens: RealTokens, hidden: Tensor, num_heads: int, dropout: float) -> RealTokens:
+    """The tokens of hidden (N, H) with the padded layout of their heads, made once a batch; without it where none is needed.
+
+    dropout: the share of attention weights that is dropped now, 0 in evaluation.
+    """
+    if fits_packed(hidden, num_heads, dropout):
+        return tokens._replace(heads=None)
+    return tokens._replace(heads=HeadLayout.of(tokens.mask, tokens.token_index, num_heads))
+
+
+def fits_packed(hidden: Tensor, num_heads: int, dropout: float) -> bool:
+    """Whether the layers of hidden (N, H) can have the kernel without padding (FlashAttention 2).
+
+    It is there for CUDA devices since Ampere, in 16 bits, for head sizes that are multiples of 8 up to 192, without dropout.
+    """
+    if hidden.device.type != "cuda" or dropout > 0:
+        return False
+    is_autocast = torch.is_autocast_enabled("cuda")
+    dtype = torch.get_autocast_dtype("cuda") if is_autocast else hidden.dtype  # of what a linear layer gives
+    head_size = hidden.shape[1] // num_heads
+    has_size = head_size % 8 == 0 and head_size <= MAX_PACKED_HEAD
+    has_dtype = dtype in (torch.float16, torch.bfloat16)
+    return has_dtype and has_size and torch.cuda.get_device_capability(hidden.device) >= (8, 0)
+
+
+def padded_attention(qkv: Tensor, tokens: RealTokens, heads: HeadLayout, dropout: float) -> Tensor:
     """(N, 3, A, D) -> (N, A, D), with padding inside this call alone."""
     num_heads, (num_texts, length) = qkv.shape[2], tokens.mask.shape
-    layout = tokens.heads or HeadLayout.of(tokens.mask, tokens.token_index, num_heads)
-    query, key, value = to_heads(qkv, layout, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
+    query, key, value = to_heads(qkv, heads, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
     mask = tokens.mask[:, None, None, :] if tokens.has_padding else None  # (B, 1, 1, T): the same keys for every query
     context = attention_with_dropout(query, key, value, mask, dropout)  # (B, A, T, D)
-    return from_heads(context.flatten(0, 1), layout, num_heads)
+    return from_heads(context.flatten(0, 1), heads, num_heads)
 
 
-def fits_packed(qkv: Tensor, dropout: float) -> bool:
-    """Whether the kernel without padding can be had: on CUDA, in 16 bits, without dropout of attention weights."""
-    return qkv.is_cuda and dropout == 0 and qkv.dtype in (torch.float16, torch.bfloat16)
+def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float) -> Tensor:
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1) whose weights are dropped with probability p.
+
+    query, key, value (B, A, T, D); mask (B, 1, 1, T), True at keys that may be seen, or None -> (B, A, T, D). Only where p is 0 has
+    torch's own function a fast way on a CPU. Here all heads of a text share one draw: a key is hidden from a query in all of them
+    or in none, which takes a twelfth of the random numbers of a BERT, and half the time. Elsewhere each head has its own.
+    """
+    if p == 0 or not draws_in_bulk(query):
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
+    _, heads, length, _ = query.shape
+    size = max(1, CACHED // (heads * length**2))  # texts at a time
+    if size >= len(query):
+        return _softmax_attention(query, key, value, mask, p)
+    masks = [None] * -(-len(query) // size) if mask is None else mask.split(size)
+    parts = zip(query.split(size), key.split(size), value.split(size), masks, strict=True)
+    return torch.cat([_softmax_attention(*part, p) for part in parts])
+
+
+def _softmax_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V, with dropout between the two products; the scores are added to the mask, to be written once."""
+    texts, heads, length, head_size = query.shape
+    query, key, value = (x.reshape(texts * heads, length, head_size) for x in (query, key, value))
+    bias = key_bias(mask, heads, query.dtype) if mask is not None else query.new_zeros(())
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=head_size**-0.5)  # (B * A, T, T)
+    keep = keep_scales(torch.Size((texts, 1, length, length)), p, query.dtype)
+    weights = scores.softmax(dim=-1).unflatten(0, (texts, heads)) * keep  # (B, A, T, T)
+    return torch.bmm(weights.flatten(0, 1), value).unflatten(0, (texts, heads))
+
+
+def key_bias(mask: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
+    """(B, 1, 1, T) -> (B * A, 1, T): 0 for keys that may be seen, as good as minus infinity for the others."""
+    bias = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+    return bias.expand(-1, heads, -1, -1).flatten(0, 1)
 
 
 def packed_attention(qkv: Tensor, tokens: RealTokens) -> Tensor:
@@ -116,21 +180,3 @@ def attention_weights(padded: Tensor, attention_mask: Tensor) -> Tensor:
     scores = query @ key.transpose(-1, -2) * key.shape[-1] ** -0.5  # (B, A, T, T)
     weights = scores.masked_fill(~attention_mask[:, None, None, :], -torch.inf).softmax(dim=-1)
     return weights * attention_mask[:, None, :, None]
-
-
-def rotary_angles(positions: Tensor, head_size: int) -> Tensor:
-    """(N,) positions -> (N, D) angles: a pair of components turns by position / 10000^(2i / D) (Su et al. 2021, eq. 15)."""
-    frequencies = 10000.0 ** (-torch.arange(0, head_size, 2, device=positions.device) / head_size)  # (D / 2,)
-    return (positions[:, None] * frequencies).repeat(1, 2)
-
-
-def rotated(qkv: Tensor, angles: Tensor) -> Tensor:
-    """Queries and keys of (N, 3, A, D) turned by angles (N, D), so that their product knows their distance; values as they are.
-
-    Component i is paired with i + D / 2 (Su et al. 2021, eq. 34, pairs neighbours: the same up to a permutation).
-    """
-    turned, value = qkv[:, :2], qkv[:, 2:]
-    first, second = turned.chunk(2, dim=-1)  # each (N, 2, A, D / 2)
-    across = torch.cat([-second, first], dim=-1)
-    cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]  # (N, 1, 1, D)
-    return torch.cat([(turned * cos + across * sin).to(value.dtype), value], dim=1)

@@ -1,4 +1,4 @@
-"""The embedding table that every encoder begins with, and the bag of a text's embeddings with a gradient of its rows alone.
+"""The embedding tables that encoders begin with, and the bag of a text's embeddings with a gradient of its rows alone.
 
 B: texts, T: tokens, E: embedding size, V: vocabulary size, N: real tokens of the batch, R: distinct ids among them.
 """
@@ -30,6 +30,13 @@ class Embedding(nn.Embedding):
         with torch.no_grad():
             self.weight[rows] = vectors
         self.weight.requires_grad_(not freeze)
+
+
+class Table(nn.Embedding):
+    """An embedding table without a padding row, as padding never gets there."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: the encoder draws the numbers of all its parts."""
 
 
 class BagSum(torch.autograd.Function):

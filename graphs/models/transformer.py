@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from graphs.models.attention import RealTokens, SelfAttention, rotary_angles
+from graphs.models.attention import RealTokens, SelfAttention, attention_weights, lay_out
 from graphs.models.checks import check_shares, check_sizes
 from graphs.models.dropout import Dropout
-from graphs.models.heads import HeadLayout
+from graphs.models.embedding import Table
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
+from graphs.models.positions import rotary_angles, sinusoids
 
 Positions = Literal["learned", "sinusoidal", "rotary"]
 Norm = Literal["pre", "post"]
@@ -34,10 +35,10 @@ class TokenEmbeddings(nn.Module):
         self,
         vocab_size: int,
         hidden_size: int,
-        *,
-        positions: Positions,
         max_positions: int,
         type_vocab_size: int,
+        *,
+        positions: Positions,
         norm: nn.LayerNorm | None,
     ) -> None:
         super().__init__()
@@ -111,16 +112,19 @@ class TransformerLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None, seen: list[Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None) -> Tensor:
         """(N, H) -> (N, H)."""
         if self.is_pre_norm:
-            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation, seen))
+            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation))
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, tokens, rotation, seen)))
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, tokens, rotation)))
         output: Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return output
+
+    def attention_of(self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None) -> Tensor:
+        """(N, H), as `forward` gets it -> the weights (B, A, T, T) of its attention, for inspection."""
+        qkv = self.attention.project(self.attention_norm(hidden) if self.is_pre_norm else hidden, rotation)
+        return attention_weights(tokens.pad(qkv), tokens.mask)
 
 
 class TransformerEncoder(nn.Module):
@@ -169,35 +173,20 @@ class TransformerEncoder(nn.Module):
         check_shares(dropout=dropout, attention_dropout=attention_dropout)
         if num_layers > MAX_LAYERS:
             raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
-        self.num_heads, self.head_size = num_heads, hidden_size // num_heads
+        self.num_heads, self.head_size, self.attention_dropout = num_heads, hidden_size // num_heads, attention_dropout
         if positions == "rotary" and self.head_size % 2:
-            raise ValueError(
-                f"positions: rotary turns pairs; hidden_size / num_heads must be even, got {self.head_size}"
-            )
+            raise ValueError(f"positions: rotary: hidden_size / num_heads must be even, got {self.head_size}")
         if norm_eps <= 0:
             raise ValueError(f"norm_eps must be positive, got {norm_eps}")
         build_norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
-        self.embeddings = TokenEmbeddings(
-            vocab_size,
-            hidden_size,
-            positions=positions,
-            max_positions=max_positions,
-            type_vocab_size=type_vocab_size,
-            norm=build_norm() if norm == "post" else None,
-        )
+        sizes = (vocab_size, hidden_size, max_positions, type_vocab_size)
+        self.embeddings = TokenEmbeddings(*sizes, positions=positions, norm=build_norm() if norm == "post" else None)
         self.dropout = Dropout(dropout)
-        build_layer = partial(
-            TransformerLayer,
-            hidden_size,
-            num_heads,
-            intermediate_size,
-            norm=norm,
-            activation=activation,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            norm_eps=norm_eps,
+        build_layer = partial(TransformerLayer, hidden_size, num_heads, intermediate_size, norm=norm, norm_eps=norm_eps)
+        self.layers = nn.ModuleList(
+            build_layer(activation=activation, dropout=dropout, attention_dropout=attention_dropout)
+            for _ in range(num_layers)
         )
-        self.layers = nn.ModuleList(build_layer() for _ in range(num_layers))
         self.final_norm = build_norm() if norm == "pre" else None
         self.pooler = nn.Linear(hidden_size, hidden_size) if pooling == "pooler" else None
         self.attention_pooling = AttentionPooling(hidden_size) if pooling == "attention" else None
@@ -223,6 +212,28 @@ class TransformerEncoder(nn.Module):
         pooled: Tensor = self.dropout(self._pool(hidden, tokens))
         return pooled
 
+    def encode(self, input_ids: Tensor, tokens: RealTokens, token_type_ids: Tensor | None = None) -> Tensor:
+        """(B, T) ids -> (N, H), the last layer's state of every real token."""
+        hidden, tokens, rotation = self._enter(input_ids, tokens, token_type_ids)
+        for layer in self.layers:
+            if self.checkpoint_activations and self.training:
+                hidden = checkpoint(layer, hidden, tokens, rotation, use_reentrant=False)
+            else:
+                hidden = layer(hidden, tokens, rotation)
+        return hidden if self.final_norm is None else self.final_norm(hidden)
+
+    def _enter(
+        self, input_ids: Tensor, tokens: RealTokens, token_type_ids: Tensor | None
+    ) -> tuple[Tensor, RealTokens, Tensor | None]:
+        """(B, T) ids -> what the first layer gets: (N, H), the tokens laid out, and the angles (N, D) of rotary positions."""
+        if self.max_length is not None and input_ids.shape[1] > self.max_length:
+            raise ValueError(f"a text of {input_ids.shape[1]} tokens is longer than max_positions {self.max_length}")
+        types = None if token_type_ids is None else tokens.strip(token_type_ids)
+        hidden = self.dropout(self.embeddings(tokens.strip(input_ids), tokens.positions, types))  # (N, H)
+        tokens = lay_out(tokens, hidden, self.num_heads, self.attention_dropout if self.training else 0.0)
+        rotation = rotary_angles(tokens.positions, self.head_size) if self.positions == "rotary" else None
+        return hidden, tokens, rotation
+
     def _pool(self, hidden: Tensor, tokens: RealTokens) -> Tensor:
         """(N, H) -> (B, H)."""
         if self.pooling in ("cls", "pooler"):
@@ -237,38 +248,12 @@ class TransformerEncoder(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> list[Tensor]:
         """(B, T) ids and mask -> each layer's attention (B, A, T, T): how every token shares it among the tokens of its text."""
-        seen: list[Tensor] = []
-        self.encode(input_ids, RealTokens.of(attention_mask), token_type_ids, seen)
-        return seen
-
-    def encode(
-        self,
-        input_ids: Tensor,
-        tokens: RealTokens,
-        token_type_ids: Tensor | None = None,
-        seen: list[Tensor] | None = None,
-    ) -> Tensor:
-        """(B, T) ids -> (N, H), the last layer's state of every real token; seen: gets each layer's attention (B, A, T, T)."""
-        if self.max_length is not None and input_ids.shape[1] > self.max_length:
-            raise ValueError(f"a text of {input_ids.shape[1]} tokens is longer than max_positions {self.max_length}")
-        types = None if token_type_ids is None else tokens.strip(token_type_ids)
-        positions = tokens.positions  # (N,)
-        hidden = self.dropout(self.embeddings(tokens.strip(input_ids), positions, types))
-        tokens = tokens._replace(heads=HeadLayout.of(tokens.mask, tokens.token_index, self.num_heads))
-        rotation = rotary_angles(positions, self.head_size) if self.positions == "rotary" else None
+        hidden, tokens, rotation = self._enter(input_ids, RealTokens.of(attention_mask), token_type_ids)
+        found: list[Tensor] = []
         for layer in self.layers:
-            if self.checkpoint_activations and self.training and seen is None:
-                hidden = checkpoint(layer, hidden, tokens, rotation, use_reentrant=False)
-            else:
-                hidden = layer(hidden, tokens, rotation, seen)
-        return hidden if self.final_norm is None else self.final_norm(hidden)
-
-
-class Table(nn.Embedding):
-    """An embedding table without a padding row, as padding never gets there."""
-
-    def reset_parameters(self) -> None:
-        """Nothing: `draw_weights` draws the numbers."""
+            found.append(layer.attention_of(hidden, tokens, rotation))  # type: ignore[operator]
+            hidden = layer(hidden, tokens, rotation)
+        return found
 
 
 def draw_weights(module: nn.Module) -> None:
@@ -277,9 +262,3 @@ def draw_weights(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def sinusoids(positions: Tensor, size: int) -> Tensor:
-    """(N,) positions -> (N, size): sines in the even places, cosines in the odd ones (Vaswani et al. 2017, section 3.5)."""
-    angles = rotary_angles(positions, 2 * ((size + 1) // 2))[:, : (size + 1) // 2]  # (N, size / 2)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :size]

@@ -10,10 +10,10 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphs.models.attention import RealTokens, attention_weights, rotary_angles, rotated
+from graphs.models.attention import RealTokens, lay_out
 from graphs.models.bert import Bert
 from graphs.models.pretrained import architecture, from_hugging_face, to_config, to_hugging_face
-from graphs.models.transformer import TransformerEncoder, TransformerLayer, sinusoids
+from graphs.models.transformer import TransformerEncoder, TransformerLayer
 from utils.hub import find_model
 from utils.model_files import read_model_weights
 
@@ -199,28 +199,9 @@ def test_a_layer_is_that_of_torch(norm: str, dtype: torch.dtype, tolerance: floa
     padded = torch.randn(3, 7, 16, dtype=dtype)
     tokens = RealTokens.of(mask)
     expected = tokens.strip(theirs(padded, src_key_padding_mask=~mask))
-    torch.testing.assert_close(ours(tokens.strip(padded), tokens), expected, atol=tolerance, rtol=tolerance)
-
-
-def test_attention_weights_are_those_that_the_states_were_made_with() -> None:
-    torch.manual_seed(0)
-    encoder = TransformerEncoder(60, **SIZES).eval()
-    ids, mask = texts([6, 3])
-    seen: list[Tensor] = []
-    states = encoder.encode(ids, RealTokens.of(mask), seen=seen)
-    assert [weights.shape for weights in seen] == [(2, 4, 6, 6)] * 3
-    assert torch.equal(states, encoder.encode(ids, RealTokens.of(mask)))
-    for weights in seen:
-        torch.testing.assert_close(weights.sum(-1), mask[:, None, :].expand(2, 4, 6).float())
-        assert not weights[1, :, :, 3:].any()
-    tokens = RealTokens.of(mask)
-    qkv = torch.randn(9, 3, 4, 8)
-    weights = attention_weights(tokens.pad(qkv), mask)
-    value = tokens.pad(qkv)[:, :, 2].transpose(1, 2)
-    from graphs.models.attention import padded_attention
-
-    expected = tokens.strip((weights @ value).transpose(1, 2))
-    torch.testing.assert_close(padded_attention(qkv, tokens, 0.0), expected)
+    hidden = tokens.strip(padded)
+    states = ours(hidden, lay_out(tokens, hidden, 4, 0.0))
+    torch.testing.assert_close(states, expected, atol=tolerance, rtol=tolerance)
 
 
 def test_checkpointed_activations_change_neither_loss_nor_gradient() -> None:
@@ -234,23 +215,6 @@ def test_checkpointed_activations_change_neither_loss_nor_gradient() -> None:
         gradients.append([parameter.grad for parameter in encoder.parameters() if parameter.grad is not None])
     assert len(gradients[0]) == len(gradients[1])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
-
-
-def test_rotary_products_know_only_the_distance() -> None:
-    torch.manual_seed(0)
-    qkv = torch.randn(1, 3, 1, 8).expand(10, 3, 1, 8)
-    query, key, _ = rotated(qkv, rotary_angles(torch.arange(10), 8)).unbind(1)  # each (10, 1, 8)
-    products = query[:, 0] @ key[:, 0].T  # (10, 10)
-    for distance in range(-9, 10):
-        line = products.diagonal(distance)
-        torch.testing.assert_close(line, line[:1].expand_as(line), atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(products[0, 0], products[0, 5])
-
-
-def test_sinusoids_are_those_of_the_paper() -> None:
-    table = sinusoids(torch.arange(50), 16)
-    assert table[7, 4].item() == pytest.approx(torch.sin(torch.tensor(7 / 10000 ** (4 / 16))).item(), abs=1e-6)
-    assert table[7, 5].item() == pytest.approx(torch.cos(torch.tensor(7 / 10000 ** (4 / 16))).item(), abs=1e-6)
 
 
 def test_a_text_beyond_the_positions_is_refused() -> None:

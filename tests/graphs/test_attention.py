@@ -1,0 +1,92 @@
+"""Attention against torch's and the plain formula, with dropout and without, and where it needs no padding."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from graphs.models.attention import RealTokens, attention_with_dropout
+from graphs.models.transformer import TransformerEncoder
+
+SIGMAS = 5
+SIZES = {"hidden_size": 16, "num_layers": 3, "num_heads": 4, "intermediate_size": 24, "max_positions": 32}
+
+
+def texts(lengths: list[int]) -> tuple[Tensor, Tensor]:
+    """(B, T) random ids, from 5 to 59, and their mask."""
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return torch.randint(5, 60, mask.shape) * mask, mask
+
+
+def heads(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(seed)
+    query, key, value = torch.randn(3, 2, 3, 5, 4, dtype=torch.double).requires_grad_()
+    return query, key, value
+
+
+def visible() -> Tensor:
+    """(B, 1, 1, T): the second text has two tokens of padding."""
+    return torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
+
+
+@pytest.mark.parametrize("mask", [None, visible()])
+def test_attention_is_torch_attention_where_nothing_is_dropped(mask: Tensor | None) -> None:
+    """p so small that no value is dropped takes our way; values and gradients."""
+    results = []
+    for function in (
+        lambda *qkv: attention_with_dropout(*qkv, mask, 1e-9),
+        lambda *qkv: functional.scaled_dot_product_attention(*qkv, attn_mask=mask),
+    ):
+        qkv = heads(8)
+        output = function(*qkv)
+        results.append([output, *torch.autograd.grad(output.square().sum(), qkv)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_attention_drops_weights_and_never_sees_padding() -> None:
+    """With the unit vectors as values the output is the weights themselves; 900 texts are more than are made at a time."""
+    torch.manual_seed(9)
+    query, key = torch.randn(2, 900, 2, 40, 40)
+    value = torch.eye(40).expand(900, 2, 40, 40)
+    mask = (torch.arange(40) < torch.tensor([[40], [30]] * 450))[:, None, None]
+    weights = (query @ key.mT / 40**0.5).masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    output = attention_with_dropout(query, key, value, mask, 0.25)
+    is_kept = output != 0
+    torch.testing.assert_close(output[is_kept], weights[is_kept] / 0.75)
+    assert not is_kept.masked_select(~mask).any()
+    seen = mask.expand_as(is_kept)
+    assert torch.equal(is_kept[:, 0], is_kept[:, 1])  # one draw for all heads, another one for every text
+    share, num_values = 1 - is_kept[seen].double().mean().item(), seen[:, 0].sum().item()
+    assert abs(share - 0.25) < SIGMAS * (0.1875 / num_values) ** 0.5
+    both = (is_kept[:-2, 0] == is_kept[2:, 0])[seen[2:, 0]].double().mean().item()
+    assert abs(both - 0.625) < SIGMAS * (0.234 / num_values) ** 0.5 + 1e-3
+
+
+def test_attention_without_a_share_is_torch_function_and_draws_nothing() -> None:
+    state = torch.get_rng_state()
+    qkv = [x.detach() for x in heads(10)]
+    torch.set_rng_state(state)
+    output = attention_with_dropout(*qkv, visible(), 0.0)
+    torch.testing.assert_close(output, functional.scaled_dot_product_attention(*qkv, attn_mask=visible()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "post"}, {"positions": "rotary"}])
+def test_attention_weights_are_those_that_the_states_were_made_with(options: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(60, **SIZES, **options).eval()
+    ids, mask = texts([6, 3])
+    made: list[tuple[Tensor, ...]] = []  # what the attention of each layer was given, and what it gave
+    for layer in encoder.layers:
+        layer.attention.register_forward_hook(lambda _, given, output: made.append((*given, output)))
+    tokens = RealTokens.of(mask)
+    encoder.encode(ids, tokens)
+    seen = encoder.attention_of(ids, mask)
+    assert [weights.shape for weights in seen] == [(2, 4, 6, 6)] * 3
+    for weights, layer, (hidden, _, rotation, output) in zip(seen, encoder.layers, made[:3], strict=True):
+        torch.testing.assert_close(weights.sum(-1), mask[:, None, :].expand(2, 4, 6).float())
+        assert not weights[1, :, :, 3:].any()
+        value = tokens.pad(layer.attention.project(hidden, rotation))[:, :, 2].transpose(1, 2)  # (B, A, T, D)
+        context = tokens.strip((weights @ value).transpose(1, 2)).flatten(1)
+        torch.testing.assert_close(layer.attention.output(context), output)
