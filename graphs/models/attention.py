@@ -36,11 +36,18 @@ class RealTokens(NamedTuple):
 
     @classmethod
     def of(cls, attention_mask: Tensor, token_index: Tensor | None = None) -> "RealTokens":
-        """The layout of a mask (B, T). token_index (N,): made on the host with the batch, as to find it here makes a GPU wait."""
+        """The layout of a mask (B, T). token_index (N,): made on the host with the batch, as to find it here makes a GPU wait.
+
+        Raises ValueError for a text without a real token, which has no state to take; not looked for where token_index is given.
+        """
+        lengths = attention_mask.sum(dim=1)  # (B,)
         if token_index is None:
+            if not lengths.all():
+                raise ValueError(
+                    f"text {int(lengths.argmin())} of the batch has no real token; its attention_mask is all False"
+                )
             token_index = attention_mask.flatten().nonzero().squeeze(1)
-        ends = attention_mask.sum(dim=1).cumsum(dim=0)  # (B,)
-        return cls(attention_mask, token_index, functional.pad(ends, (1, 0)).int())
+        return cls(attention_mask, token_index, functional.pad(lengths.cumsum(dim=0), (1, 0)).int())
 
     @property
     def positions(self) -> Tensor:

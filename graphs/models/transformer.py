@@ -53,8 +53,8 @@ class TokenEmbeddings(nn.Module):
     def forward(self, input_ids: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """(N,) ids, positions and segments -> (N, H)."""
         hidden: Tensor = self.token(input_ids)
-        if self.is_sinusoidal:
-            hidden = hidden + sinusoids(positions, hidden.shape[1])
+        if self.is_sinusoidal:  # the root lifts words to the size of sines (Vaswani et al. 2017, section 3.4)
+            hidden = hidden * hidden.shape[1] ** 0.5 + sinusoids(positions, hidden.shape[1])
         if self.position is not None:
             hidden = hidden + self.position(positions)
         if self.segment is not None:

@@ -90,3 +90,21 @@ def test_attention_weights_are_those_that_the_states_were_made_with(options: dic
         value = tokens.pad(layer.attention.project(hidden, rotation))[:, :, 2].transpose(1, 2)  # (B, A, T, D)
         context = tokens.strip((weights @ value).transpose(1, 2)).flatten(1)
         torch.testing.assert_close(layer.attention.output(context), output)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "pooler", "mean", "max", "attention"])
+@pytest.mark.parametrize("lengths", [[3, 0], [0, 3], [2, 0, 4]])
+def test_a_text_without_a_real_token_is_refused(lengths: list[int], pooling: str) -> None:
+    """Its first token would be another text's, or none."""
+    ids, mask = texts(lengths)
+    encoder = TransformerEncoder(60, **SIZES, pooling=pooling)
+    with pytest.raises(ValueError, match=f"text {lengths.index(0)} of the batch has no real token"):
+        encoder(ids, mask)
+
+
+def test_token_index_given_is_token_index_found() -> None:
+    _, mask = texts([6, 3, 1])
+    found, given = RealTokens.of(mask), RealTokens.of(mask, mask.flatten().nonzero().squeeze(1))
+    assert all(torch.equal(a, b) for a, b in zip(found[:3], given[:3], strict=True))
+    assert found.offsets.tolist() == [0, 6, 9, 10]
+    assert found.offsets.dtype == torch.int32

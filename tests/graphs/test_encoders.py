@@ -77,6 +77,44 @@ def test_batch_mates_do_not_change_the_encoding(encoder: nn.Module) -> None:
         torch.testing.assert_close(encoder(*ids(text))[0], vector)
 
 
+SEGMENTED = [
+    pytest.param(v, id="-".join(map(str, [v[0], *v[1].values()]))) for v in VARIANTS if v[0] in ("transformer", "bert")
+]
+
+
+@pytest.mark.parametrize("variant", SEGMENTED)
+def test_segments_count_and_neither_padding_nor_batch_mates_do(variant: tuple[str, dict[str, object]]) -> None:
+    encoder = build(*variant).eval()
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter, std=0.3)  # what a start with 0.02 says of segments would be lost in the tolerance
+    texts, segments = [[5, 6, 7, 8], [9], [10, 11, 12]], [[0, 0, 1, 1], [0], [0, 1, 1]]
+    padded, mask = ids(*texts)
+    types = ids(*segments)[0]
+    together = encoder(padded, mask, token_type_ids=types)
+    for text, segment, vector in zip(texts, segments, together, strict=True):
+        alone = encoder(*ids(text), token_type_ids=torch.tensor([segment]))
+        torch.testing.assert_close(alone[0], vector)
+    torch.testing.assert_close(encoder(padded, mask, token_type_ids=types.masked_fill(~mask, 1)), together)
+    without = encoder(padded, mask)
+    torch.testing.assert_close(without[1], together[1])  # no types are those of the first segment
+    assert not torch.allclose(without[0], together[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("variant", SEGMENTED)
+def test_token_index_given_changes_nothing(variant: tuple[str, dict[str, object]]) -> None:
+    """Bit for bit, gradients too: `Batch.to` makes it for a GPU, on a CPU the model finds it."""
+    encoder = build(*variant)
+    padded, mask = ids([5, 6, 7, 8], [9], [10, 11])
+    results = []
+    for index in (None, mask.flatten().nonzero().squeeze(1)):
+        encoder.zero_grad()
+        encoded = encoder(padded, mask, token_index=index)
+        (encoded * torch.arange(encoder.output_size)).square().sum().backward()
+        results.append([encoded, *(p.grad for p in encoder.parameters() if p.grad is not None)])
+    assert len(results[0]) > 10
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 def test_every_parameter_gets_a_gradient(encoder: nn.Module) -> None:
     weights = torch.linspace(1, 2, encoder.output_size)  # a plain sum of softmax weights would have no gradient
     (encoder(*ids([5, 6, 7, 8], [9, 10])) * weights).square().sum().backward()

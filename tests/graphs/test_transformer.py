@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from graphs.models.attention import RealTokens, lay_out
 from graphs.models.bert import Bert
+from graphs.models.dropout import Dropout
 from graphs.models.pretrained import architecture, from_hugging_face, to_config, to_hugging_face
-from graphs.models.transformer import TransformerEncoder, TransformerLayer
+from graphs.models.transformer import FeedForwardLayer, TransformerEncoder, TransformerLayer
 from utils.hub import find_model
 from utils.model_files import read_model_weights
 
@@ -204,17 +205,74 @@ def test_a_layer_is_that_of_torch(norm: str, dtype: torch.dtype, tolerance: floa
     torch.testing.assert_close(states, expected, atol=tolerance, rtol=tolerance)
 
 
-def test_checkpointed_activations_change_neither_loss_nor_gradient() -> None:
-    gradients = []
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_checkpointed_activations_change_neither_loss_nor_gradient_and_take_less_memory(positions: str) -> None:
+    gradients, num_bytes, num_calls = [], [], []
     for is_checkpointed in (False, True):
         torch.manual_seed(0)
-        encoder = TransformerEncoder(60, **SIZES, checkpoint_activations=is_checkpointed)
+        encoder = TransformerEncoder(60, **SIZES, positions=positions, checkpoint_activations=is_checkpointed)
         ids, mask = texts([8, 5, 3])
+        kept: dict[int, int] = {}
+        calls: list[nn.Module] = []
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        for layer in encoder.layers:
+            layer.register_forward_pre_hook(lambda layer, _, calls=calls: calls.append(layer))
         torch.manual_seed(1)  # the same dropout, drawn again in the backward pass
-        encoder(ids, mask).square().sum().backward()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = encoder(ids, mask).square().sum()
+        num_bytes.append(sum(kept.values()) - sum(p.nbytes for p in encoder.parameters()))
+        assert calls == [*encoder.layers]
+        loss.backward()
+        num_calls.append(len(calls))
         gradients.append([parameter.grad for parameter in encoder.parameters() if parameter.grad is not None])
+    assert num_calls == [3, 6], "the layers run again in the backward pass"
+    assert num_bytes[1] < num_bytes[0] / 2
     assert len(gradients[0]) == len(gradients[1])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_nothing_is_checkpointed_in_evaluation() -> None:
+    encoder = TransformerEncoder(60, **SIZES, checkpoint_activations=True).eval()
+    calls: list[nn.Module] = []
+    for layer in encoder.layers:
+        layer.register_forward_pre_hook(lambda layer, _: calls.append(layer))
+    encoder(*texts([8, 5, 3])).sum().backward()
+    assert calls == [*encoder.layers]
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "post"}, {"positions": "rotary", "activation": "geglu"}])
+def test_layers_see_the_real_tokens_alone(options: dict[str, str]) -> None:
+    """17 tokens in 4 x 8 places: every linear layer, norm and table of the encoder gets 17 rows."""
+    encoder = TransformerEncoder(60, **SIZES, **options)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Linear | nn.LayerNorm | nn.Embedding | TransformerLayer | Dropout):
+            module.register_forward_hook(lambda _, given, __, name=name: shapes.update({name: tuple(given[0].shape)}))
+    encoder(*texts([8, 5, 3, 1]))
+    own = {
+        name: shape for name, shape in shapes.items() if name not in ("dropout",)
+    }  # the encoder's is on vectors at last
+    assert len([name for name in own if name.startswith("layers.")]) == 3 * 8
+    assert {shape[0] for shape in own.values()} == {17}, own
+    assert own["layers.0"] == own["layers.2"] == (17, 16)
+    assert shapes["dropout"] == (4, 16)
+
+
+def test_geglu_is_that_of_the_paper() -> None:
+    """Shazeer 2020, eq. 6: FFN_GEGLU(x, W, V, W2) = (GELU(xW) * xV) W2, GELU(x) = x P(X <= x) with X normal; here with biases."""
+    torch.manual_seed(0)
+    layer = FeedForwardLayer(6, 4, "geglu").double()
+    hidden = torch.randn(5, 6, dtype=torch.double)
+    linear, gated = layer.up.weight[:4], layer.up.weight[4:]
+    linear_bias, gate_bias = layer.up.bias[:4], layer.up.bias[4:]
+    gate = hidden @ gated.T + gate_bias
+    gelu = gate * torch.distributions.Normal(0, 1).cdf(gate)
+    expected = (gelu * (hidden @ linear.T + linear_bias)) @ layer.down.weight.T + layer.down.bias
+    torch.testing.assert_close(layer(hidden), expected)
 
 
 def test_a_text_beyond_the_positions_is_refused() -> None:
