@@ -31,7 +31,7 @@ from graphs.losses.r_drop import RDrop
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
-from utils.device import choose_device
+from utils.device import choose_device, missing_compiler
 from utils.experiment import Experiment
 from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
@@ -74,8 +74,10 @@ class ClassificationAgent(BaseAgent):
         super().check(config)
         check_lengths(config, build_corpus(config), build_tokenizer(config))
         placeholders = ["a", "b", *(config.loss.get("class_weights") or {})]
+        device = choose_device(config.device)
+        _check_compiler(config, device)
         with torch.device("meta"):
-            model = build_model(config, 1000, len(placeholders), choose_device(config.device))
+            model = build_model(config, 1000, len(placeholders), device)
             _check_memory(config, model)
             _check_max_length(config, model)
             build_average(config, model)
@@ -136,6 +138,15 @@ class ClassificationAgent(BaseAgent):
         self.experiment.write("predictions.jsonl", "".join(line + "\n" for line in lines))
         self.log.mistakes(
             split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], corpus.fields, self.state.step
+        )
+
+
+def _check_compiler(config: Config, device: torch.device) -> None:
+    """Refuse to compile layers where the first of them would end in the compiler's traceback."""
+    if config.model.get("compile_layers") and (missing := missing_compiler(device)):
+        raise config.error(
+            "model.compile_layers",
+            f"model.compile_layers: torch.compile needs {missing}; install one, or leave the option out",
         )
 
 

@@ -46,6 +46,8 @@ class Predictor:
         try:
             self.corpus = build_corpus(self.config)
             self.is_multi_label = bool(self.config.data.multi_label)
+            if "compile_layers" in self.config.model:  # a first text would wait for the compiler, which may not be here
+                self.config.model["compile_layers"] = False
             sizes = (self.tokenizer.vocab_size, len(self.labels))
             if len(self.corpus.fields) > len(weights):  # thousands of encoders take their time, even on meta
                 raise ValueError(f"{len(self.corpus.fields):,} fields, {len(weights):,} weights")

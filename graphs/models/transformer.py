@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from graphs.models.attention import RealTokens, SelfAttention, attention_weights, lay_out
 from graphs.models.checks import check_shares, check_sizes
+from graphs.models.compiling import compile_each
 from graphs.models.dropout import Dropout
 from graphs.models.embedding import Table
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
@@ -196,8 +197,7 @@ class TransformerEncoder(nn.Module):
         self.max_length = max_positions if positions == "learned" else None  # no text may be longer
         self.apply(draw_weights)
         if compile_layers:
-            for layer in self.layers:
-                layer.compile(dynamic=True)  # lengths differ from batch to batch
+            compile_each(self.layers)
 
     def forward(
         self,

@@ -298,22 +298,3 @@ def test_a_text_beyond_the_positions_is_refused() -> None:
 def test_bad_values_are_named(options: dict[str, object], words: str) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=words):
         TransformerEncoder(60, **(SIZES | options))
-
-
-def test_compiled_layers_serve_all_lengths_with_few_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch._dynamo.utils
-
-    compile_eagerly = lambda layer, **options: nn.Module.compile(layer, backend="eager", **options)  # noqa: E731
-    monkeypatch.setattr(TransformerLayer, "compile", compile_eagerly)
-    torch.manual_seed(0)
-    plain = TransformerEncoder(60, **SIZES).eval()
-    compiled = TransformerEncoder(60, **SIZES, compile_layers=True).eval()
-    compiled.load_state_dict(plain.state_dict())
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    for lengths in ([5, 3], [7, 2, 2], [4, 4], [9], [6, 6, 6], [12, 1], [31, 30, 2, 8], [3], [17, 5]):
-        ids, mask = texts(lengths)
-        torch.testing.assert_close(compiled(ids, mask), plain(ids, mask))
-    stats = torch._dynamo.utils.counters["stats"]
-    assert 1 <= stats["unique_graphs"] <= 4, dict(stats)
-    assert not torch._dynamo.utils.counters["recompile_limit"]
