@@ -17,6 +17,7 @@ from agents.parts import (
     build_model,
     build_optimizer,
     build_tokenizer,
+    check_first_token,
     check_lengths,
     probabilities_of,
 )
@@ -54,6 +55,7 @@ class ClassificationAgent(BaseAgent):
         super().__init__(config, experiment)
         self.data = TextData(config, self.settings, experiment)
         self.labels = self.data.labels
+        check_first_token(config, self.data.corpus, self.data.tokenizer)  # that of init_from is here now
         model = build_model(config, self.data.tokenizer.vocab_size, len(self.labels), self.device)
         load_vectors(config, model, self.data.tokenizer)
         load_initial_weights(config, model, self.labels)
@@ -72,7 +74,10 @@ class ClassificationAgent(BaseAgent):
     @classmethod
     def check(cls, config: Config) -> None:
         super().check(config)
-        check_lengths(config, build_corpus(config), build_tokenizer(config))
+        corpus, tokenizer = build_corpus(config), build_tokenizer(config)
+        check_lengths(config, corpus, tokenizer)
+        if config.init_from is None:  # which brings a tokenizer of its own
+            check_first_token(config, corpus, tokenizer)
         placeholders = ["a", "b", *(config.loss.get("class_weights") or {})]
         device = choose_device(config.device)
         _check_compiler(config, device)

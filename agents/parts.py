@@ -39,6 +39,21 @@ def check_lengths(config: Config, corpus: Corpus, tokenizer: object) -> None:
         check_fits(tokenizer, pair=corpus.pair, **corpus.length_options)
 
 
+def check_first_token(config: Config, corpus: Corpus, tokenizer: Any) -> None:
+    """Raise ConfigError where a text is to be read off its first token, and that would be its first word instead of [CLS]."""
+    special = tokenizer.special
+    if config.model.get("pooling") not in ("cls", "pooler") or special is None:  # None: it comes with weights, later
+        return
+    before, *_ = special.pair if corpus.pair else special.single
+    if not before:
+        name = config.tokenizer.name if "special_tokens" in config.tokenizer else "wordpiece"
+        raise config.error(
+            "model.pooling",
+            f"model.pooling: {config.model.pooling} reads a text off a token in front of it, such as [CLS], and this tokenizer "
+            f"puts none there; write tokenizer: {{name: {name}, special_tokens: true}}, or model.pooling: mean",
+        )
+
+
 def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.device = CPU) -> TextClassifier:
     """One encoder for every field (one in all if the fields are joined, or a pair) and the head; still on the CPU.
 

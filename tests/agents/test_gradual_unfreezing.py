@@ -73,6 +73,8 @@ def test_layers_learn_one_after_the_other_and_a_resumed_run_has_the_same_bits(
     table: Parts,
 ) -> None:
     options = OPTIONS | {"model": model, "data.max_length": 40}
+    if model.get("pooling") == "pooler":
+        options |= {"tokenizer": {"name": "wordpiece", "special_tokens": True}}
     agent = build("tiny.yaml", options | {"name": "whole"})
     start = {name: parameter.detach().clone() for name, parameter in agent.model.named_parameters()}
     agent.run()

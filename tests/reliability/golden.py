@@ -25,7 +25,15 @@ OVERRIDES = {  # run -> (model, what is changed)
         ["optimizer.name=Adagrad", "optimizer.lr=0.05", "tokenizer.ngrams=2", "data.join_fields=true"],
     ),
     "transformer": ("bilstm", [f"model={{name: transformer, {SIZES}}}", "data.max_length=64", "optimizer.lr=0.003"]),
-    "bert": ("bilstm", [f"model={{name: bert, {SIZES}}}", "data.max_length=64", "optimizer.lr=0.003"]),
+    "bert": (
+        "bilstm",
+        [
+            f"model={{name: bert, {SIZES}}}",
+            "tokenizer={name: wordpiece, special_tokens: true, vocab_size: 2000}",
+            "data.max_length=64",
+            "optimizer.lr=0.003",
+        ],
+    ),
 }
 
 
