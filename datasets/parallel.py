@@ -48,14 +48,14 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self.close(is_waiting=kind is None)
 
-    def close(self) -> None:
-        """End the processes, and what they still have to do."""
+    def close(self, *, is_waiting: bool = True) -> None:
+        """End the processes, and what they still have to do; without waiting after an error, as one may never answer."""
         if self._pool is not None:
             with contextlib.suppress(RuntimeError):  # a signal came while it started: there is no thread to wait for
-                self._pool.shutdown(cancel_futures=True)
+                self._pool.shutdown(wait=is_waiting, cancel_futures=True)
 
     def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
         """function of each chunk, in order. Raises DataError if a worker dies."""
