@@ -17,7 +17,7 @@ from graphs.models.heads import HeadLayout, from_heads, to_heads
 from graphs.models.positions import rotated
 
 CACHED = 1 << 20  # attention weights made at a time: 4 MB stay in the processor's cache from the scores to the product
-MAX_PACKED_HEAD = 192  # above it packed attention has no backward pass on cards of capability 8.6, 8.9 and 12
+MAX_PACKED_HEAD = 192  # the kernel has no backward pass for larger heads on devices of capability 8.6, 8.9 and 12
 
 
 class RealTokens(NamedTuple):

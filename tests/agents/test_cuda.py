@@ -15,12 +15,21 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-MODELS = {
+ENCODER = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 48, "max_positions": 40}
+ENCODER |= {"dropout": 0.0, "attention_dropout": 0.0}  # without it attention in 16 bits needs no padding
+SHORT = {"data.max_length": 40, "head.hidden_sizes": [], "optimizer": {"name": "Adam", "lr": 0.001}}
+MODELS: dict[str, dict[str, object]] = {
     "bilstm": {"optimizer": {"name": "Adam", "lr": 0.01}},
     "bag_of_embeddings": {
         "model": {"name": "bag_of_embeddings", "embedding_size": 16},
         "optimizer": {"name": "Adagrad", "lr": 0.1},
         "tokenizer": {"name": "word", "ngrams": 2},
+    },
+    "transformer": {"model": {"name": "transformer", "norm": "post", "positions": "rotary", **ENCODER}, **SHORT},
+    "bert": {
+        "model": {"name": "bert", **ENCODER},
+        "tokenizer": {"name": "wordpiece", "special_tokens": True},
+        **SHORT,
     },
 }
 

@@ -80,3 +80,17 @@ def test_rotation_is_the_product_with_complex_numbers(size: int) -> None:
     torch.testing.assert_close(found[:, :2], expected[:, :2], atol=1e-4, rtol=1e-4)
     assert torch.equal(turned[:, 2], qkv[:, 2])
     torch.testing.assert_close(turned.norm(dim=-1), qkv.norm(dim=-1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_rotation_of_16_bits_is_rounded_once_and_stays_in_them(dtype: torch.dtype) -> None:
+    """Angles of far positions have no place in 16 bits; and a product of 32 would not fit the kernel without padding."""
+    torch.manual_seed(0)
+    places, qkv = torch.arange(480, 512), torch.randn(32, 3, 2, 16).to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        turned = rotated(qkv, rotary_angles(places, 16))
+    assert turned.dtype == dtype
+    exact = rotated(qkv.double(), rotary_angles(places, 16).double())
+    assert (
+        (turned.double() - exact).abs() <= torch.finfo(dtype).eps * exact.abs() + 1e-3 * torch.finfo(dtype).eps
+    ).all()
