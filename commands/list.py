@@ -13,11 +13,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from utils.errors import ConfigError
+
 SUMMARY = "print all agents, models, losses, ... and their options"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The form."""
+    """The section and the form."""
+    parser.add_argument(
+        "section", metavar="SECTION", nargs="?", help="one section of a config, such as model; default: all"
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -25,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
     parts = describe_parts()
+    if options.section is not None:
+        if options.section not in parts:
+            raise ConfigError(f"list: there is no section {options.section!r}; known: {', '.join(parts)}")
+        parts = {options.section: parts[options.section]}
     print(json.dumps(parts, indent=1) if options.json else as_text(parts))
 
 
@@ -57,10 +66,17 @@ def as_text(parts: Mapping[str, Any]) -> str:
         for name, part in table.items():
             lines.append(f"  {name}: {part['summary']}")
             for option, facts in part["options"].items():
-                lines.append(f"      {option}: {facts['type']} = {facts['default']}")
+                lines.append(f"      {option}: {facts['type']} = {as_yaml(facts['default'])}")
                 lines += [f"          {facts['about']}"] if facts["about"] else []
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def as_yaml(value: Any) -> str:
+    """A default as it would stand in a config."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(as_yaml, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _describe(part: Any) -> dict[str, Any]:

@@ -104,9 +104,8 @@ class RecordReader:
             if column not in row.values:
                 known = ", ".join(map(repr, list(row.values)[:20]))
                 hint = _similar_column(column, row.values)
-                return (
-                    f"{row.place}: there is no column {column!r}{hint}; there are {known} (see data.fields, data.label)"
-                )
+                words = f"{hint} There are" if hint else "; there are"
+                return f"{row.place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
         return None
 
     def _refuse(self, place: str, problem: str) -> None:

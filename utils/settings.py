@@ -22,7 +22,7 @@ class RunSettings:
     """
 
     agent: str
-    name: str
+    name: str = ""
     seed: int = 1
     device: str = "auto"
     num_threads: int = 2

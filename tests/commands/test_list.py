@@ -34,6 +34,27 @@ def test_every_table_is_listed_whole(capsys: pytest.CaptureFixture[str]) -> None
     assert found["agent"]["classification"]["summary"]
 
 
+def test_one_section_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "model"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("model:\n")
+    assert "\n\n" not in text
+    assert main(["list", "modle"]) == 2
+    assert capsys.readouterr().err.startswith("list: there is no section 'modle'; known: agent, (top level), data,")
+
+
+def test_defaults_stand_as_in_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for line in (
+        "fields: list of str = [text]",
+        "split: list of float = [0.8, 0.1, 0.1]",
+        "bool = false",
+        "or null = null",
+    ):
+        assert line in text
+
+
 def test_options_have_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     found = listed(capsys)
     expected = {
