@@ -76,7 +76,7 @@ def as_yaml(value: Any) -> str:
     """A default as it would stand in a config."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(as_yaml, value))}]"
-    return value if isinstance(value, str) else json.dumps(value)
+    return (value or "''") if isinstance(value, str) else json.dumps(value)
 
 
 def _describe(part: Any) -> dict[str, Any]:
