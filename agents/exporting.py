@@ -20,6 +20,7 @@ from utils.model_files import write_model
 from utils.storage import storage_errors
 
 ENCODER, LAST = "encoders.0.", "head.layers.0."
+INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # without a word on them some versions leave the segments out
 
 
 def export_hugging_face(folder: Path, out: Path) -> None:
@@ -87,11 +88,7 @@ def _tokenizer_files(tokenizer: SubwordTokenizer, max_length: int) -> dict[str, 
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
-        "model_input_names": [
-            "input_ids",
-            "token_type_ids",
-            "attention_mask",
-        ],  # some versions leave the segments out else
+        "model_input_names": INPUTS,
         **{role: name for role, name in tokens.items() if name is not None},
     }
     return {
