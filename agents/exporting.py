@@ -20,7 +20,11 @@ from utils.model_files import write_model
 from utils.storage import storage_errors
 
 ENCODER, LAST = "encoders.0.", "head.layers.0."
-INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # without a word on them some versions leave the segments out
+INPUTS = [
+    "input_ids",
+    "token_type_ids",
+    "attention_mask",
+]  # without a word on them some versions leave the segments out
 
 
 def export_hugging_face(folder: Path, out: Path) -> None:
