@@ -24,14 +24,14 @@ INPUTS = [
     "input_ids",
     "token_type_ids",
     "attention_mask",
-]  # without a word on them some versions leave the segments out
+]  # unless they are named, some versions leave the segments out
 
 
 def export_hugging_face(folder: Path, out: Path) -> None:
     """Write the best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
     config, labels = open_saved(folder), saved_labels(folder)
     tokenizer = saved_tokenizer(folder)
-    _check(config, tokenizer, folder)
+    _check(config, folder)
     weights = _renamed(best_weights(folder, tokenizer, labels))
     values = to_config(config.model, tokenizer.vocab_size, labels)
     values |= {"classifier_dropout": config.model.dropout, "pad_token_id": _pad_id(tokenizer)}
@@ -50,8 +50,11 @@ def export_hugging_face(folder: Path, out: Path) -> None:
         write_model(out, files)
 
 
-def _check(config: Config, tokenizer: Any, folder: Path) -> None:
-    """Refuse a model that BertForSequenceClassification is not, and texts that transformers would not make ids of as we do."""
+def _check(config: Config, folder: Path) -> None:
+    """Refuse a model that BertForSequenceClassification is not, and texts that transformers would cut in another way.
+
+    The tokenizer is one that transformers knows: only such a one has the [CLS] that the pooler reads.
+    """
     needed = {
         "model.name": (config.model.name, "bert"),
         "model.pooling": (config.model.get("pooling"), "pooler"),
@@ -61,11 +64,6 @@ def _check(config: Config, tokenizer: Any, folder: Path) -> None:
     for name, (found, wanted) in needed.items():
         if found != wanted:
             raise ConfigError(f"{folder}: export needs {name} {wanted}, this run has {found}; train it with that")
-    if not isinstance(tokenizer, SubwordTokenizer):
-        raise ConfigError(
-            f"{folder}: export needs tokenizer.name wordpiece, byte_bpe or pretrained, this run has {config.tokenizer.name}, "
-            "which transformers does not know; train it with one of those"
-        )
     if config.data.long_texts != "head":
         raise ConfigError(
             f"{folder}: export needs data.long_texts head, this run has {config.data.long_texts}; transformers cuts a long text to "

@@ -226,12 +226,6 @@ def test_a_classifier_comes_in_with_its_logits(workplace: Path, kind: str) -> No
     agent.experiment.close()
 
 
-OWN_WORDS = [
-    "init_from=null",
-    "model={name: bert, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 8, max_positions: 40}",
-]
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -240,10 +234,6 @@ OWN_WORDS = [
         (["data.join_fields=false"], "this run has 2"),
         (["data.long_texts=head_tail"], "export needs data.long_texts head, this run has head_tail; transformers cuts"),
         (["data.long_texts=windows"], "export needs data.long_texts head, this run has windows; transformers cuts"),
-        (
-            OWN_WORDS,
-            "export needs tokenizer.name wordpiece, byte_bpe or pretrained, this run has word, which transformers",
-        ),
     ],
 )
 def test_what_cannot_be_exported(
