@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agents.initial import best_checkpoint
 from agents.prediction import Predictor
 from agents.text_data import data_key
 from datasets.files import Files
 from datasets.readers import FORMATS, Layout, Reader, check_file, format_of
 from datasets.records import Record
-from utils.checkpoint import read_manifest
 
 logger = logging.getLogger("glassbox")
 
@@ -36,8 +34,7 @@ def labelled_records(predictor: Predictor, path: Path | None) -> tuple[Iterator[
 
 def _warn_of_other_data(predictor: Predictor) -> None:
     """The split is made of the files as they are now; of others than those of the training it may take texts that were learnt."""
-    trained_on = read_manifest(best_checkpoint(predictor.folder))["facts"].get("data")
-    if data_key(predictor.config, predictor.tokenizer) != trained_on:
+    if data_key(predictor.config, predictor.tokenizer) != predictor.facts.get("data"):
         logger.warning(
             "warning: the data has changed since %s was trained: its test split may hold texts of the training",
             predictor.folder,

@@ -20,11 +20,7 @@ from utils.model_files import write_model
 from utils.storage import storage_errors
 
 ENCODER, LAST = "encoders.0.", "head.layers.0."
-INPUTS = [
-    "input_ids",
-    "token_type_ids",
-    "attention_mask",
-]  # unless they are named, some versions leave the segments out
+INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leave out segments that are not named
 
 
 def export_hugging_face(folder: Path, out: Path) -> None:
@@ -32,7 +28,7 @@ def export_hugging_face(folder: Path, out: Path) -> None:
     config, labels = open_saved(folder), saved_labels(folder)
     tokenizer = saved_tokenizer(folder)
     _check(config, folder)
-    weights = _renamed(best_weights(folder, tokenizer, labels))
+    weights = _renamed(best_weights(folder, tokenizer, labels)[0])
     values = to_config(config.model, tokenizer.vocab_size, labels)
     values |= {"classifier_dropout": config.model.dropout, "pad_token_id": _pad_id(tokenizer)}
     if config.data.multi_label:

@@ -64,7 +64,7 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
                 "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )
     old_labels = saved_labels(folder)
-    weights = best_weights(folder, saved_tokenizer(folder), old_labels)
+    weights, _ = best_weights(folder, saved_tokenizer(folder), old_labels)
     own = model.state_dict()
     last_layer = {name for name in own if name.startswith(f"head.layers.{len(model.head.layers) - 1}.")}
     is_new_head = old_labels != labels
@@ -94,15 +94,15 @@ def best_checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / f"step-{manifest['best_step'] or manifest['step']}"
 
 
-def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> dict[str, Tensor]:
-    """The best weights of a run. Raises CheckpointError unless they belong to this tokenizer and these labels, order included:
-    with others they would give answers, and wrong ones."""
+def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The best weights of a run, and the facts of their checkpoint. Raises CheckpointError unless they belong to this tokenizer and
+    these labels, order included: with others they would give answers, and wrong ones."""
     checkpoint = best_checkpoint(folder)
-    facts = read_manifest(checkpoint)["facts"]
+    facts: dict[str, Any] = read_manifest(checkpoint)["facts"]
     for name, file, found in (
         ("vocabulary", TOKENIZER, tokenizer_hash(tokenizer)),
         ("labels", LABELS, labels_hash(labels)),
     ):
         if facts.get(name) != found:
             raise CheckpointError(f"{folder / file}: is not the one that {checkpoint} was trained with; put that back")
-    return load_weights(checkpoint)
+    return load_weights(checkpoint), facts

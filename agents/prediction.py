@@ -38,7 +38,7 @@ class Predictor:
             )
         self.labels = saved_labels(self.folder)
         self.tokenizer = saved_tokenizer(self.folder)
-        weights = best_weights(self.folder, self.tokenizer, self.labels)
+        weights, self.facts = best_weights(self.folder, self.tokenizer, self.labels)
         try:
             self.device = choose_device(device)
         except ValueError as error:

@@ -42,8 +42,9 @@ class TextData:
         self.corpus = build_corpus(config)
         if trained is not None:
             check_lengths(config, self.corpus, trained)
-        store = open_store(self.corpus, build_tokenizer(config), _options(config), trained)
-        self._key_now = partial(store_key, self.corpus, _options(config), trained)
+        options = _options(config)
+        store = open_store(self.corpus, build_tokenizer(config), options, trained)
+        self._key_now = partial(store_key, self.corpus, options, trained)
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
         warnings = [*store.report.get("warnings", []), *self._unknown()]
         truncated = {split: float(data.truncated.mean()) if len(data) else 0.0 for split, data in self.splits.items()}
