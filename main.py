@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
     except (GlassboxError, Stopped) as error:
         if is_debug:
             traceback.print_exc()
-        print(str(error), file=sys.stderr)
+        if text := str(error):
+            print(text, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,7 @@ from utils import signals
 from utils.checkpoint import CheckpointStore
 from utils.config import Config
 from utils.device import choose_device
-from utils.distributed import DistributedSettings
+from utils.distributed import DistributedSettings, Worker
 from utils.environment import environment_facts
 from utils.errors import NonFiniteError
 from utils.experiment import Experiment
@@ -32,6 +32,7 @@ from utils.run_report import final_report
 from utils.run_state import RunState
 from utils.schedules import SCHEDULERS, Schedule
 from utils.schema import Section, construct
+from utils.seed import separate_seeds
 from utils.settings import TrainSettings
 from utils.snapshot import Snapshot
 from utils.train_meter import TrainMeter
@@ -62,12 +63,12 @@ class BaseAgent:
     precision: Precision
     snapshot: Snapshot
 
-    def __init__(self, config: Config, experiment: Experiment) -> None:
+    def __init__(self, config: Config, experiment: Experiment, worker: Worker) -> None:
         """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
-        self.config, self.experiment = config, experiment
+        self.config, self.experiment, self.worker = config, experiment, worker
         self.settings = TrainSettings(**config.train)
         self.device = choose_device(config.device)
-        self.log = RunLog(experiment.folder)
+        self.log = RunLog(experiment.folder, is_on=worker.is_first)
         self.state = RunState()
 
     @classmethod
@@ -95,6 +96,14 @@ class BaseAgent:
     def count_labels(self, batch: Batch) -> dict[str, float]:
         """What the sum of each loss term is divided by; of a batch on the host."""
         return {"loss": self.loss.count(batch.labels)}  # type: ignore[operator]
+
+    def _counts(self, batch: Batch) -> dict[str, float]:
+        return {name: 0.0 if batch.is_filler else count for name, count in self.count_labels(batch).items()}
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model where it is trained; from now on all processes go the same way."""
+        self.worker.connect()
+        return model.to(self.device)
 
     def describe(self, split: str, outputs: Tensor) -> None:
         """Write down what was predicted for each text of a split; outputs (N, ...) in the order of its rows."""
@@ -125,6 +134,7 @@ class BaseAgent:
         loader, epoch = self.data.loaders["train"], self.state.epoch
         if self.freezing is not None:
             self.freezing.apply(epoch)
+        self.network = self.worker.network(self.compute_loss, self.model)  # of the parameters that learn in this epoch
         num_steps = loader.num_steps(epoch)
         with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
             started = time.perf_counter()
@@ -141,27 +151,33 @@ class BaseAgent:
                 started = time.perf_counter()
 
     def train_step(self, batches: list[Batch]) -> Tensor:
-        """One optimizer step: one global batch, whatever number of micro-batches it is cut into; -> the gradient norm, ()."""
-        counts = [self.count_labels(batch) for batch in batches]
-        divisor = {name: sum(count[name] for count in counts) or 1.0 for name in counts[0]}  # of the whole global batch
+        """One optimizer step: one global batch, into whatever micro-batches and shares of processes it is cut; -> gradient norm, ()."""
+        counts = [self._counts(batch) for batch in batches]
+        own = {name: sum(count[name] for count in counts) for name in counts[0]}
+        divisor = self.worker.total(own)  # of the whole global batch
         self.scheduler.apply(self.optimizer, self.state.step)
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         for batch, count in zip(batches, counts, strict=True):  # gradients add up
             on_device = batch.to(self.device)
-            with self.precision.autocast():
-                terms, outputs = self.compute_loss(on_device)
-            loss = torch.stack([term / divisor[name] for name, term in terms.items()]).sum()
-            self.precision.scale(loss).backward()
-            total += loss.detach()
-            self.meter.update(terms, count, outputs, on_device.labels)
-        return self.updater.apply(total, f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}")
+            with self.worker.sync(self.network, is_last=batch is batches[-1]):
+                with self.precision.autocast():
+                    terms, outputs = self.network(on_device)
+                loss = torch.stack([term / (divisor[name] or 1.0) for name, term in terms.items()]).sum()
+                self.precision.scale(self.worker.share(loss, batch)).backward()
+            if not batch.is_filler:
+                total += loss.detach()
+                self.meter.update(terms, count, outputs, on_device.labels)
+        what = f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}"
+        return self.updater.apply(self.worker.summed(total), what)
 
     def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
         """Count a step that is done, and log what the last ones gave where that is due."""
-        size = (seconds, sum(len(batch.rows) for batch in batches), sum(batch.num_tokens for batch in batches))
-        self.state.count_step(*size)
-        self.meter.count_step(*size)
+        own = [batch for batch in batches if not batch.is_filler]
+        sizes = (sum(len(batch.rows) for batch in own), sum(batch.num_tokens for batch in own))
+        num_texts, num_tokens = map(int, self.worker.total(dict(enumerate(map(float, sizes)))).values())
+        self.state.count_step(seconds, num_texts, num_tokens)
+        self.meter.count_step(seconds, num_texts, num_tokens)
         if self.state.step % self.settings.log_every == 0:
             lr = max(group["lr"] for group in self.optimizer.param_groups)
             values = {"lr": lr, "grad_norm": float(norm)}
@@ -171,19 +187,20 @@ class BaseAgent:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
         is_due = self.settings.is_validation_due(self.state) and self.state.validated_step != self.state.step
         is_validated = is_due and self.validate()
-        is_stopped = signals.received() is not None
+        is_stopped = self._signal() > 0
         if is_stopped or is_validated or self.settings.is_save_due(self.state):
             self.save_checkpoint(is_changed=is_validated)
         if is_stopped:
             signals.leave(
-                f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there"
+                self._signal(),
+                f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there",
             )
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
         with self.snapshot.evaluated_weights():
             values = self.evaluate(self.data.loaders["valid"], self.new_metrics())
-        if signals.received() is not None:
+        if self._signal():
             return False
         gain = self.settings.gain(values)
         if gain != gain:
@@ -209,14 +226,23 @@ class BaseAgent:
         for batch in loader.eval_batches():
             on_device = batch.to(self.device)
             terms, outputs = self.compute_loss(on_device)
-            losses.update(terms, self.count_labels(batch))
-            metrics.update(outputs, on_device.labels)
-            if outputs_by_row is not None:
-                outputs_by_row.update(zip(batch.rows.tolist(), outputs.cpu(), strict=True))
-            if signals.received() is not None:
+            if not batch.is_filler:
+                losses.update(terms, self.count_labels(batch))
+                metrics.update(outputs, on_device.labels)
+                if outputs_by_row is not None:
+                    outputs_by_row.update(zip(batch.rows.tolist(), outputs.cpu(), strict=True))
+            if self._signal():
                 break
         self.model.train()
-        return losses.compute() | metrics.compute()
+        metrics.counts = self.worker.summed(metrics.counts)
+        if outputs_by_row is not None:
+            for found in self.worker.gathered(outputs_by_row):
+                outputs_by_row.update(found)
+        return losses.over(self.worker).compute() | metrics.compute()
+
+    def _signal(self) -> int:
+        """The signal that any of the processes has got and that asks for an end; 0 where none has."""
+        return self.worker.largest(signals.received() or 0)
 
     def test(self) -> dict[str, Any]:
         """The full report of the validation and the test split with the best weights, which the model then has."""
@@ -225,7 +251,7 @@ class BaseAgent:
         for split in ("valid", "test"):
             metrics, outputs = self.new_metrics(), dict[int, Tensor]()
             results[split] = self.evaluate(self.data.loaders[split], metrics, outputs) | metrics.report()
-            if outputs:
+            if outputs and self.worker.is_first:
                 self.describe(split, torch.stack([outputs[row] for row in range(len(outputs))]))
         return results
 
@@ -252,12 +278,14 @@ class BaseAgent:
         self.precision = Precision(self.settings.precision, self.device)
         average = build_average(self.config, self.model)
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
-        self.meter = TrainMeter(self.new_metrics())
+        self.meter = TrainMeter(self.new_metrics(), self.worker)
         parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        parts |= {"meter": self.meter, "precision": self.precision}
-        facts = self.data.facts | environment_facts(self.device)
+        parts |= {"precision": self.precision}
+        facts = self.data.facts | environment_facts(self.device, self.worker.size)
+        self.worker.refuse_different(facts)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        self.snapshot = Snapshot(store, self.model, parts, facts, average)
+        self.snapshot = Snapshot(store, self.model, parts, {"meter": self.meter}, facts, self.worker, average)
+        separate_seeds(self.config.seed, self.worker.rank)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
         self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)

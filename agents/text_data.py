@@ -18,6 +18,7 @@ from datasets.split import SPLITS
 from datasets.store import load_tokenizer, open_store, store_key
 from datasets.tokens import num_unknown
 from utils.config import Config, is_free
+from utils.distributed import Worker
 from utils.errors import CheckpointError, DataError
 from utils.experiment import Experiment, labels_hash
 from utils.hub import is_published
@@ -36,14 +37,15 @@ class TextData:
         "tokenizer": Section(TOKENIZERS, default="word"),
     }
 
-    def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment) -> None:
+    def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment, worker: Worker) -> None:
         started = time.perf_counter()
         trained = _initial_tokenizer(config)
         self.corpus = build_corpus(config)
         if trained is not None:
             check_lengths(config, self.corpus, trained)
         options = _options(config)
-        store = open_store(self.corpus, build_tokenizer(config), options, trained)
+        with worker.first_alone("tokens"):
+            store = open_store(self.corpus, build_tokenizer(config), options, trained)
         self._key_now = partial(store_key, self.corpus, options, trained)
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
         warnings = [*store.report.get("warnings", []), *self._unknown()]
@@ -54,7 +56,7 @@ class TextData:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
-        self.loaders = {split: self._loader(split, settings, config.seed) for split in SPLITS}
+        self.loaders = {split: self._loader(split, settings, config.seed, worker) for split in SPLITS}
         experiment.write("tokenizer.json", store.tokenizer_json)
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
         self.facts = {"data": store.key, "vocabulary": store.vocabulary, "labels": labels_hash(self.labels)}
@@ -78,13 +80,15 @@ class TextData:
             if count
         ]
 
-    def _loader(self, split: str, settings: TrainSettings, seed: int) -> Loader:
+    def _loader(self, split: str, settings: TrainSettings, seed: int, worker: Worker) -> Loader:
         return Loader(
             self.splits[split],
             batch_size=settings.batch_size,
             batch_tokens=settings.batch_tokens,
             accumulation_steps=settings.accumulation_steps,
             seed=seed,
+            rank=worker.rank,
+            num_ranks=worker.size,
         )
 
 

@@ -22,24 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
-    from utils.distributed import refuse_many_processes
+    from utils.distributed import DistributedSettings, together
     from utils.experiment import Experiment
     from utils.run_log import set_up_console
     from utils.run_report import print_report
 
-    refuse_many_processes()
-    set_up_console()
-    config = checked_config(options.config, options.overrides)
-    if options.dry_run:
-        print(config.to_yaml(), end="")
+    with together() as worker:
+        set_up_console(is_on=worker.is_first)
+        config = checked_config(options.config, options.overrides)
+        if options.dry_run:
+            print(config.to_yaml(), end="")
+            return
+        worker.meet(DistributedSettings(**config.distributed))
+        with worker.first_alone("experiment"):
+            experiment = (
+                Experiment.open(config, is_fresh=options.fresh) if worker.is_first else Experiment.watch(config)
+            )
+        if (report := experiment.report) is not None:
+            logger.info(
+                "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):",
+                experiment.folder,
+            )
+            experiment.close()
+        else:
+            report = build_agent(config, experiment, worker).run()
+    if not worker.is_first:
         return
-    experiment = Experiment.open(config, is_fresh=options.fresh)
-    if (report := experiment.report) is not None:
-        logger.info(
-            "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):", experiment.folder
-        )
-        experiment.close()
-    else:
-        report = build_agent(config, experiment).run()
     print_report(report)
     logger.info("report: %s/report.json; compare: tensorboard --logdir %s", experiment.folder, experiment.folder.parent)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.order import epoch_batches, ordered_batches
+from datasets.order import epoch_batches, ordered_batches, shares
 from datasets.store import SplitData
 from datasets.tokens import Tokens
 
@@ -23,6 +23,7 @@ class Batch:
         of pairs token_type_ids (B, T) int64, 0 in the first text and padding, 1 in the second;
         of texts that are cut into windows text_index (W,) int64, the text (0 to B - 1) of each row of the other tensors, which then
         have W rows for their B, and num_windows (B,) int64, how many each text has.
+    is_filler: whether it is there only for another process' sake, which waits for this one's part: it counts nothing.
     labels: (B,) int64 with -100 where nothing is counted, or (B, num_labels) float for several labels a text; rows: (B,) their
     numbers in the split.
     """
@@ -31,6 +32,7 @@ class Batch:
     labels: Tensor
     rows: np.ndarray
     num_tokens: int
+    is_filler: bool = False
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on the device that computes."""
@@ -67,7 +69,11 @@ def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Loader:
-    """The batches of one split: in the order of (seed, epoch) for training, longest first for evaluation."""
+    """The batches of one split: in the order of (seed, epoch) for training, longest first for evaluation.
+
+    Of several processes, each takes its part, about as many tokens as the others; all get the same number of batches, and where
+    there is nothing left for one, it gets a filler.
+    """
 
     def __init__(
         self,
@@ -77,11 +83,14 @@ class Loader:
         batch_tokens: int | None = None,
         accumulation_steps: int = 1,
         seed: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         self.data = data
         self.lengths = data.lengths
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
         self.accumulation_steps, self.seed = accumulation_steps, seed
+        self.rank, self.num_ranks = rank, num_ranks
 
     def __len__(self) -> int:
         """Texts in the split."""
@@ -96,18 +105,23 @@ class Loader:
     def train_batches(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """Global batches of an epoch from number `start` on, each cut into micro-batches whose gradients add up."""
         for rows in self._epoch(epoch)[start:]:
-            num_parts = min(self.accumulation_steps, len(rows))
-            yield [self._collate(part) for part in np.array_split(rows, num_parts)]
+            num_parts = min(self.accumulation_steps, -(-len(rows) // self.num_ranks))
+            own = shares(rows, self.lengths, self.num_ranks)[self.rank]
+            yield [self._collate(part, rows) for part in np.array_split(own, num_parts)]
 
     def eval_batches(self) -> Iterator[Batch]:
-        """Every text once."""
-        for rows in ordered_batches(self.lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens):
-            yield self._collate(rows)
+        """Every text once, by one of the processes."""
+        batches = ordered_batches(self.lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens)
+        for start in range(0, len(batches), self.num_ranks):
+            own = batches[start + self.rank : start + self.rank + 1]
+            yield self._collate(own[0] if own else batches[start][:0], batches[start])
 
     def _epoch(self, epoch: int) -> list[np.ndarray]:
         return epoch_batches(
             self.lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens, seed=self.seed, epoch=epoch
         )
 
-    def _collate(self, rows: np.ndarray) -> Batch:
-        return collate(self.data.fields, self.data.labels, rows)
+    def _collate(self, rows: np.ndarray, others: np.ndarray) -> Batch:
+        """The rows as a batch; where there are none, the last of the others' as a filler."""
+        batch = collate(self.data.fields, self.data.labels, rows if len(rows) else others[-1:])
+        return batch if len(rows) else replace(batch, is_filler=True)

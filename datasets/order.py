@@ -53,6 +53,17 @@ def cut(rows: np.ndarray, lengths: np.ndarray, batch_size: int, batch_tokens: in
     return [*batches, rows[start:]] if len(rows) else []
 
 
+def shares(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
+    """A global batch in `size` parts of about equal numbers of tokens, in order; none is empty while there are as many rows."""
+    tokens = lengths[rows]
+    ends = np.searchsorted(np.cumsum(tokens) - tokens / 2, tokens.sum() * np.arange(1, size) / size)
+    bounds = [0]
+    for part, end in enumerate(ends.tolist(), start=1):
+        lowest = min(bounds[-1] + 1, len(rows))
+        bounds.append(max(lowest, min(end, len(rows) - (size - part))))
+    return np.split(rows, bounds[1:])
+
+
 def _mix(seed: int, epoch: int) -> int:
     """63 bits of both, so that neighbouring seeds and epochs share no order."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{epoch}".encode(), digest_size=8).digest(), "little") >> 1

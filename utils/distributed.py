@@ -1,10 +1,27 @@
-"""The section `distributed`, read under torchrun. A run of several processes is not built yet, and says so."""
+"""The processes that train one run together: what is summed, what is waited for, and how one that fails ends them all.
 
+torchrun starts them and says in environment variables who is who; `python main.py` alone is the case of one, for which all this does
+nothing. Two ways lead from process to process: collectives of torch.distributed, which all of them call in the same order, and the
+store of peers.py, which is there before those and after them. Nothing is ever summed or waited for while an error is handled.
+"""
+
+import contextlib
 import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
 
-from utils.errors import DistributedError
+import torch
+from torch import Tensor, nn
+
+from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
+from utils.peers import Peers, connect
+
+CONNECT = 60.0  # seconds in which the store of torchrun must answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +40,179 @@ class DistributedSettings:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
 
 
+class Worker:
+    """This process among those of its run."""
+
+    def __init__(self, peers: Peers | None = None) -> None:
+        self.peers = peers
+        self.rank, self.size = (peers.rank, peers.size) if peers is not None else (0, 1)
+        self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if peers is not None else 1
+        self.timeout = CONNECT
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def meet(self, settings: DistributedSettings) -> None:
+        """Wait for the others. Raises DistributedError where they do not come."""
+        self.timeout = settings.timeout
+        if self.peers is not None:
+            self.peers.meet(self.timeout)
+
+    def first_alone(self, what: str) -> AbstractContextManager[None]:
+        """The first process does the block, then the others do; `what` names it. Possible before `connect`."""
+        return contextlib.nullcontext() if self.peers is None else self.peers.first_alone(what, self.timeout)
+
+    def connect(self) -> None:
+        """Make ready for collectives; only now, since what came before may have forked."""
+        if self.peers is not None:
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store)
+            limit = timedelta(seconds=self.timeout)
+            torch.distributed.init_process_group(
+                backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
+            )
+
+    def refuse_different(self, facts: dict[str, Any]) -> None:
+        """Raise DistributedError where another process has other values: then it trains another model, or on other data."""
+        own, *_ = all_facts = self.gathered(facts)
+        for rank, others in enumerate(all_facts):
+            for name, value in others.items():
+                if value != own[name]:
+                    raise DistributedError(
+                        f"{name} is {_short(value)} on rank {rank} and {_short(own[name])} on rank 0"
+                    )
+
+    # What is done at every step.
+
+    def network(self, loss: Callable[..., Any], model: nn.Module) -> Any:
+        """`loss` as the module whose backward pass adds up the gradients of `model` over all processes.
+
+        Parameters that a step does not use are looked for, as alone they may be unused, too. That also keeps the order in which
+        gradients are added the same from the first step on, and so a resumed run has the same bits.
+        """
+        if self.size == 1:
+            return loss
+        return nn.parallel.DistributedDataParallel(_Loss(loss, model), find_unused_parameters=True)
+
+    def sync(self, network: Any, *, is_last: bool) -> AbstractContextManager[Any]:
+        """For a micro-batch: gradients are added up over the processes in the last one of a step alone."""
+        return contextlib.nullcontext() if self.size == 1 or is_last else network.no_sync()
+
+    def share(self, loss: Tensor, batch: Any) -> Tensor:
+        """A micro-batch's part of the loss, as its gradients are to be added up: DistributedDataParallel takes their mean."""
+        return loss if self.size == 1 else loss * (0 if batch.is_filler else self.size)
+
+    def total(self, values: dict[Any, float]) -> dict[Any, float]:
+        """Each number summed over the processes, by way of the host, so that nothing waits for the device."""
+        if self.size == 1:
+            return values
+        sums = torch.tensor(list(values.values()), dtype=torch.float64)
+        torch.distributed.all_reduce(sums)
+        return dict(zip(values, sums.tolist(), strict=True))
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """A tensor summed over the processes, where it lies."""
+        if self.size > 1:
+            tensor = tensor.clone()
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+    def largest(self, value: int) -> int:
+        """The largest of what the processes have."""
+        if self.size == 1:
+            return value
+        found = torch.tensor(value)
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+        return int(found)
+
+    def gathered(self, value: Any) -> list[Any]:
+        """What every process has, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+        self.total({"": 0.0})
+
+
+class _Loss(nn.Module):
+    """An agent's `compute_loss` as a module, which is what DistributedDataParallel takes."""
+
+    def __init__(self, loss: Callable[..., Any], model: nn.Module) -> None:
+        super().__init__()
+        self.loss, self.model = loss, model
+
+    def forward(self, batch: Any) -> Any:
+        return self.loss(batch)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[Worker]:
+    """This process as one of its run's. What ends the block is said by one of them: by the one in which it began."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield Worker()
+        return
+    peers = connect(CONNECT)
+    try:
+        yield Worker(peers)
+    except BaseException as error:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # torchrun ends all as soon as one is gone; here that one is still named
+        raise _said_once(error, peers) from error
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _said_once(error: BaseException, peers: Peers) -> BaseException:
+    """What this process has to say of the end: the cause, if it is the first to know one, or nothing."""
+    code = getattr(error, "exit_code", DistributedError.exit_code)
+    is_lost, is_ours = _is_lost(error), isinstance(error, GlassboxError | Stopped)
+    if is_lost and peers.wait_until_told():
+        return Unsaid()
+    if is_lost or isinstance(error, Stopped):
+        gone = "" if peers.is_told else peers.gone()
+        if gone or is_lost:
+            error = DistributedError(f"{gone or 'the processes have lost each other'}; the same command goes on")
+    if isinstance(error, Unsaid) or not peers.may_tell():
+        return Unsaid(code)
+    if is_ours:
+        error.args = (f"rank {peers.rank}: {error.args[0]}", *error.args[1:])
+    return error
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether a collective has failed, as it does soon after another process has died, or when none answers in time."""
+    signs = ("gloo", "NCCL", "Connection", "Timed out", "timeout")
+    is_general = type(error) is RuntimeError and any(sign in str(error) for sign in signs)
+    return is_general or isinstance(error, torch.distributed.DistError)
+
+
+def refuse_unshared(worker: Worker, folder: Path) -> None:
+    """Raise DistributedError unless every process sees what the first one writes in the folder."""
+    name = worker.gathered(f".tmp-{os.urandom(8).hex()}-{os.getpid()}")[0]
+    if worker.is_first:
+        (folder / name).touch()
+    worker.barrier()
+    seen = worker.gathered((folder / name).exists())
+    if worker.is_first:
+        (folder / name).unlink(missing_ok=True)
+    if not all(seen):
+        raise DistributedError(f"rank {seen.index(False)} does not see {folder}; all machines need one shared folder")
+
+
 def refuse_many_processes() -> None:
-    """Raise DistributedError under torchrun with more than one process: each would train the same run."""
-    world_size = os.environ.get("WORLD_SIZE", "1")
-    if world_size != "1":
-        raise DistributedError(
-            f"started as one of {world_size} processes; this version trains with one: python main.py CONFIG"
-        )
+    """Raise DistributedError under torchrun with more than one process, where the work is that of one."""
+    if (size := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise DistributedError(f"started as one of {size} processes; this is done by one: python main.py ...")
+
+
+def _short(value: Any) -> str:
+    return str(value)[:80]

@@ -15,14 +15,14 @@ PROJECT = Path(__file__).resolve().parent.parent
 WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference means: not bit-exact any more
 
 
-def environment_facts(device: torch.device) -> dict[str, Any]:
+def environment_facts(device: torch.device, world_size: int = 1) -> dict[str, Any]:
     """What decides whether two starts give the same bits, besides the config and the data."""
     return {
         "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "device": device.type,
-        "world_size": 1,
+        "world_size": world_size,
     }
 
 

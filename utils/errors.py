@@ -55,6 +55,14 @@ class DistributedError(GlassboxError):
     exit_code = 7
 
 
+class Unsaid(DistributedError):
+    """The end of a process whose run another one has ended, and said why: nothing is left to say."""
+
+    def __init__(self, exit_code: int = DistributedError.exit_code) -> None:
+        super().__init__("")
+        self.exit_code = exit_code
+
+
 class Stopped(SystemExit):
     """SIGINT or SIGTERM ended the work; exit code 128 + signal number, as shells expect.
 

@@ -32,7 +32,8 @@ METRICS = "metrics.jsonl"
 class Experiment:
     """The folder of one run, locked by this process until `close`."""
 
-    def __init__(self, folder: Path, lock: filelock.FileLock) -> None:
+    def __init__(self, folder: Path, lock: filelock.FileLock | None) -> None:
+        """lock: None in a process that only looks on, while another one of the same run writes."""
         self.folder = folder
         self._lock = lock
 
@@ -54,6 +55,11 @@ class Experiment:
                 experiment.close()
                 raise
         return experiment
+
+    @classmethod
+    def watch(cls, config: Config) -> "Experiment":
+        """The folder that another process of this run has claimed."""
+        return cls(ROOT / check_name(config), None)
 
     @property
     def report(self) -> dict[str, Any] | None:
@@ -77,11 +83,13 @@ class Experiment:
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file of the run, whole or not at all."""
-        atomic_write(self.folder / name, content)
+        if self._lock is not None:
+            atomic_write(self.folder / name, content)
 
     def close(self) -> None:
         """Let other processes have the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _claim(self, config: Config, *, is_fresh: bool) -> None:
         path = self.folder / CONFIG

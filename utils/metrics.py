@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.distributed import Worker
+
 IGNORED = -100
 MAX_LABELS = 5000  # a line of predictions.jsonl holds as many probabilities
 MAX_MATRIX = 1000  # labels; a matrix of more is 8 MB in every checkpoint, and millions of numbers in the report
@@ -49,14 +51,20 @@ class LossMeter:
         means = {name: float(total) / max(self.counts[name], 1e-12) for name, total in self.sums.items()}
         return means if list(means) == ["loss"] else {"loss": sum(means.values()), **means}
 
+    def over(self, worker: Worker) -> "LossMeter":
+        """The sums of all processes together."""
+        total = LossMeter()
+        for state in worker.gathered(self.state_dict()):
+            total.add(state, torch.device("cpu"))
+        return total
+
     def state_dict(self) -> dict[str, Any]:
         """Sums and counts as plain values."""
         return {"sums": {name: total.cpu() for name, total in self.sums.items()}, "counts": dict(self.counts)}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from saved sums."""
-        self.sums = {name: total.to(device) for name, total in state["sums"].items()}
-        self.counts = dict(state["counts"])
+    def add(self, state: dict[str, Any], device: torch.device) -> None:
+        """Add saved sums."""
+        self.update({name: total.to(device) for name, total in state["sums"].items()}, state["counts"])
 
 
 class ConfusionMatrix:

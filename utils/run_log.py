@@ -32,15 +32,17 @@ FINAL = ("best_valid", "test")  # the splits' names in the log when they are mea
 class RunLog:
     """The log of one run's folder. `open_at` says after which step this start goes on."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_on: bool = True) -> None:
+        """is_on: False in a process that leaves the log to another one of the same run."""
         self.folder = folder
-        self._off: set[str] = set()
+        self._off: set[str] = set() if is_on else {"metrics.jsonl", "TensorBoard"}
         self._metrics_path = folder / "metrics.jsonl"
         self._writer: Any = None
         self._handler = _FileHandler(folder / "run.log")
         for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
             logger.removeHandler(handler)  # of a run that ended before its log was closed
-        logger.addHandler(self._handler)
+        if is_on:
+            logger.addHandler(self._handler)
 
     def open_at(self, step: int, *, is_validated: bool = True) -> None:
         """Drop what a killed start wrote after `step`, and open TensorBoard so that every step stands there once.
@@ -154,7 +156,12 @@ class StepBar:
             rich.progress.TimeRemainingColumn(),
         )
         console = rich.console.Console(stderr=True)
-        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+        self._bar = rich.progress.Progress(
+            *columns,
+            console=console,
+            transient=True,
+            disable=not (sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)),
+        )
         self._task = self._bar.add_task(description, total=total, note="")
 
     def __enter__(self) -> "StepBar":
@@ -169,12 +176,12 @@ class StepBar:
         self._bar.update(self._task, completed=done, note=note)
 
 
-def set_up_console() -> None:
-    """Send what runs say to stderr, one plain line each; stdout belongs to results."""
+def set_up_console(*, is_on: bool = True) -> None:
+    """Send what runs say to stderr, one plain line each; stdout belongs to results. is_on: False where another process says it."""
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
         threading.excepthook = functools.partial(_thread_failed, threading.excepthook)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if is_on else logging.CRITICAL)
     logger.propagate = False
 
 

@@ -21,6 +21,12 @@ def set_up_torch(num_threads: int, seed: int, *, is_deterministic: bool = False)
         torch.use_deterministic_algorithms(True)
 
 
+def separate_seeds(seed: int, rank: int) -> None:
+    """Other random numbers in each process from now on, as their texts are others; those of the first stay as they are."""
+    if rank:
+        torch.manual_seed(hash((seed, rank)) % 2**63)
+
+
 def rng_state() -> dict[str, Any]:
     """The state of torch's generators, the only ones in use."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}

@@ -80,12 +80,12 @@ def graceful() -> Iterator[None]:
     finally:
         _is_graceful.clear()
     if _received:  # it came after the last step had looked
-        leave("the training is saved; the same command writes the report")
+        leave(_received[0], "the training is saved; the same command writes the report")
 
 
-def leave(message: str) -> NoReturn:
-    """End the process as the received signal asks. Raises Stopped."""
-    number = _received.pop()
+def leave(number: int, message: str) -> NoReturn:
+    """End the process as a signal, received here or by another process of the run, asks. Raises Stopped."""
+    _received.clear()
     raise Stopped(f"stopped by {signal.Signals(number).name}: {message}", number)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.checkpoint import CheckpointStore, check_fits
+from utils.distributed import Worker
 from utils.environment import compare_facts
 from utils.errors import CheckpointError, NonFiniteError, StorageError
 from utils.seed import rng_state, set_rng_state
@@ -30,18 +31,21 @@ class Stateful(Protocol):
 
 
 class Snapshot:
-    """Saves and restores a model and the other parts of its run. facts: what a checkpoint belongs to, such as data hashes."""
+    """Saves and restores a model and the other parts of its run. facts: what a checkpoint belongs to, such as data hashes; own: the parts that each process has for itself."""
 
     def __init__(
         self,
         store: CheckpointStore,
         model: nn.Module,
         parts: Mapping[str, Stateful],
+        own: Mapping[str, Stateful],
         facts: dict[str, Any],
+        worker: Worker,
         average: WeightAverage | None = None,
     ) -> None:
-        self.store, self.model, self.facts, self.average = store, model, facts, average
+        self.store, self.model, self.facts, self.worker, self.average = store, model, facts, worker, average
         self.parts = dict(parts) if average is None else {**parts, "average": average}
+        self.own = dict(own)
         self.saved_step: int | None = None
 
     def save(self, step: int, best_step: int, *, is_changed: bool = False) -> None:
@@ -53,8 +57,12 @@ class Snapshot:
             with self.evaluated_weights():
                 weights = self.model.state_dict()
                 _refuse_non_finite(weights, f"step {step}")
-                state = {name: part.state_dict() for name, part in self.parts.items()} | {"rng": rng_state()}
-                self.store.save(step, best_step, weights, state, self.facts)
+                state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
+                own = {name: part.state_dict() for name, part in self.own.items()} | {"rng": rng_state()}
+                state["ranks"] = self.worker.gathered(own)
+                if self.worker.is_first:
+                    self.store.save(step, best_step, weights, state, self.facts)
+            self.worker.barrier()  # a process that left now would end this one in its save
             self.saved_step = step
 
     def evaluated_weights(self) -> AbstractContextManager[None]:
@@ -63,7 +71,8 @@ class Snapshot:
 
     def restore(self) -> bool:
         """Take up the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""
-        manifest = self.store.latest()
+        step = self.worker.gathered(self._latest() if self.worker.is_first else None)[0]
+        manifest = None if step is None else self.store.manifest(step)
         if manifest is not None:
             warnings = compare_facts(manifest["facts"], self.facts, self.store.folder)
             weights, state, _ = self.store.load(manifest["step"])
@@ -74,7 +83,7 @@ class Snapshot:
                         _check_like(state[name], part.state_dict(), name)
                     part.load_state_dict(state[name])
                     _check_moments(part)
-                set_rng_state(state["rng"])
+                self._restore_own(state["ranks"])
             self.saved_step = manifest["step"]
             self.store.warnings += warnings
         else:
@@ -82,6 +91,23 @@ class Snapshot:
         for warning in self.store.warnings:
             logger.warning("warning: %s", warning)
         return manifest is not None
+
+    def _latest(self) -> int | None:
+        """The step of the newest undamaged checkpoint."""
+        manifest = self.store.latest()
+        return None if manifest is None else int(manifest["step"])
+
+    def _restore_own(self, states: list[dict[str, Any]]) -> None:
+        """What each process had for itself; where they were more or fewer, the first goes on with the sums of all."""
+        if len(states) == self.worker.size:
+            states = [states[self.worker.rank]]
+            set_rng_state(states[0]["rng"])
+        elif not self.worker.is_first:
+            states = []
+        for state in states:
+            for name, part in self.own.items():
+                _check_like(state[name], part.state_dict(), name)
+                part.load_state_dict(state[name])
 
     def load_weights(self, step: int) -> None:
         """Give the model the weights of one step. Raises CheckpointError."""

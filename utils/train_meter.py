@@ -4,14 +4,15 @@ from typing import Any
 
 from torch import Tensor
 
+from utils.distributed import Worker
 from utils.metrics import LossMeter, Metrics
 
 
 class TrainMeter:
     """Losses and metrics of an epoch, and losses and speed since the last logged step. Nothing here waits for the device."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self.metrics = metrics
+    def __init__(self, metrics: Metrics, worker: Worker) -> None:
+        self.metrics, self.worker = metrics, worker
         self.epoch, self.recent = LossMeter(), LossMeter()
         self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
         self.note = ""  # loss and speed at the last logged step, in words
@@ -32,7 +33,7 @@ class TrainMeter:
         """Loss, texts/s and tokens/s since the last call."""
         seconds = max(self.seconds, 1e-9)
         speed = {"texts_per_second": self.num_texts / seconds, "tokens_per_second": self.num_tokens / seconds}
-        values = self.recent.compute() | speed
+        values = self.recent.over(self.worker).compute() | speed
         self.note = "loss {loss:.4f}  {texts_per_second:,.0f} texts/s  {tokens_per_second:,.0f} tokens/s".format(
             **values
         )
@@ -41,12 +42,13 @@ class TrainMeter:
 
     def end_epoch(self, metrics: Metrics) -> dict[str, float]:
         """Loss and metrics of the epoch's texts, each as it was when it was trained on; then begin anew with empty metrics."""
-        values = self.epoch.compute() | self.metrics.compute()
+        self.metrics.counts = self.worker.summed(self.metrics.counts)
+        values = self.epoch.over(self.worker).compute() | self.metrics.compute()
         self.metrics, self.epoch = metrics, LossMeter()
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        """All sums that an exact resume needs; speeds begin anew."""
+        """All sums of this process that an exact resume needs; speeds begin anew."""
         return {
             "counts": self.metrics.counts.cpu(),
             "epoch": self.epoch.state_dict(),
@@ -54,8 +56,8 @@ class TrainMeter:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from saved sums."""
+        """Add saved sums: of this process, or of several that are no more."""
         device = self.metrics.counts.device
-        self.metrics.counts = state["counts"].to(device)
-        self.epoch.load_state_dict(state["epoch"], device)
-        self.recent.load_state_dict(state["recent"], device)
+        self.metrics.counts += state["counts"].to(device)
+        self.epoch.add(state["epoch"], device)
+        self.recent.add(state["recent"], device)

@@ -1,0 +1,64 @@
+"""Several processes of one run, started as torchrun starts them and ended as it ends them: all, as soon as one has failed."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lab import Lab, Run
+
+GRACE = 30.0  # seconds after which torchrun kills what SIGTERM has not ended
+
+
+class Job:
+    """The processes of one run, by rank. `faults`: those of faults.py and poison.py for single ranks."""
+
+    def __init__(
+        self, lab: Lab, size: int, *arguments: str, faults: Mapping[int, dict[str, Any]] | None = None, **env: str
+    ) -> None:
+        self.store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        shared = {
+            "WORLD_SIZE": str(size),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self.store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": "0",
+            **env,
+        }
+        self.runs: list[Run] = []
+        for rank in range(size):
+            environment = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            self.runs.append(lab.command(*arguments, environment=environment, **(faults or {}).get(rank, {})))
+        self.codes: dict[int, int] = {}
+        self.seconds = 0.0  # from the first process that ended to the last
+
+    def wait(self, timeout: float = 60.0) -> list[int]:
+        """The exit codes by rank. Raises AssertionError where a process is still there after the timeout."""
+        deadline, first = time.monotonic() + timeout, 0.0
+        while len(self.codes) < len(self.runs):
+            for rank, run in enumerate(self.runs):
+                if rank not in self.codes and (code := run.wait(0.01)) is not None:
+                    self.codes[rank], first = code, first or time.monotonic()
+                    if code != 0:
+                        self.signal(signal.SIGTERM)
+            if first and time.monotonic() - first > GRACE:
+                self.signal(signal.SIGKILL)
+            if time.monotonic() > deadline:
+                self.signal(signal.SIGKILL)
+                raise AssertionError(f"still there after {timeout} s: {self.errors}")
+        self.seconds = time.monotonic() - first
+        return [self.codes[rank] for rank in range(len(self.runs))]
+
+    def signal(self, number: int, *ranks: int) -> None:
+        """To the given processes, or to all that are still there."""
+        for rank in ranks or range(len(self.runs)):
+            if rank not in self.codes:
+                os.kill(self.runs[rank].pid, number)
+
+    @property
+    def errors(self) -> list[str]:
+        """What stands on stderr, by rank."""
+        return [run.stderr for run in self.runs]

@@ -1,0 +1,53 @@
+"""E5: two processes train what one does; the same losses at every step, the same weights at the end, and twice the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from jobs import Job
+from lab import Lab
+
+STEPS = 50
+OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", f"train.num_steps={STEPS}", "train.num_epochs=100"]
+CASES = {
+    "bilstm": ["bilstm.yaml", "optimizer.lr=0.003"],  # so slow that the losses stay well above what float32 can tell apart
+    "bag of embeddings, sparse gradients": ["bag_of_embeddings.yaml", "optimizer={name: SGD, lr: 0.3}"],
+    "bag of embeddings, Adagrad": ["bag_of_embeddings.yaml", "optimizer={name: Adagrad, lr: 0.03}"],
+    "transformer": [
+        "bilstm.yaml",
+        "model={name: transformer, hidden_size: 16, num_layers: 2, num_heads: 2, intermediate_size: 32, attention_dropout: 0}",
+        "data.max_length=64",
+        "optimizer.lr=0.001",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("distributed"))
+
+
+def trained(lab: Lab, size: int, name: str, arguments: list[str]) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """(losses by step, final weights) of a run of so many processes."""
+    job = Job(lab, size, *arguments, *OPTIONS, f"name={name}", "data.cache_folder=.cache-shared")
+    assert job.wait() == [0] * size, job.errors
+    losses = [line["loss"] for line in lab.metrics(name) if line["split"] == "train"]
+    assert len(losses) == STEPS
+    return losses, safetensors.torch.load_file(lab.path(name) / f"checkpoints/step-{STEPS}/model.safetensors")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_what_one_does(lab: Lab, case: str) -> None:
+    names = [f"{case}-{word}" for word in ("one", "two", "again")]
+    one, two, again = (trained(lab, size, name, CASES[case]) for size, name in zip((1, 2, 2), names, strict=True))
+    assert two[0] == pytest.approx(one[0], rel=1e-6)
+    for name, weights in one[1].items():
+        torch.testing.assert_close(two[1][name], weights, atol=1e-5, rtol=0)
+    results = [json.loads(Path(lab.path(name), "report.json").read_bytes())["test"] for name in names]
+    assert results[1]["confusion_matrix"] == results[0]["confusion_matrix"]
+    lines = [Path(lab.path(name), "predictions.jsonl").read_text().splitlines() for name in names]
+    assert [json.loads(line)["id"] for line in lines[1]] == [json.loads(line)["id"] for line in lines[0]]
+    assert again[0] == two[0]
+    assert all(torch.equal(again[1][name], weights) for name, weights in two[1].items())

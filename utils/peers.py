@@ -1,0 +1,157 @@
+"""The other processes of a run: who has come, who is gone, and which one says what ended it.
+
+All of it goes through the store that torchrun keeps (a table of bytes by name, served by one process), by looking again and again:
+unlike a collective this can be interrupted, works before the processes are connected, and after one of them is dead.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.rendezvous import rendezvous
+
+from utils.errors import DistributedError, Unsaid
+
+LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
+ANSWER = 3.0  # seconds that a process of another machine has to answer a roll call
+PATIENCE = 2.0  # seconds that the process in which an error began has to say so
+
+
+class Peers:
+    """The processes of a run by their ranks, this one being `rank`."""
+
+    def __init__(self, store: Any, rank: int, size: int) -> None:
+        self.store, self.rank, self.size = torch.distributed.distributed_c10d.PrefixStore("glassbox", store), rank, size
+        self.others = [other for other in range(size) if other != rank]
+        self.host = socket.gethostname()
+
+    def meet(self, timeout: float) -> None:
+        """Wait until all are here. Raises DistributedError."""
+        self.store.set(f"place {self.rank}", f"{os.getpid()} {self.host}")
+        names = [f"place {other}" for other in self.others]
+        deadline = time.monotonic() + timeout
+        while not self.store.check(names):
+            self.wait()
+            if time.monotonic() > deadline:
+                late = [other for other in self.others if not self.store.check([f"place {other}"])]
+                raise DistributedError(
+                    f"{_ranks(late)} of {self.size} did not come within {timeout:g} s (distributed.timeout)"
+                )
+
+    def wait(self) -> None:
+        """A moment. Raises Unsaid where another process has said meanwhile what ended the run."""
+        if self.is_told:
+            raise Unsaid
+        time.sleep(LOOK)
+
+    @contextlib.contextmanager
+    def first_alone(self, what: str, timeout: float) -> Iterator[None]:
+        """The first process does the block, however long it takes, as long as it gives signs of life; then the others do."""
+        if self.rank == 0:
+            with self._heart(what):
+                yield
+            self.store.set(f"done {what}", "")
+            return
+        last, changed = b"", time.monotonic()
+        while not self.store.check([f"done {what}"]):
+            self.wait()
+            if self.store.check([f"beat {what}"]) and (beat := self.store.get(f"beat {what}")) != last:
+                last, changed = beat, time.monotonic()
+            if time.monotonic() - changed > timeout:
+                raise DistributedError(f"rank 0 gives no sign of life since {timeout:g} s (distributed.timeout)")
+        yield
+
+    @contextlib.contextmanager
+    def _heart(self, what: str) -> Iterator[None]:
+        """Signs of life, as long as the block lasts."""
+        is_over = threading.Event()
+
+        def beat() -> None:
+            number = 0
+            with contextlib.suppress(RuntimeError):  # the store is gone, and the run with it
+                while not is_over.wait(BEAT if number else 0):
+                    number += 1
+                    self.store.set(f"beat {what}", str(number))
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a process has said what ended the run."""
+        with contextlib.suppress(RuntimeError):
+            return bool(self.store.check(["told"]))
+        return False
+
+    def may_tell(self) -> bool:
+        """Whether this process is the first that has something to say; where the store is gone each says it."""
+        with contextlib.suppress(RuntimeError):
+            return bool(self.store.add("told", 1) == 1)
+        return True
+
+    def wait_until_told(self) -> bool:
+        """Give the process in which an error began its time; -> whether it has told it."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.is_told and time.monotonic() < deadline:
+            time.sleep(LOOK)
+        return self.is_told
+
+    def gone(self) -> str:
+        """Who does not answer, in words; empty where all do. A local one that has stopped is killed: it would hang about."""
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"here {self.rank}", "")
+        words = [self._gone(other, time.monotonic() + ANSWER) for other in self.others]
+        return "; ".join(filter(None, words))
+
+    def _gone(self, other: int, deadline: float) -> str:
+        try:
+            pid, _, host = self.store.get(f"place {other}").decode().partition(" ")
+        except RuntimeError:
+            return "the store of the run is gone (where torchrun runs with rank 0)"
+        name = f"rank {other} (process {pid} on {host})"
+        if host == self.host:
+            state = _state(int(pid))
+            if state in ("T", "t"):
+                os.kill(int(pid), 9)
+                return f"{name} has stopped"
+            return f"{name} has died" if state in ("", "Z", "X") else ""
+        while not self.store.check([f"here {other}"]):
+            if time.monotonic() > deadline:
+                return f"{name} gives no answer"
+            time.sleep(LOOK)
+        return ""
+
+
+def _state(pid: int) -> str:
+    """The letter of a process' state, as Linux gives it; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return ""
+
+
+def _ranks(ranks: list[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+
+
+def connect(timeout: float) -> Peers:
+    """The processes that torchrun's environment variables tell of. Raises DistributedError where nobody answers there."""
+    address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise DistributedError(f"nobody answers at MASTER_ADDR:MASTER_PORT {address} ({reason})") from None
+    return Peers(store, rank, size)
