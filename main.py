@@ -26,6 +26,8 @@ def main(arguments: list[str]) -> int:
     # OpenMP's threads spin while they wait for each other, by default for long: on a machine that is busy with other things,
     # too, that makes two threads 10 times slower than they are after a short spin. Read when a command imports torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # DistributedDataParallel says so where no parameter is left unused
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     is_debug = "--debug" in arguments
     try:
         with signals.installed():
@@ -48,6 +50,10 @@ def run(arguments: list[str]) -> int:
         return 2
     name = arguments[0] if arguments[0] in COMMANDS else "train"
     command, parser = COMMANDS[name], _parser(name)
+    if name != "train" and "WORLD_SIZE" in os.environ:
+        from utils.distributed import refuse_many_processes  # imports torch: 2 s that --help does not need
+
+        refuse_many_processes(name)
     command.add_arguments(parser)
     command.run(parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments))
     return 0

@@ -49,7 +49,7 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
 
 def build(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), *, is_fresh: bool = False) -> BaseAgent:
     """The agent of a config, its folder claimed, its data read; `run` trains it. Overrides: {"train.num_epochs": 2}."""
-    refuse_many_processes()
+    refuse_many_processes("build")
     set_up_console()
     config = checked_config(path, overrides)
     return build_agent(config, Experiment.open(config, is_fresh=is_fresh), Worker())

@@ -17,7 +17,6 @@ from datasets.batches import Batch, Loader
 from utils import signals
 from utils.checkpoint import CheckpointStore
 from utils.config import Config
-from utils.device import choose_device
 from utils.distributed import DistributedSettings, Worker
 from utils.environment import environment_facts
 from utils.errors import NonFiniteError
@@ -67,7 +66,8 @@ class BaseAgent:
         """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
         self.config, self.experiment, self.worker = config, experiment, worker
         self.settings = TrainSettings(**config.train)
-        self.device = choose_device(config.device)
+        worker.refuse_small(self.settings)
+        self.device = worker.choose_device(config.device)
         self.log = RunLog(experiment.folder, is_on=worker.is_first)
         self.state = RunState()
 

@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
     from utils.distributed import DistributedSettings, together
+    from utils.environment import start_facts
     from utils.experiment import Experiment
     from utils.run_log import set_up_console
     from utils.run_report import print_report
@@ -31,13 +32,13 @@ def run(options: argparse.Namespace) -> None:
         set_up_console(is_on=worker.is_first)
         config = checked_config(options.config, options.overrides)
         if options.dry_run:
-            print(config.to_yaml(), end="")
+            print(config.to_yaml() if worker.is_first else "", end="")
             return
-        worker.meet(DistributedSettings(**config.distributed))
+        worker.meet(DistributedSettings(**config.distributed), start_facts(config))
         with worker.first_alone("experiment"):
-            experiment = (
-                Experiment.open(config, is_fresh=options.fresh) if worker.is_first else Experiment.watch(config)
-            )
+            is_first, is_fresh = worker.is_first, options.fresh
+            experiment = Experiment.open(config, is_fresh=is_fresh) if is_first else Experiment.watch(config)
+        worker.refuse_unshared(experiment.folder)
         if (report := experiment.report) is not None:
             logger.info(
                 "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):",

@@ -18,10 +18,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from utils import signals
+from utils.device import choose_device
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.peers import Peers, connect
+from utils.settings import TrainSettings
 
-CONNECT = 60.0  # seconds in which the store of torchrun must answer
+CONNECT = 10.0  # seconds in which the store of torchrun must answer; it is there before the processes are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +50,51 @@ class Worker:
         self.peers = peers
         self.rank, self.size = (peers.rank, peers.size) if peers is not None else (0, 1)
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if peers is not None else 1
-        self.timeout = CONNECT
+        self.timeout, self.cuda_backend = CONNECT, "nccl"
 
     @property
     def is_first(self) -> bool:
         """Whether this is the one that writes."""
         return self.rank == 0
 
-    def meet(self, settings: DistributedSettings) -> None:
-        """Wait for the others. Raises DistributedError where they do not come."""
+    def meet(self, settings: DistributedSettings, facts: dict[str, Any]) -> None:
+        """Wait for the others. Raises DistributedError where one does not come, or has other facts: it would train another model."""
         self.timeout = settings.timeout
         if self.peers is not None:
-            self.peers.meet(self.timeout)
+            self.peers.meet(facts, self.timeout)
+
+    def refuse_unshared(self, folder: Path) -> None:
+        """Raise DistributedError unless every process sees what the first one writes in the folder."""
+        if self.peers is not None:
+            self.peers.refuse_unshared(folder, self.timeout)
+
+    def refuse_small(self, settings: TrainSettings) -> None:
+        """Raise DistributedError where a global batch has not one text for each process."""
+        if settings.batch_tokens is None and settings.batch_size < self.size:
+            raise DistributedError(
+                f"train.batch_size is {settings.batch_size}, and {self.size} processes share it: at least {self.size}"
+            )
+
+    def choose_device(self, name: str) -> torch.device:
+        """The device by its name in the config; of several CUDA devices each process of a machine takes its own.
+
+        Raises DistributedError for more processes than devices, ValueError for a device that is not there.
+        """
+        device = choose_device(name)
+        if device.type != "cuda" or self.size == 1:
+            return device
+        count = torch.cuda.device_count()
+        if device.index is None:
+            if self.local_size > count:
+                raise DistributedError(
+                    f"{self.local_size} processes on a machine with {count} CUDA devices; "
+                    f"torchrun --nproc_per_node={count}, or device=cuda:0 for all of them on one"
+                )
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        else:
+            self.cuda_backend = "gloo"  # NCCL refuses two processes on one device
+        torch.cuda.set_device(device)
+        return device
 
     def first_alone(self, what: str) -> AbstractContextManager[None]:
         """The first process does the block, then the others do; `what` names it. Possible before `connect`."""
@@ -67,7 +103,7 @@ class Worker:
     def connect(self) -> None:
         """Make ready for collectives; only now, since what came before may have forked."""
         if self.peers is not None:
-            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            backend = f"cpu:gloo,cuda:{self.cuda_backend}" if torch.cuda.is_available() else "gloo"
             store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store)
             limit = timedelta(seconds=self.timeout)
             torch.distributed.init_process_group(
@@ -157,7 +193,11 @@ def together() -> Iterator[Worker]:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Worker()
         return
-    peers = connect(CONNECT)
+    signals.only_the_first()
+    try:
+        peers = connect(CONNECT)
+    except Stopped as error:  # by torchrun, since another process has failed
+        raise Unsaid(error.exit_code) from None
     try:
         yield Worker(peers)
     except BaseException as error:
@@ -174,7 +214,7 @@ def together() -> Iterator[Worker]:
 def _said_once(error: BaseException, peers: Peers) -> BaseException:
     """What this process has to say of the end: the cause, if it is the first to know one, or nothing."""
     code = getattr(error, "exit_code", DistributedError.exit_code)
-    is_lost, is_ours = _is_lost(error), isinstance(error, GlassboxError | Stopped)
+    is_lost = _is_lost(error)
     if is_lost and peers.wait_until_told():
         return Unsaid()
     if is_lost or isinstance(error, Stopped):
@@ -183,7 +223,7 @@ def _said_once(error: BaseException, peers: Peers) -> BaseException:
             error = DistributedError(f"{gone or 'the processes have lost each other'}; the same command goes on")
     if isinstance(error, Unsaid) or not peers.may_tell():
         return Unsaid(code)
-    if is_ours:
+    if isinstance(error, GlassboxError | Stopped):
         error.args = (f"rank {peers.rank}: {error.args[0]}", *error.args[1:])
     return error
 
@@ -195,23 +235,13 @@ def _is_lost(error: BaseException) -> bool:
     return is_general or isinstance(error, torch.distributed.DistError)
 
 
-def refuse_unshared(worker: Worker, folder: Path) -> None:
-    """Raise DistributedError unless every process sees what the first one writes in the folder."""
-    name = worker.gathered(f".tmp-{os.urandom(8).hex()}-{os.getpid()}")[0]
-    if worker.is_first:
-        (folder / name).touch()
-    worker.barrier()
-    seen = worker.gathered((folder / name).exists())
-    if worker.is_first:
-        (folder / name).unlink(missing_ok=True)
-    if not all(seen):
-        raise DistributedError(f"rank {seen.index(False)} does not see {folder}; all machines need one shared folder")
-
-
-def refuse_many_processes() -> None:
+def refuse_many_processes(what: str) -> None:
     """Raise DistributedError under torchrun with more than one process, where the work is that of one."""
-    if (size := os.environ.get("WORLD_SIZE", "1")) != "1":
-        raise DistributedError(f"started as one of {size} processes; this is done by one: python main.py ...")
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return
+    if os.environ.get("RANK", "0") != "0":
+        raise Unsaid  # the first one says it
+    raise DistributedError(f"{what} is done by one process, without torchrun")
 
 
 def _short(value: Any) -> str:

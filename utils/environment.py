@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from utils.config import Config, flatten
 from utils.errors import CheckpointError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,12 @@ def environment_facts(device: torch.device, world_size: int = 1) -> dict[str, An
         "device": device.type,
         "world_size": world_size,
     }
+
+
+def start_facts(config: Config) -> dict[str, Any]:
+    """What all processes of a run must have in common before any data is read: the config but for its threads, and versions."""
+    facts = flatten(config.to_dict()) | {f"the version of {name}": value for name, value in versions().items()}
+    return {name: value for name, value in facts.items() if name not in ("num_threads", "the version of dirty")}
 
 
 def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list[str]:

@@ -5,6 +5,7 @@ unlike a collective this can be interrupted, works before the processes are conn
 """
 
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -21,6 +22,7 @@ from utils.errors import DistributedError, Unsaid
 
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
 ANSWER = 3.0  # seconds that a process of another machine has to answer a roll call
+SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 
 
@@ -32,20 +34,50 @@ class Peers:
         self.others = [other for other in range(size) if other != rank]
         self.host = socket.gethostname()
 
-    def meet(self, timeout: float) -> None:
-        """Wait until all are here. Raises DistributedError."""
+    def meet(self, facts: dict[str, Any], timeout: float) -> None:
+        """Wait until all are here. Raises DistributedError where one does not come, or has other facts than the first one."""
         self.store.set(f"place {self.rank}", f"{os.getpid()} {self.host}")
-        names = [f"place {other}" for other in self.others]
-        deadline = time.monotonic() + timeout
-        while not self.store.check(names):
-            self.wait()
-            if time.monotonic() > deadline:
-                late = [other for other in self.others if not self.store.check([f"place {other}"])]
+        if self.rank == 0:
+            self.store.set("facts", json.dumps(facts))
+        self._await([f"place {other}" for other in self.others], timeout)
+        first = json.loads(self.store.get("facts"))
+        for name in sorted(first.keys() | facts.keys()):
+            if first.get(name) != facts.get(name):
                 raise DistributedError(
-                    f"{_ranks(late)} of {self.size} did not come within {timeout:g} s (distributed.timeout)"
+                    f"{name} is {_short(facts.get(name))} here and {_short(first.get(name))} on rank 0"
                 )
 
-    def wait(self) -> None:
+    def refuse_unshared(self, folder: Path, timeout: float) -> None:
+        """Raise DistributedError unless every process sees what the first one writes in the folder."""
+        if self.rank == 0:
+            token = folder / f".tmp-{os.urandom(8).hex()}-{os.getpid()}"
+            token.touch()
+            self.store.set("token", token.name)
+            self._await([f"seen {other}" for other in self.others], timeout)
+            token.unlink()
+            return
+        self._await(["token"], timeout)
+        token, deadline = folder / self.store.get("token").decode(), time.monotonic() + SHOWN
+        while not token.exists():
+            self._wait()
+            if time.monotonic() > deadline:
+                raise DistributedError(
+                    f"does not see what rank 0 writes in {folder}; all machines need one shared folder"
+                )
+        self.store.set(f"seen {self.rank}", "")
+
+    def _await(self, names: list[str], timeout: float) -> None:
+        """Wait until the names, which end in a rank or are set by the first one, are in the store."""
+        deadline = time.monotonic() + timeout
+        while not self.store.check(names):
+            self._wait()
+            if time.monotonic() > deadline:
+                late = [name.split()[1] if " " in name else "0" for name in names if not self.store.check([name])]
+                raise DistributedError(
+                    f"rank {', '.join(late)} of {self.size} did not come within {timeout:g} s (distributed.timeout)"
+                )
+
+    def _wait(self) -> None:
         """A moment. Raises Unsaid where another process has said meanwhile what ended the run."""
         if self.is_told:
             raise Unsaid
@@ -61,7 +93,7 @@ class Peers:
             return
         last, changed = b"", time.monotonic()
         while not self.store.check([f"done {what}"]):
-            self.wait()
+            self._wait()
             if self.store.check([f"beat {what}"]) and (beat := self.store.get(f"beat {what}")) != last:
                 last, changed = beat, time.monotonic()
             if time.monotonic() - changed > timeout:
@@ -142,16 +174,29 @@ def _state(pid: int) -> str:
         return ""
 
 
-def _ranks(ranks: list[int]) -> str:
-    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+def _short(value: Any) -> str:
+    return str(value)[:80]
 
 
 def connect(timeout: float) -> Peers:
     """The processes that torchrun's environment variables tell of. Raises DistributedError where nobody answers there."""
-    address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-    try:
-        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise DistributedError(f"nobody answers at MASTER_ADDR:MASTER_PORT {address} ({reason})") from None
+    missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise DistributedError(f"no {', '.join(missing)} in the environment: start several processes by torchrun")
+    is_host = os.environ["RANK"] == "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
+    if not is_host:
+        _knock(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], time.monotonic() + timeout)
+    store, rank, size = next(torch.distributed.rendezvous("env://", timeout=timedelta(seconds=timeout)))
     return Peers(store, rank, size)
+
+
+def _knock(host: str, port: str, deadline: float) -> None:
+    """Wait until somebody listens there: the store's own client says the same in fifty lines. Raises DistributedError."""
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=LOOK * 20).close()
+            return
+        except (OSError, ValueError, OverflowError) as error:
+            if time.monotonic() > deadline:
+                raise DistributedError(f"nobody answers at MASTER_ADDR:MASTER_PORT {host}:{port} ({error})") from None
+        time.sleep(LOOK)

@@ -16,12 +16,17 @@ _received: list[int] = []
 _is_graceful: list[bool] = []
 _raised: list[int] = []  # the signals that ended something at once
 _owner: list[int] = []  # the process whose signals these are; its workers begin as copies of it
+_first: list[int] = []  # the first signal, where it is the only one that counts; begun with a 0 by `only_the_first`
 
 
 def handle(number: int, frame: FrameType | None) -> None:
     """Note the first signal while a loop watches for it; leave at once otherwise. A save under way is whole or absent."""
     if _owner and _owner[0] != os.getpid():
         return  # a worker forked a moment ago, which has not yet said what signals mean to it
+    if len(_first) > 1:
+        return
+    if _first:
+        _first.append(number)
     if _is_graceful and not _received:
         _received.append(number)
         return
@@ -52,14 +57,13 @@ def installed() -> Iterator[None]:
     old: dict[int, Callable[..., Any] | int | None] = {
         n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)
     }
-    old_hook, _owner[:], _raised[:] = sys.unraisablehook, [os.getpid()], []
+    old_hook, _owner[:], _raised[:], _first[:] = sys.unraisablehook, [os.getpid()], [], []
     sys.unraisablehook = functools.partial(_repeat, old_hook)
     try:
         yield
     except Exception:
-        if (
-            _raised
-        ):  # it came in the wake of a signal, which has ended our workers, too, or broke off what was half done
+        # In the wake of a signal: it has ended our workers, too, or broke off what was half done.
+        if _raised and not _first:
             raise _stopped(_raised[0]) from None
         raise
     finally:
@@ -68,6 +72,11 @@ def installed() -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def only_the_first() -> None:
+    """Pass over further signals: torchrun sends on what a terminal has sent to its processes already, and ends those that hang."""
+    _first[:] = [0]
 
 
 @contextmanager

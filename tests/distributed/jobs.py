@@ -4,20 +4,30 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from lab import Lab, Run
+from lab import Lab, Run, preload
 
 GRACE = 30.0  # seconds after which torchrun kills what SIGTERM has not ended
 
 
-class Job:
-    """The processes of one run, by rank. `faults`: those of faults.py and poison.py for single ranks."""
+@dataclass
+class Own:
+    """What one process has for itself: arguments, the folder it starts in, faults of faults.py and poison.py."""
 
-    def __init__(
-        self, lab: Lab, size: int, *arguments: str, faults: Mapping[int, dict[str, Any]] | None = None, **env: str
-    ) -> None:
+    arguments: list[str] = field(default_factory=list)
+    folder: Path | None = None
+    faults: dict[str, Any] = field(default_factory=dict)
+
+
+class Job:
+    """The processes of one run, by rank."""
+
+    def __init__(self, lab: Lab, size: int, *arguments: str, own: Mapping[int, Own] | None = None) -> None:
+        preload("torch._dynamo")  # DistributedDataParallel does, which takes 2 s
         self.store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         shared = {
             "WORLD_SIZE": str(size),
@@ -26,12 +36,13 @@ class Job:
             "MASTER_PORT": str(self.store.port),
             "TORCHELASTIC_USE_AGENT_STORE": "True",
             "TORCHELASTIC_RESTART_COUNT": "0",
-            **env,
         }
         self.runs: list[Run] = []
         for rank in range(size):
             environment = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            self.runs.append(lab.command(*arguments, environment=environment, **(faults or {}).get(rank, {})))
+            mine = (own or {}).get(rank, Own())
+            options = {"environment": environment, "folder": mine.folder, **mine.faults}
+            self.runs.append(lab.command(*arguments, *mine.arguments, **options))
         self.codes: dict[int, int] = {}
         self.seconds = 0.0  # from the first process that ended to the last
 
@@ -62,3 +73,8 @@ class Job:
     def errors(self) -> list[str]:
         """What stands on stderr, by rank."""
         return [run.stderr for run in self.runs]
+
+    @property
+    def causes(self) -> list[str]:
+        """All lines of all processes that say what ended the run."""
+        return [line for text in self.errors for line in text.splitlines() if line.startswith(("rank ", "Traceback"))]

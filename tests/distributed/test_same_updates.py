@@ -12,7 +12,10 @@ from lab import Lab
 STEPS = 50
 OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", f"train.num_steps={STEPS}", "train.num_epochs=100"]
 CASES = {
-    "bilstm": ["bilstm.yaml", "optimizer.lr=0.003"],  # so slow that the losses stay well above what float32 can tell apart
+    "bilstm": [
+        "bilstm.yaml",
+        "optimizer.lr=0.003",
+    ],  # so slow that the losses stay well above what float32 can tell apart
     "bag of embeddings, sparse gradients": ["bag_of_embeddings.yaml", "optimizer={name: SGD, lr: 0.3}"],
     "bag of embeddings, Adagrad": ["bag_of_embeddings.yaml", "optimizer={name: Adagrad, lr: 0.03}"],
     "transformer": [

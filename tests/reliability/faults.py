@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from utils.errors import DataError
+
 DIED = 137  # the exit code of a fault, that of a kill -9 in a shell
 
 
@@ -136,6 +138,15 @@ def at_call(place: str, n: int, do: Callable[[], Any], *, after: bool = False) -
         return call
 
     wrap(place, make)
+
+
+def refuse_in(place: str, message: str, n: int = 1) -> None:
+    """The n-th call of a function raises a DataError."""
+
+    def refuse() -> None:
+        raise DataError(message)
+
+    at_call(place, n, refuse, after=False)
 
 
 def assign(values: dict[str, Any]) -> None:

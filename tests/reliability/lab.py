@@ -62,6 +62,12 @@ def _ask(request: dict[str, Any]) -> Any:
     return json.loads(process.stdout.readline())
 
 
+@functools.cache
+def preload(module: str) -> None:
+    """Have a module imported before any further run starts."""
+    _ask({"import": module})
+
+
 @dataclass
 class Run:
     """A started run of main.py."""
@@ -100,11 +106,13 @@ class Lab:
         arguments = [f"{model}.yaml", f"name={name}", f"data.cache_folder=.cache-{cache or name}", *overrides]
         return self.command(*arguments, **faults)
 
-    def command(self, *arguments: str, environment: dict[str, str] | None = None, **faults: Any) -> Run:
-        """`python main.py ARGUMENTS`."""
+    def command(
+        self, *arguments: str, environment: dict[str, str] | None = None, folder: Path | None = None, **faults: Any
+    ) -> Run:
+        """`python main.py ARGUMENTS` in this folder, or in another one."""
         self._num_starts += 1
         out, errors = (self.folder / f"{self._num_starts}.{stream}" for stream in ("out", "err"))
-        files = {"cwd": str(self.folder), "out": str(out), "err": str(errors)}
+        files = {"cwd": str(folder or self.folder), "out": str(out), "err": str(errors)}
         request = {"arguments": arguments, "env": environment or {}, "faults": faults, **files}
         return Run(_ask({"start": request}), errors)
 

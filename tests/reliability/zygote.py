@@ -1,7 +1,7 @@
 """A process that has imported torch and this project once, and forks a run of main.py for every request.
 
 A run then costs a second instead of six. Started by lab.py, which talks to it by lines of JSON: {"start": {...}} gives a pid,
-{"wait": pid, "timeout": seconds} an exit status (null: still running). Nothing here uses a thread or torch's pool, which a fork
+{"wait": pid, "timeout": seconds} an exit status (null: still running), {"import": module} takes that module along, too. Nothing here uses a thread or torch's pool, which a fork
 would not take along. It ends, with every run that is still there, when its standard input does.
 """
 
@@ -29,10 +29,11 @@ HOOKS = (agents, run_log)  # imported for what they bring along
 pids: set[int] = set()
 
 
-def warm_up() -> None:
-    """Import what torch imports at its first use."""
+def warm_up(*modules: str) -> None:
+    """Import what torch imports at its first use, and what all runs to come need besides."""
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    importlib.import_module("datasets.store")
+    for module in ("datasets.store", *modules):
+        importlib.import_module(module)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread would be lost in a fork"
 
 
@@ -95,7 +96,12 @@ def serve() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for line in requests:
         request = json.loads(line)
-        answer = start(request["start"]) if "start" in request else wait(request["wait"], request["timeout"])
+        if "start" in request:
+            answer = start(request["start"])
+        elif "wait" in request:
+            answer = wait(request["wait"], request["timeout"])
+        else:
+            answer = warm_up(request["import"])
         print(json.dumps(answer), file=replies, flush=True)
     for pid in pids:
         os.killpg(pid, signal.SIGKILL)

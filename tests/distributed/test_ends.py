@@ -1,0 +1,168 @@
+"""E2, E6, E7 and bad input: an error, a signal or a number that is not finite in one process ends all, and is said once."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from jobs import Job, Own
+from lab import Lab
+
+LIMIT = 15.0  # seconds
+ENDED = (7, 143)  # of a process that another one has ended: it has found out, or torchrun was faster
+STEP = "agents.base:BaseAgent.train_step"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("ends"))
+
+
+@pytest.fixture(scope="module")
+def control(lab: Lab) -> str:
+    """A run of two processes that nothing disturbs."""
+    job = start(lab, "control")
+    assert job.wait() == [0, 0], job.errors
+    return "control"
+
+
+def start(lab: Lab, name: str, *arguments: str, own: dict[int, Own] | None = None) -> Job:
+    return Job(lab, 2, "bilstm.yaml", f"name={name}", f"data.cache_folder=.cache-{name}", *arguments, own=own)
+
+
+def said(job: Job) -> str:
+    """The one line of all processes that says what ended the run."""
+    (line,) = job.causes
+    return line
+
+
+def check_result(lab: Lab, name: str, control: str) -> None:
+    job = start(lab, name)
+    assert job.wait() == [0, 0], job.errors
+    assert lab.results(name) == lab.results(control)
+
+
+def check_refused(job: Job, message: str) -> None:
+    """Refused by one process, in one line."""
+    assert {7} <= set(job.wait()) <= set(ENDED), job.errors
+    assert message in said(job)
+
+
+def second_machine(lab: Lab, name: str) -> Path:
+    """A folder with the same configs and data, and no runs."""
+    folder = lab.folder / name
+    folder.mkdir()
+    for path in [*lab.folder.glob("*.yaml"), lab.folder / "tiny.jsonl"]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("rank", range(2))
+@pytest.mark.parametrize("place", [STEP, "agents.text_data:TextData.__init__", "agents.base:BaseAgent.evaluate"])
+def test_an_error_of_one_process_is_the_error_of_the_run(lab: Lab, control: str, rank: int, place: str) -> None:
+    name = f"error-{rank}-{place.split('.')[-1].strip('_')}"
+    job = start(lab, name, own={rank: Own(faults={"refuse_in": {"place": place, "message": "tiny.jsonl:7: no label"}})})
+    codes = job.wait()
+    assert said(job) == f"rank {rank}: tiny.jsonl:7: no label"
+    assert codes[rank] == 3
+    assert codes[1 - rank] in ENDED, job.errors
+    assert job.seconds <= LIMIT
+    check_result(lab, name, control)
+
+
+def test_a_bug_in_one_process_is_shown_once(lab: Lab) -> None:
+    job = start(lab, "bug", own={1: Own(faults={"assign": {"values": {STEP: None}}})})
+    codes = job.wait()
+    assert codes[1] == 1
+    assert codes[0] in ENDED
+    assert said(job).startswith("Traceback")
+    assert "NoneType" in job.errors[1]
+
+
+@pytest.mark.parametrize("ranks", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_at_the_same_step(lab: Lab, control: str, ranks: tuple[int, ...], number: int) -> None:
+    name = f"signal-{number}-{'-'.join(map(str, ranks))}"
+    twice = [number, number]  # torchrun sends on what a terminal has sent already
+    own = {rank: Own(faults={"signal_in": {"place": STEP, "numbers": twice, "n": 8}}) for rank in ranks}
+    job = start(lab, name, own=own)
+    assert job.wait() == [128 + number] * 2, job.errors
+    assert f": stopped by {signal.Signals(number).name}: saved step 8 in " in said(job)
+    assert {path.name for path in lab.path(name).glob("checkpoints/*")} == {"step-7", "step-8"}
+    check_result(lab, name, control)
+
+
+@pytest.mark.parametrize("what", ["loss", "weight"])
+def test_one_that_is_not_finite_stops_all_before_the_update(lab: Lab, control: str, what: str) -> None:
+    name = f"nan-{what}"
+    job = start(lab, name, own={1: Own(faults={"poison": {"what": what, "value": "nan", "step": 8}})})
+    assert job.wait() == [6, 6], job.errors
+    assert "step 8" in said(job)
+    assert max(int(path.name[5:]) for path in lab.path(name).glob("checkpoints/step-*")) < 8
+    check_result(lab, name, control)
+
+
+OTHERS: dict[str, tuple[list[str], dict[str, object], str]] = {
+    "config": (["optimizer.lr=0.1"], {}, "optimizer.lr is 0.1 here and 0.05 on rank 0"),
+    "version": ([], {"assign": {"values": {"torch:__version__": "2.0"}}}, "the version of torch is 2.0 here and 2."),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_processes_that_would_train_other_models_are_refused(lab: Lab, case: str) -> None:
+    arguments, faults, message = OTHERS[case]
+    job = start(lab, f"other-{case}", own={1: Own(arguments, faults=faults)})
+    check_refused(job, f"rank 1: {message}")
+    assert job.seconds <= LIMIT
+
+
+def test_other_data_is_refused(lab: Lab) -> None:
+    other = second_machine(lab, "other-data")
+    rows = (other / "tiny.jsonl").read_text().splitlines()
+    (other / "tiny.jsonl").write_text("\n".join(rows[:-3]) + "\n")
+    (lab.folder / "experiments").mkdir(exist_ok=True)
+    (other / "experiments").symlink_to(lab.folder / "experiments")
+    job = start(lab, "other-data", own={1: Own(folder=other)})
+    check_refused(job, " on rank 1 and ")
+    assert "data" in said(job)
+
+
+def test_a_folder_that_the_others_do_not_see_is_refused(lab: Lab) -> None:
+    job = start(lab, "unshared", own={1: Own(folder=second_machine(lab, "machine-2"))})
+    check_refused(job, "rank 1: does not see what rank 0 writes in experiments/unshared; all machines need")
+    assert job.seconds <= LIMIT
+    assert not lab.leftovers()
+
+
+def test_a_batch_smaller_than_the_processes_is_refused(lab: Lab) -> None:
+    job = start(lab, "small", "train.batch_size=1")
+    check_refused(job, "train.batch_size is 1, and 2 processes share it: at least 2")
+
+
+def test_a_config_error_is_said_once_and_keeps_its_code(lab: Lab) -> None:
+    job = start(lab, "typo", "optimizer.lrr=1")
+    assert {2} <= set(job.wait()) <= {2, 143}, job.errors
+    assert said(job).startswith(("rank 0: command line", "rank 1: command line"))
+    assert not lab.path("typo").exists()
+
+
+@pytest.mark.parametrize("command", ["test", "predict", "export"])
+def test_what_one_process_does_is_refused_to_many(lab: Lab, control: str, command: str) -> None:
+    job = Job(lab, 2, command, f"experiments/{control}")
+    assert {7} <= set(job.wait()) <= set(ENDED)
+    assert any(f"{command} is done by one process, without torchrun" in text for text in job.errors)
+
+
+def test_nobody_at_the_address(lab: Lab) -> None:
+    environment = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
+    run = lab.command("bilstm.yaml", environment=environment)
+    assert run.wait(LIMIT) == 7
+    assert run.stderr.startswith("nobody answers at MASTER_ADDR:MASTER_PORT 127.0.0.1:9")
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_finished_run_gives_its_report_once(lab: Lab, control: str) -> None:
+    job = start(lab, control)
+    assert job.wait() == [0, 0], job.errors
+    assert sum("is finished" in text for text in job.errors) == 1
+    assert json.loads((lab.path(control) / "report.json").read_bytes())["name"] == control
