@@ -151,7 +151,7 @@ class BaseAgent:
                 started = time.perf_counter()
 
     def train_step(self, batches: list[Batch]) -> Tensor:
-        """One optimizer step: one global batch, into whatever micro-batches and shares of processes it is cut; -> gradient norm, ()."""
+        """One optimizer step: one global batch, however it is cut into micro-batches and shares; -> the gradient norm, ()."""
         counts = [self._counts(batch) for batch in batches]
         own = {name: sum(count[name] for count in counts) for name in counts[0]}
         divisor = self.worker.total(own)  # of the whole global batch
@@ -282,7 +282,7 @@ class BaseAgent:
         parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
         parts |= {"precision": self.precision}
         facts = self.data.facts | environment_facts(self.device, self.worker.size)
-        self.worker.refuse_different(facts)
+        self.worker.refuse_different("data", facts)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
         self.snapshot = Snapshot(store, self.model, parts, {"meter": self.meter}, facts, self.worker, average)
         separate_seeds(self.config.seed, self.worker.rank)

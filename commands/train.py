@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
-    from utils.distributed import DistributedSettings, together
+    from utils.distributed import together
     from utils.environment import start_facts
     from utils.experiment import Experiment
     from utils.run_log import set_up_console
@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> None:
         if options.dry_run:
             print(config.to_yaml() if worker.is_first else "", end="")
             return
-        worker.meet(DistributedSettings(**config.distributed), start_facts(config))
+        worker.timeout = config.distributed.timeout
+        worker.refuse_different("config", start_facts(config))
         with worker.first_alone("experiment"):
             is_first, is_fresh = worker.is_first, options.fresh
             experiment = Experiment.open(config, is_fresh=is_fresh) if is_first else Experiment.watch(config)

@@ -1,6 +1,6 @@
 """The processes that train one run together: what is summed, what is waited for, and how one that fails ends them all.
 
-torchrun starts them and says in environment variables who is who; `python main.py` alone is the case of one, for which all this does
+torchrun starts them and says in environment variables who is who; `python main.py` alone is the case of one, for which this does
 nothing. Two ways lead from process to process: collectives of torch.distributed, which all of them call in the same order, and the
 store of peers.py, which is there before those and after them. Nothing is ever summed or waited for while an error is handled.
 """
@@ -24,7 +24,7 @@ from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.peers import Peers, connect
 from utils.settings import TrainSettings
 
-CONNECT = 10.0  # seconds in which the store of torchrun must answer; it is there before the processes are
+DEFAULT_TIMEOUT = 300.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class DistributedSettings:
     """
 
     strategy: Literal["ddp"] = "ddp"
-    timeout: float = 300.0
+    timeout: float = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
         if self.timeout <= 0:
@@ -44,24 +44,23 @@ class DistributedSettings:
 
 
 class Worker:
-    """This process among those of its run."""
+    """A process among those of its run."""
 
     def __init__(self, peers: Peers | None = None) -> None:
         self.peers = peers
         self.rank, self.size = (peers.rank, peers.size) if peers is not None else (0, 1)
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if peers is not None else 1
-        self.timeout, self.cuda_backend = CONNECT, "nccl"
+        self.timeout, self.cuda_backend = DEFAULT_TIMEOUT, "nccl"
 
     @property
     def is_first(self) -> bool:
         """Whether this is the one that writes."""
         return self.rank == 0
 
-    def meet(self, settings: DistributedSettings, facts: dict[str, Any]) -> None:
-        """Wait for the others. Raises DistributedError where one does not come, or has other facts: it would train another model."""
-        self.timeout = settings.timeout
+    def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
+        """Raise DistributedError unless all have the same facts, plain values: else they would train different models."""
         if self.peers is not None:
-            self.peers.meet(facts, self.timeout)
+            self.peers.refuse_different(what, facts, self.timeout)
 
     def refuse_unshared(self, folder: Path) -> None:
         """Raise DistributedError unless every process sees what the first one writes in the folder."""
@@ -109,16 +108,6 @@ class Worker:
             torch.distributed.init_process_group(
                 backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
             )
-
-    def refuse_different(self, facts: dict[str, Any]) -> None:
-        """Raise DistributedError where another process has other values: then it trains another model, or on other data."""
-        own, *_ = all_facts = self.gathered(facts)
-        for rank, others in enumerate(all_facts):
-            for name, value in others.items():
-                if value != own[name]:
-                    raise DistributedError(
-                        f"{name} is {_short(value)} on rank {rank} and {_short(own[name])} on rank 0"
-                    )
 
     # What is done at every step.
 
@@ -189,13 +178,13 @@ class _Loss(nn.Module):
 
 @contextlib.contextmanager
 def together() -> Iterator[Worker]:
-    """This process as one of its run's. What ends the block is said by one of them: by the one in which it began."""
+    """The process as one of its run's. What ends the block is said by one of them: by the one in which it began."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Worker()
         return
     signals.only_the_first()
     try:
-        peers = connect(CONNECT)
+        peers = connect(DEFAULT_TIMEOUT)
     except Stopped as error:  # by torchrun, since another process has failed
         raise Unsaid(error.exit_code) from None
     try:
@@ -242,7 +231,3 @@ def refuse_many_processes(what: str) -> None:
     if os.environ.get("RANK", "0") != "0":
         raise Unsaid  # the first one says it
     raise DistributedError(f"{what} is done by one process, without torchrun")
-
-
-def _short(value: Any) -> str:
-    return str(value)[:80]

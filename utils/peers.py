@@ -7,6 +7,7 @@ unlike a collective this can be interrupted, works before the processes are conn
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -21,26 +22,27 @@ from torch.distributed.rendezvous import rendezvous
 from utils.errors import DistributedError, Unsaid
 
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
-ANSWER = 3.0  # seconds that a process of another machine has to answer a roll call
+ANSWER = 3.0  # seconds that a store, or a process of another machine, has to answer
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 
 
 class Peers:
-    """The processes of a run by their ranks, this one being `rank`."""
+    """The processes of a run by their ranks, this one being `rank`; all have come, and `store` is theirs alone."""
 
     def __init__(self, store: Any, rank: int, size: int) -> None:
-        self.store, self.rank, self.size = torch.distributed.distributed_c10d.PrefixStore("glassbox", store), rank, size
+        self.store, self.rank, self.size = store, rank, size
         self.others = [other for other in range(size) if other != rank]
         self.host = socket.gethostname()
+        values = (store.get(f"process {other}").decode().partition(" ") for other in range(size))
+        self.places = [(int(pid), host) for pid, _, host in values]
 
-    def meet(self, facts: dict[str, Any], timeout: float) -> None:
-        """Wait until all are here. Raises DistributedError where one does not come, or has other facts than the first one."""
-        self.store.set(f"place {self.rank}", f"{os.getpid()} {self.host}")
+    def refuse_different(self, what: str, facts: dict[str, Any], timeout: float) -> None:
+        """Raise DistributedError unless the first process has the same facts, which are plain values."""
         if self.rank == 0:
-            self.store.set("facts", json.dumps(facts))
-        self._await([f"place {other}" for other in self.others], timeout)
-        first = json.loads(self.store.get("facts"))
+            self.store.set(f"facts {what}", json.dumps(facts))
+        self._await([f"facts {what}"], timeout)
+        first = json.loads(self.store.get(f"facts {what}"))
         for name in sorted(first.keys() | facts.keys()):
             if first.get(name) != facts.get(name):
                 raise DistributedError(
@@ -51,10 +53,12 @@ class Peers:
         """Raise DistributedError unless every process sees what the first one writes in the folder."""
         if self.rank == 0:
             token = folder / f".tmp-{os.urandom(8).hex()}-{os.getpid()}"
-            token.touch()
-            self.store.set("token", token.name)
-            self._await([f"seen {other}" for other in self.others], timeout)
-            token.unlink()
+            try:
+                token.touch()
+                self.store.set("token", token.name)
+                self._await([f"seen {other}" for other in self.others], timeout)
+            finally:
+                token.unlink(missing_ok=True)
             return
         self._await(["token"], timeout)
         token, deadline = folder / self.store.get("token").decode(), time.monotonic() + SHOWN
@@ -67,15 +71,13 @@ class Peers:
         self.store.set(f"seen {self.rank}", "")
 
     def _await(self, names: list[str], timeout: float) -> None:
-        """Wait until the names, which end in a rank or are set by the first one, are in the store."""
+        """Wait until the names are in the store."""
         deadline = time.monotonic() + timeout
         while not self.store.check(names):
             self._wait()
             if time.monotonic() > deadline:
-                late = [name.split()[1] if " " in name else "0" for name in names if not self.store.check([name])]
-                raise DistributedError(
-                    f"rank {', '.join(late)} of {self.size} did not come within {timeout:g} s (distributed.timeout)"
-                )
+                gone = self.gone() or f"the others do not answer within {timeout:g} s (distributed.timeout)"
+                raise DistributedError(f"{gone}; the same command goes on")
 
     def _wait(self) -> None:
         """A moment. Raises Unsaid where another process has said meanwhile what ended the run."""
@@ -97,7 +99,8 @@ class Peers:
             if self.store.check([f"beat {what}"]) and (beat := self.store.get(f"beat {what}")) != last:
                 last, changed = beat, time.monotonic()
             if time.monotonic() - changed > timeout:
-                raise DistributedError(f"rank 0 gives no sign of life since {timeout:g} s (distributed.timeout)")
+                gone = self.gone() or f"rank 0 gives no sign of life since {timeout:g} s (distributed.timeout)"
+                raise DistributedError(f"{gone}; the same command goes on")
         yield
 
     @contextlib.contextmanager
@@ -148,21 +151,21 @@ class Peers:
         return "; ".join(filter(None, words))
 
     def _gone(self, other: int, deadline: float) -> str:
-        try:
-            pid, _, host = self.store.get(f"place {other}").decode().partition(" ")
-        except RuntimeError:
-            return "the store of the run is gone (where torchrun runs with rank 0)"
+        pid, host = self.places[other]
         name = f"rank {other} (process {pid} on {host})"
         if host == self.host:
-            state = _state(int(pid))
+            state = _state(pid)
             if state in ("T", "t"):
-                os.kill(int(pid), 9)
+                os.kill(pid, signal.SIGKILL)
                 return f"{name} has stopped"
             return f"{name} has died" if state in ("", "Z", "X") else ""
-        while not self.store.check([f"here {other}"]):
-            if time.monotonic() > deadline:
-                return f"{name} gives no answer"
-            time.sleep(LOOK)
+        try:
+            while not self.store.check([f"here {other}"]):
+                if time.monotonic() > deadline:
+                    return f"{name} gives no answer"
+                time.sleep(LOOK)
+        except RuntimeError:  # the store is that of rank 0, or of its torchrun
+            return f"{name} or its machine has died" if other == 0 else ""
         return ""
 
 
@@ -179,24 +182,47 @@ def _short(value: Any) -> str:
 
 
 def connect(timeout: float) -> Peers:
-    """The processes that torchrun's environment variables tell of. Raises DistributedError where nobody answers there."""
+    """Meet the processes that torchrun's environment variables tell of. Raises DistributedError where one does not come."""
     missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
         raise DistributedError(f"no {', '.join(missing)} in the environment: start several processes by torchrun")
     is_host = os.environ["RANK"] == "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
     if not is_host:
-        _knock(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], time.monotonic() + timeout)
-    store, rank, size = next(torch.distributed.rendezvous("env://", timeout=timedelta(seconds=timeout)))
-    return Peers(store, rank, size)
+        _knock(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], time.monotonic() + ANSWER)
+    store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
+    return Peers(_meet(store, rank, size, timeout), rank, size)
 
 
 def _knock(host: str, port: str, deadline: float) -> None:
     """Wait until somebody listens there: the store's own client says the same in fifty lines. Raises DistributedError."""
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=LOOK * 20).close()
+            socket.create_connection((host, int(port)), timeout=1.0).close()
             return
         except (OSError, ValueError, OverflowError) as error:
             if time.monotonic() > deadline:
                 raise DistributedError(f"nobody answers at MASTER_ADDR:MASTER_PORT {host}:{port} ({error})") from None
+        time.sleep(LOOK)
+
+
+def _meet(store: Any, rank: int, size: int, timeout: float) -> Any:
+    """Wait until all are here; -> a place in the store for them alone. Raises DistributedError where one does not come.
+
+    When torchrun starts processes again, the store still holds what the earlier ones left there. So each shows a number drawn now,
+    the first one tells which numbers it has seen, and who finds its own among them goes to the place named by the first one's.
+    """
+    number, deadline = os.urandom(8).hex(), time.monotonic() + timeout
+    names = [f"glassbox/{other}" for other in range(size)]
+    store.set(names[rank], number)
+    while True:
+        if rank == 0 and store.check(names):
+            store.set("glassbox/seen", " ".join(value.decode() for value in store.multi_get(names)))
+        seen = store.get("glassbox/seen").decode().split() if store.check(["glassbox/seen"]) else []
+        if number in seen:
+            place = torch.distributed.distributed_c10d.PrefixStore(f"glassbox/{seen[0]}", store)
+            place.set(f"process {rank}", f"{os.getpid()} {socket.gethostname()}")
+            if place.check([f"process {other}" for other in range(size)]):
+                return place
+        if time.monotonic() > deadline:
+            raise DistributedError(f"not all of {size} processes came within {timeout:g} s")
         time.sleep(LOOK)

@@ -31,7 +31,10 @@ class Stateful(Protocol):
 
 
 class Snapshot:
-    """Saves and restores a model and the other parts of its run. facts: what a checkpoint belongs to, such as data hashes; own: the parts that each process has for itself."""
+    """Saves and restores a model and the other parts of its run.
+
+    own: the parts that each of several processes has for itself; facts: what a checkpoint belongs to, such as data hashes.
+    """
 
     def __init__(
         self,
