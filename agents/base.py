@@ -100,11 +100,6 @@ class BaseAgent:
     def _counts(self, batch: Batch) -> dict[str, float]:
         return {name: 0.0 if batch.is_filler else count for name, count in self.count_labels(batch).items()}
 
-    def place(self, model: nn.Module) -> nn.Module:
-        """The model where it is trained; from now on all processes go the same way."""
-        self.worker.connect()
-        return model.to(self.device)
-
     def describe(self, split: str, outputs: Tensor) -> None:
         """Write down what was predicted for each text of a split; outputs (N, ...) in the order of its rows."""
 
@@ -160,7 +155,7 @@ class BaseAgent:
         total = torch.zeros((), device=self.device)
         for batch, count in zip(batches, counts, strict=True):  # gradients add up
             on_device = batch.to(self.device)
-            with self.worker.sync(self.network, is_last=batch is batches[-1]):
+            with self.worker.sync(self.network, self.model, is_last=batch is batches[-1]):
                 with self.precision.autocast():
                     terms, outputs = self.network(on_device)
                 loss = torch.stack([term / (divisor[name] or 1.0) for name, term in terms.items()]).sum()

@@ -37,7 +37,8 @@ from utils.distributed import Worker
 from utils.experiment import Experiment
 from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
-from utils.schema import Section, construct
+from utils.schema import Section, blamed_on, construct
+from utils.sharding import refuse_uncuttable
 
 
 class ClassificationAgent(BaseAgent):
@@ -60,7 +61,7 @@ class ClassificationAgent(BaseAgent):
         model = build_model(config, self.data.tokenizer.vocab_size, len(self.labels), self.device)
         load_vectors(config, model, self.data.tokenizer)
         load_initial_weights(config, model, self.labels)
-        self.model = self.place(model)
+        self.model = worker.place(model, self.device, config.distributed.strategy)
         self.loss = build_loss(config, self.labels).to(self.device)
         self.r_drop: RDrop = construct(config, "loss", RDrop, config.loss)
         with worker.first_alone("teacher"):
@@ -90,6 +91,9 @@ class ClassificationAgent(BaseAgent):
             build_average(config, model)
             build_optimizer(config, model)
             build_freezing(config, model)
+            if config.distributed.strategy == "fsdp":
+                with blamed_on(config, "distributed", config.distributed):
+                    refuse_uncuttable(model, config.optimizer.name)
             loss = build_loss(config, placeholders)
             construct(config, "loss", RDrop, config.loss)
         if loss.is_multi_label != config.data.multi_label:

@@ -23,19 +23,20 @@ from utils.device import choose_device
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.peers import Peers, connect
 from utils.settings import TrainSettings
+from utils.sharding import shard
 
 DEFAULT_TIMEOUT = 300.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedSettings:
-    """How several processes share a run, which is not built yet.
+    """How several processes, started by torchrun, share a run.
 
-    strategy: ddp: each process has the whole model and a share of every batch
+    strategy: each process has a share of every batch and, ddp: the whole model, fsdp: a part of every weight, for large models
     timeout: after so many seconds of silence a process counts as dead
     """
 
-    strategy: Literal["ddp"] = "ddp"
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     timeout: float = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Worker:
         self.peers = peers
         self.rank, self.size = (peers.rank, peers.size) if peers is not None else (0, 1)
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if peers is not None else 1
-        self.timeout, self.cuda_backend = DEFAULT_TIMEOUT, "nccl"
+        self.timeout, self.cuda_backend, self.is_sharded = DEFAULT_TIMEOUT, "nccl", False
 
     @property
     def is_first(self) -> bool:
@@ -109,24 +110,33 @@ class Worker:
                 backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
             )
 
+    def place(self, model: nn.Module, device: torch.device, strategy: str) -> nn.Module:
+        """The model where it is trained; from now on all processes go the same way."""
+        self.connect()
+        self.is_sharded = self.size > 1 and strategy == "fsdp"
+        return shard(model, device, self.size) if self.is_sharded else model.to(device)
+
     # What is done at every step.
 
     def network(self, loss: Callable[..., Any], model: nn.Module) -> Any:
-        """`loss` as the module whose backward pass adds up the gradients of `model` over all processes.
+        """`loss` as what is called for the gradients of `model` to be added up over all processes in the backward pass.
 
         Parameters that a step does not use are looked for, as alone they may be unused, too. That also keeps the order in which
         gradients are added the same from the first step on, and so a resumed run has the same bits.
         """
-        if self.size == 1:
+        if self.size == 1 or self.is_sharded:  # which adds them up in the model itself
             return loss
         return nn.parallel.DistributedDataParallel(_Loss(loss, model), find_unused_parameters=True)
 
-    def sync(self, network: Any, *, is_last: bool) -> AbstractContextManager[Any]:
+    def sync(self, network: Any, model: nn.Module, *, is_last: bool) -> AbstractContextManager[Any]:
         """For a micro-batch: gradients are added up over the processes in the last one of a step alone."""
+        if self.is_sharded:
+            model.set_requires_gradient_sync(is_last)  # type: ignore[operator]
+            return contextlib.nullcontext()
         return contextlib.nullcontext() if self.size == 1 or is_last else network.no_sync()
 
     def share(self, loss: Tensor, batch: Any) -> Tensor:
-        """A micro-batch's part of the loss, as its gradients are to be added up: DistributedDataParallel takes their mean."""
+        """A micro-batch's part of the loss, as its gradients are to be added up: torch takes their mean."""
         return loss if self.size == 1 else loss * (0 if batch.is_filler else self.size)
 
     def total(self, values: dict[Any, float]) -> dict[Any, float]:

@@ -12,6 +12,7 @@ from utils.errors import NonFiniteError
 from utils.parameter_groups import parameter_groups
 from utils.precision import Precision
 from utils.schema import TorchPart
+from utils.sharding import whole
 from utils.sparse_adagrad import SparseAdagrad
 from utils.weight_average import WeightAverage
 
@@ -66,11 +67,9 @@ def _build(model: nn.Module, name: str, groups: list[dict[str, Any]], options: d
     if has_sparse and name == "Adagrad":
         return SparseAdagrad(groups, **options)
     devices = {parameter.device.type for parameter in model.parameters()}
-    if not has_sparse and devices <= {
-        "cpu",
-        "cuda",
-        "meta",
-    }:  # elsewhere kernels are missing, which shows at a step only
+    is_cut = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())  # see utils/sharding.py
+    # Elsewhere kernels are missing, which shows at a step only.
+    if not has_sparse and devices <= {"cpu", "cuda", "meta"} and (not is_cut or name in ("Adam", "AdamW")):
         with contextlib.suppress(TypeError, RuntimeError):  # this optimizer has none
             return build([dict(group) for group in groups], fused=True, **options)  # torch writes into the groups
     return build(groups, **options)
@@ -144,7 +143,7 @@ class Updater:
         self.precision.unscale(self.optimizer)
         gradients = {name: _values(p.grad) for name, p in self.parameters.items() if p.grad is not None}
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (number of gradients,)
-        norm = torch.linalg.vector_norm(norms)
+        norms, norm = whole(norms), whole(torch.linalg.vector_norm(norms))
         if self.max_grad_norm is not None and (norm.device.type != "cpu" or norm + 1e-6 > self.max_grad_norm):
             torch._foreach_mul_(list(gradients.values()), torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0))
         self.check()  # the step before

@@ -14,6 +14,7 @@ from utils.distributed import Worker
 from utils.environment import compare_facts
 from utils.errors import CheckpointError, NonFiniteError, StorageError
 from utils.seed import rng_state, set_rng_state
+from utils.sharding import all_whole, part_of
 from utils.storage import free_bytes
 from utils.weight_average import WeightAverage
 
@@ -58,9 +59,10 @@ class Snapshot:
         """
         if step != self.saved_step or is_changed:
             with self.evaluated_weights():
-                weights = self.model.state_dict()
+                is_kept = self.worker.is_first
+                weights = all_whole(self.model.state_dict(), is_kept=is_kept)
                 _refuse_non_finite(weights, f"step {step}")
-                state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
+                state = all_whole({name: part.state_dict() for name, part in self.parts.items()}, is_kept=is_kept)
                 own = {name: part.state_dict() for name, part in self.own.items()} | {"rng": rng_state()}
                 state["ranks"] = self.worker.gathered(own)
                 if self.worker.is_first:
@@ -86,6 +88,7 @@ class Snapshot:
                         _check_like(state[name], part.state_dict(), name)
                     part.load_state_dict(state[name])
                     _check_moments(part)
+                    _cut_moments(part)
                 self._restore_own(state["ranks"])
             self.saved_step = manifest["step"]
             self.store.warnings += warnings
@@ -117,8 +120,9 @@ class Snapshot:
         self._use(self.store.load(step)[0], step)
 
     def _use(self, weights: Mapping[str, Tensor], step: int) -> None:
-        check_fits(weights, self.model.state_dict(), self.store.folder / f"step-{step}")
-        self.model.load_state_dict(weights)
+        own = self.model.state_dict()
+        check_fits(weights, own, self.store.folder / f"step-{step}")
+        self.model.load_state_dict({name: part_of(tensor, own[name]) for name, tensor in weights.items()})
 
     def _check_room(self) -> None:
         """Refuse before the first step what could not be saved after it; the optimizer's state comes on top of the weights."""
@@ -159,6 +163,14 @@ def _check_moments(part: Any) -> None:
             fits = not isinstance(value, Tensor) or _is_within(value.shape, parameter.shape)
             if not fits:
                 raise TypeError(f"{name} has the shape {list(value.shape)}, its parameter {list(parameter.shape)}")
+
+
+def _cut_moments(part: Any) -> None:
+    """Of what an optimizer keeps of a parameter that is cut over the processes, each keeps its part."""
+    for parameter, values in part.state.items() if isinstance(part, torch.optim.Optimizer) else []:
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = part_of(value, parameter)
 
 
 def _is_within(small: torch.Size, large: torch.Size) -> bool:

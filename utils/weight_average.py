@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from utils.sharding import part_of
+
 
 class WeightAverage:
     """Exponential moving average of the trainable weights, to evaluate and keep; training goes on with the raw ones.
@@ -77,5 +79,5 @@ class WeightAverage:
             if tensor.shape != own.shape or tensor.dtype != own.dtype or not torch.isfinite(tensor).all():
                 raise ValueError(f"raw {name} has another shape, or is not finite")
         self.step = state["step"]
-        self.other = {name: tensor.to(self.parameters[name].device) for name, tensor in state["raw"].items()}
+        self.other = {name: part_of(tensor, self.parameters[name]) for name, tensor in state["raw"].items()}
         self._swap()
