@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from commands import COMMANDS
+from commands import COMMANDS, SHARED
 from utils import signals
 from utils.errors import GlassboxError, Stopped
 
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
         return 2
     name = arguments[0] if arguments[0] in COMMANDS else "train"
     command, parser = COMMANDS[name], _parser(name)
-    if name != "train" and "WORLD_SIZE" in os.environ:
+    if name not in SHARED and "WORLD_SIZE" in os.environ:
         from utils.distributed import refuse_many_processes  # imports torch: 2 s that --help does not need
 
         refuse_many_processes(name)

@@ -1,5 +1,6 @@
 """A trained classifier as a function: texts in, labels and probabilities out."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from datasets.readers import Row
 from datasets.records import Record
 from datasets.tokens import Tokens
 from utils.checkpoint import check_fits
-from utils.device import choose_device
+from utils.distributed import Worker
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
@@ -29,7 +30,9 @@ CHUNK, BATCH_SIZE = 1024, 64
 class Predictor:
     """The best weights of a run's folder, ready to predict. Raises CheckpointError where there is no usable run."""
 
-    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+    def __init__(self, folder: str | Path, device: str = "cpu", worker: Worker | None = None) -> None:
+        """worker: this process among several that share the work, each taking every so manieth chunk."""
+        self.worker = worker or Worker()
         self.folder = Path(folder)
         self.config = open_saved(self.folder)
         if self.config.get("agent") not in (None, "classification"):
@@ -40,7 +43,7 @@ class Predictor:
         self.tokenizer = saved_tokenizer(self.folder)
         weights, self.facts = best_weights(self.folder, self.tokenizer, self.labels)
         try:
-            self.device = choose_device(device)
+            self.device = self.worker.choose_device(device)
         except ValueError as error:
             raise ConfigError(str(error)) from None
         try:
@@ -59,6 +62,8 @@ class Predictor:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
         self.model.to(self.device).eval()
+        self.worker.refuse_different("run", self.facts)
+        self.worker.connect()
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a record for each, in order."""
@@ -82,29 +87,32 @@ class Predictor:
         return {**dict.fromkeys(others, ""), last: text}
 
     def predict_records(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
-        """A line of predictions.jsonl for each record, in order; only a chunk of them is in memory."""
-        for chunk in chunked(records, CHUNK):
-            logits, truncated = self.logits(chunk)
-            probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
-            for i, record in enumerate(chunk):
-                yield prediction(
-                    record,
-                    self.corpus.fields,
-                    self.labels,
-                    probabilities[i],
-                    is_multi_label=self.is_multi_label,
-                    truncated=truncated[i],
-                )
+        """A line of predictions.jsonl for each record, in order; only a chunk of them for each process is in memory."""
+        for chunks in chunked(chunked(records, CHUNK), self.worker.size):
+            own = [self._lines(chunk) for chunk in chunks[self.worker.rank : self.worker.rank + 1]]
+            for found in self.worker.gathered(own):
+                for lines in found:
+                    yield from lines
+
+    def _lines(self, records: list[Record]) -> list[dict[str, Any]]:
+        logits, truncated = self.logits(records)
+        probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
+        options = {"is_multi_label": self.is_multi_label}
+        return [
+            prediction(record, self.corpus.fields, self.labels, probabilities[i], truncated=truncated[i], **options)
+            for i, record in enumerate(records)
+        ]
 
     def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
         """The report of labelled records: loss, metrics, counts by label."""
         metrics = (MultiLabelCounts if self.is_multi_label else ConfusionMatrix)(self.labels)
         losses, loss = LossMeter(), build_loss(self.config, self.labels)
-        for chunk in chunked(records, CHUNK):
+        for chunk in itertools.islice(chunked(records, CHUNK), self.worker.rank, None, self.worker.size):
             logits, _ = self.logits(chunk)
             gold = torch.from_numpy(np.stack([self._gold(record) for record in chunk]))
             metrics.update(logits, gold)
             losses.update({"loss": loss(logits, gold)}, {"loss": loss.count(gold)})  # type: ignore[operator]
+        losses, metrics.counts = losses.over(self.worker), self.worker.summed(metrics.counts)
         if not losses.sums:
             raise DataError("there is no row to test on")
         return losses.compute() | metrics.report()

@@ -13,3 +13,4 @@ COMMANDS: dict[str, ModuleType] = {
     "prepare": prepare,
     "export": export,
 }
+SHARED = ("train", "test", "predict")  # those that several processes may do together, under torchrun

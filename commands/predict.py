@@ -1,14 +1,17 @@
 """Predict the labels of texts with a trained run; one JSON line for each, in order, as in predictions.jsonl without gold."""
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from utils.distributed import Worker
 
 SUMMARY = "predict the labels of texts with a trained run"
 
@@ -40,23 +43,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Stream texts through the model."""
-    from agents.evaluation import reader_of
-    from agents.prediction import Predictor
     from datasets.readers import FORMATS
-    from utils.errors import ConfigError
+    from utils.distributed import together
+    from utils.errors import ConfigError, DistributedError
     from utils.run_log import set_up_console
 
-    set_up_console()
-    if options.format not in ("auto", *FORMATS):
-        raise ConfigError(f"command line: --format must be auto or one of {', '.join(FORMATS)}, got {options.format!r}")
-    if options.attention and options.text is None:
-        raise ConfigError("command line: --attention goes with --text")
-    predictor = Predictor(options.folder, options.device)
+    with together() as worker:
+        set_up_console(is_on=worker.is_first)
+        if options.format not in ("auto", *FORMATS):
+            known = ", ".join(FORMATS)
+            raise ConfigError(f"command line: --format must be auto or one of {known}, got {options.format!r}")
+        if options.attention and options.text is None:
+            raise ConfigError("command line: --attention goes with --text")
+        if options.input == "-" and worker.size > 1:
+            raise DistributedError("command line: --input - is read by one process; give a file, or leave torchrun out")
+        predict(options, worker)
+
+
+def predict(options: argparse.Namespace, worker: "Worker") -> None:
+    """All processes predict their share of the texts; the first one writes all lines."""
+    from agents.evaluation import reader_of
+    from agents.prediction import Predictor
+
+    predictor = Predictor(options.folder, options.device, worker)
+    output = _output(options.output) if worker.is_first else contextlib.nullcontext()
     if options.text is not None:
         lines = predictor.predict([options.text])
         if options.attention:
             lines[0]["attention"] = predictor.attention(options.text)
-        with _output(options.output) as file:
+        with output as file:
             _write(file, lines)
         return
     is_standard_input = options.input == "-"
@@ -66,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     reader = predictor.corpus.reader(has_labels=False)
     rows = (row._replace(place=row.place.replace(STDIN, "stdin", 1)) for row in read(path, layout))
     records = (record for record in reader.read(rows) if record is not None)
-    with _output(options.output) as file:
+    with output as file:
         _write(file, predictor.predict_records(records))
     num_skipped = sum(reader.skipped.values())
     reasons = f" ({', '.join(f'{n} {reason}' for reason, n in reader.skipped.items())})" if num_skipped else ""
@@ -79,13 +94,16 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def _write(file: TextIO, lines: Iterable[dict[str, Any]]) -> None:
+def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
+    """file: None in a process that leaves the writing to another one."""
     for line in lines:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    file.flush()
+        if file is not None:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    if file is not None:
+        file.flush()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _output(name: str) -> Iterator[TextIO]:
     """Standard output, or a file that has its name only when it is complete."""
     from utils.storage import TEMPORARY, storage_errors, sync_folder

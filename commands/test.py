@@ -22,13 +22,17 @@ def run(options: argparse.Namespace) -> None:
     """Load the best weights, read, count, print."""
     from agents.evaluation import labelled_records
     from agents.prediction import Predictor
+    from utils.distributed import together
     from utils.run_log import set_up_console
     from utils.run_report import describe_split, print_report
 
-    set_up_console()
-    predictor = Predictor(options.folder, options.device)
-    records, counts = labelled_records(predictor, Path(options.data) if options.data else None)
-    result = predictor.evaluate(records)
+    with together() as worker:
+        set_up_console(is_on=worker.is_first)
+        predictor = Predictor(options.folder, options.device, worker)
+        records, counts = labelled_records(predictor, Path(options.data) if options.data else None)
+        result = predictor.evaluate(records)
+    if not worker.is_first:
+        return
     if options.json:
         print(json.dumps(result | {"data": counts()}, ensure_ascii=False))
     else:

@@ -145,7 +145,7 @@ def test_a_config_error_is_said_once_and_keeps_its_code(lab: Lab) -> None:
     assert not lab.path("typo").exists()
 
 
-@pytest.mark.parametrize("command", ["test", "predict", "export"])
+@pytest.mark.parametrize("command", ["export", "prepare", "list"])
 def test_what_one_process_does_is_refused_to_many(lab: Lab, control: str, command: str) -> None:
     job = Job(lab, 2, command, f"experiments/{control}")
     assert {7} <= set(job.wait()) <= {*ENDED, -signal.SIGTERM}

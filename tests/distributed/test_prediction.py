@@ -1,0 +1,71 @@
+"""test and predict by several processes: each row once, in order, with the same numbers as one process."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import tiny_rows, write_jsonl
+from jobs import Job
+from lab import Lab
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    lab = Lab(tmp_path_factory.mktemp("prediction"))
+    lab.finish("bilstm", "run", "train.num_epochs=1")
+    write_jsonl(lab.folder / "texts.jsonl", tiny_rows(2500))  # more than two chunks
+    return lab
+
+
+def output(job: Job, rank: int = 0) -> str:
+    """What a process of a job has written to standard output."""
+    return job.runs[rank].errors.with_suffix(".out").read_text()
+
+
+def predicted(lab: Lab, size: int, *words: str) -> str:
+    path = Path(f"predicted-{size}.jsonl")
+    job = Job(lab, size, "predict", "experiments/run", "--input", "texts.jsonl", "--output", str(path), *words)
+    assert job.wait() == [0] * size, job.errors
+    assert sum("2500 rows read = 2500 predicted" in text for text in job.errors) == 1
+    return (lab.folder / path).read_text()
+
+
+def test_three_processes_predict_what_one_does(lab: Lab) -> None:
+    one, three = predicted(lab, 1), predicted(lab, 3)
+    assert len(one.splitlines()) == 2500
+    assert three == one
+    assert not lab.leftovers()
+
+
+def test_two_processes_measure_what_one_does(lab: Lab) -> None:
+    results = []
+    for size in (1, 2):
+        job = Job(lab, size, "test", "experiments/run", "--data", "texts.jsonl", "--json")
+        assert job.wait() == [0] * size, job.errors
+        results.append(json.loads(output(job)))
+        assert size == 1 or output(job, 1) == ""
+    assert results[1].pop("loss") == pytest.approx(results[0].pop("loss"), rel=1e-6)
+    assert results[1] == results[0]
+
+
+def test_one_text_is_printed_once(lab: Lab) -> None:
+    job = Job(lab, 2, "predict", "experiments/run", "--text", "castle the king")
+    assert job.wait() == [0, 0], job.errors
+    assert len(output(job).splitlines()) == 1
+    assert output(job, 1) == ""
+
+
+def test_standard_input_is_refused(lab: Lab) -> None:
+    job = Job(lab, 2, "predict", "experiments/run", "--input", "-")
+    assert {7} <= set(job.wait()) <= {7, 143}
+    assert "--input - is read by one process; give a file" in job.causes[0]
+
+
+def test_a_bad_row_is_said_once(lab: Lab) -> None:
+    with (lab.folder / "bad.jsonl").open("w") as file:
+        file.write((lab.folder / "texts.jsonl").read_text() + "{\n")
+    job = Job(lab, 2, "predict", "experiments/run", "--input", "bad.jsonl", "--output", "bad.out")
+    assert {3} <= set(job.wait()) <= {3, 143}
+    assert len(job.causes) == 1
+    assert "bad.jsonl:2501" in job.causes[0]
+    assert not (lab.folder / "bad.out").exists()
