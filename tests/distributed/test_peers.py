@@ -1,0 +1,150 @@
+"""Processes find each other in a store that may hold what earlier ones left, and take a device each."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed import HashStore
+
+from utils import peers, signals
+from utils.distributed import Worker
+from utils.errors import DistributedError, Stopped, Unsaid
+from utils.peers import Peers
+
+
+def together(*calls: Any) -> list[Any]:
+    """Call all at once, each in a thread; -> what they return, or raise."""
+    results: list[Any] = [None] * len(calls)
+
+    def run(number: int) -> None:
+        try:
+            results[number] = calls[number]()
+        except Exception as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def meeting(store: Any, size: int, delays: tuple[float, ...]) -> list[Any]:
+    def come(rank: int) -> Any:
+        time.sleep(delays[rank])
+        return peers._meet(store, rank, size, 5.0)
+
+    return together(*(lambda rank=rank: come(rank) for rank in range(size)))
+
+
+@pytest.mark.parametrize("delays", list(itertools.permutations((0.0, 0.15, 0.3))))
+def test_processes_that_are_started_again_do_not_meet_those_before(delays: tuple[float, ...]) -> None:
+    store = HashStore()
+    for attempt in range(3):
+        places = meeting(store, 3, delays)
+        assert not any(place.check(["told"]) for place in places)
+        places[0].set("told", str(attempt))
+        assert [place.get("told") for place in places] == [str(attempt).encode()] * 3
+
+
+def test_one_that_does_not_come_is_waited_for_until_the_timeout() -> None:
+    with pytest.raises(DistributedError, match=r"not all of 2 processes came within 0\.2 s"):
+        peers._meet(HashStore(), 0, 2, 0.2)
+
+
+@pytest.fixture
+def pair() -> list[Peers]:
+    store = HashStore()
+    return [Peers(place, rank, 2) for rank, place in enumerate(meeting(store, 2, (0.0, 0.0)))]
+
+
+def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "BEAT", 0.05)
+    order = []
+
+    def work(rank: int) -> None:
+        with pair[rank].first_alone("work", timeout=0.4):
+            time.sleep(1.0 if rank == 0 else 0.0)
+            order.append(rank)
+
+    assert together(lambda: work(0), lambda: work(1)) == [None, None]
+    assert order == [0, 1]
+
+
+def test_the_others_do_not_wait_for_a_first_one_without_a_sign_of_life(pair: list[Peers]) -> None:
+    with (
+        pytest.raises(DistributedError, match=r"rank 0 gives no sign of life since 0\.2 s"),
+        pair[1].first_alone("x", 0.2),
+    ):
+        pass
+
+
+def test_who_waits_hears_that_the_run_has_ended(pair: list[Peers]) -> None:
+    assert pair[0].may_tell()
+    with pytest.raises(Unsaid), pair[1].first_alone("x", 5.0):
+        pass
+    assert not pair[1].may_tell()
+
+
+def test_the_first_difference_is_named(pair: list[Peers]) -> None:
+    found = together(
+        *(
+            lambda p=p, lr=lr: p.refuse_different("x", {"a": [1], "lr": lr}, 5.0)
+            for p, lr in zip(pair, (1, 2), strict=True)
+        )
+    )
+    assert found[0] is None
+    assert str(found[1]) == "lr is 2 here and 1 on rank 0"
+
+
+class Cuda:
+    """A machine with so many CUDA devices."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        monkeypatch.setenv("LOCAL_RANK", "1")
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_takes_its_own_device(pair: list[Peers], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    Cuda(monkeypatch, count=2)
+    worker = Worker(pair[1])
+    assert worker.choose_device(name) == torch.device("cuda", 1)
+    assert worker.cuda_backend == "nccl"
+
+
+def test_a_named_device_is_shared_over_gloo(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
+    Cuda(monkeypatch, count=1)
+    worker = Worker(pair[1])
+    assert worker.choose_device("cuda:0") == torch.device("cuda", 0)
+    assert worker.cuda_backend == "gloo"
+
+
+def test_more_processes_than_devices_are_refused(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
+    Cuda(monkeypatch, count=1)
+    with pytest.raises(
+        DistributedError, match="2 processes on a machine with 1 CUDA devices; torchrun --nproc_per_node=1"
+    ):
+        Worker(pair[1]).choose_device("auto")
+
+
+def test_of_several_signals_the_first_one_counts() -> None:
+    with signals.installed():
+        signals.only_the_first()
+        with signals.graceful():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+            assert signals.received() == signal.SIGTERM
+            with pytest.raises(Stopped):
+                signals.leave(signal.SIGTERM, "saved")
+            os.kill(os.getpid(), signal.SIGTERM)  # torchrun, as another process has left already
+        os.kill(os.getpid(), signal.SIGTERM)
