@@ -16,7 +16,7 @@ from agents.prediction import Predictor
 from graphs.models import ENCODERS
 from utils.config import Config, load_config
 from utils.device import choose_device
-from utils.distributed import Worker, refuse_many_processes
+from utils.distributed import refuse_many_processes
 from utils.experiment import Experiment, check_name
 from utils.run_log import set_up_console
 from utils.schema import blamed_on, check_config, lookup
@@ -52,15 +52,15 @@ def build(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), *
     refuse_many_processes("build")
     set_up_console()
     config = checked_config(path, overrides)
-    return build_agent(config, Experiment.open(config, is_fresh=is_fresh), Worker())
+    return build_agent(config, Experiment.open(config, is_fresh=is_fresh))
 
 
-def build_agent(config: Config, experiment: Experiment, worker: Worker) -> BaseAgent:
+def build_agent(config: Config, experiment: Experiment) -> BaseAgent:
     """The agent of a checked config and its claimed folder; seeded before anything is built."""
     try:
-        num_threads = max(1, config.num_threads // worker.local_size)
+        num_threads = max(1, config.num_threads // experiment.worker.local_size)
         set_up_torch(num_threads, config.seed, is_deterministic=config.deterministic)
-        return AGENTS[config.agent](config, experiment, worker)
+        return AGENTS[config.agent](config, experiment)
     except BaseException:
         experiment.close()
         raise

@@ -17,7 +17,7 @@ from datasets.batches import Batch, Loader
 from utils import signals
 from utils.checkpoint import CheckpointStore
 from utils.config import Config
-from utils.distributed import DistributedSettings, Worker
+from utils.distributed import DistributedSettings
 from utils.environment import environment_facts
 from utils.errors import NonFiniteError
 from utils.experiment import Experiment
@@ -62,13 +62,13 @@ class BaseAgent:
     precision: Precision
     snapshot: Snapshot
 
-    def __init__(self, config: Config, experiment: Experiment, worker: Worker) -> None:
+    def __init__(self, config: Config, experiment: Experiment) -> None:
         """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
-        self.config, self.experiment, self.worker = config, experiment, worker
+        self.config, self.experiment, self.worker = config, experiment, experiment.worker
         self.settings = TrainSettings(**config.train)
-        worker.refuse_small(self.settings)
-        self.device = worker.choose_device(config.device)
-        self.log = RunLog(experiment.folder, is_on=worker.is_first)
+        self.worker.refuse_small(self.settings)
+        self.device = self.worker.choose_device(config.device)
+        self.log = RunLog(experiment.folder, is_on=self.worker.is_first)
         self.state = RunState()
 
     @classmethod
@@ -99,6 +99,10 @@ class BaseAgent:
 
     def _counts(self, batch: Batch) -> dict[str, float]:
         return {name: 0.0 if batch.is_filler else count for name, count in self.count_labels(batch).items()}
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model where it is trained, before an optimizer takes its weights."""
+        return self.worker.place(model, self.device, self.config.distributed.strategy)
 
     def describe(self, split: str, outputs: Tensor) -> None:
         """Write down what was predicted for each text of a split; outputs (N, ...) in the order of its rows."""
@@ -186,10 +190,8 @@ class BaseAgent:
         if is_stopped or is_validated or self.settings.is_save_due(self.state):
             self.save_checkpoint(is_changed=is_validated)
         if is_stopped:
-            signals.leave(
-                self._signal(),
-                f"saved step {self.state.step} in {self.experiment.folder}; the same command goes on from there",
-            )
+            place = f"step {self.state.step} in {self.experiment.folder}"
+            signals.leave(f"saved {place}; the same command goes on from there", self._signal())
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
@@ -277,9 +279,11 @@ class BaseAgent:
         parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
         parts |= {"precision": self.precision}
         facts = self.data.facts | environment_facts(self.device, self.worker.size)
+        self.worker.connect()
         self.worker.refuse_different("data", facts)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        self.snapshot = Snapshot(store, self.model, parts, {"meter": self.meter}, facts, self.worker, average)
+        own = {"meter": self.meter}
+        self.snapshot = Snapshot(store, self.model, parts, facts, average, own=own, worker=self.worker)
         separate_seeds(self.config.seed, self.worker.rank)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)

@@ -33,7 +33,6 @@ from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
 from utils.device import choose_device, missing_compiler
-from utils.distributed import Worker
 from utils.experiment import Experiment
 from utils.memory import too_large
 from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
@@ -53,18 +52,18 @@ class ClassificationAgent(BaseAgent):
         **BaseAgent.sections,
     }
 
-    def __init__(self, config: Config, experiment: Experiment, worker: Worker) -> None:
-        super().__init__(config, experiment, worker)
-        self.data = TextData(config, self.settings, experiment, worker)
+    def __init__(self, config: Config, experiment: Experiment) -> None:
+        super().__init__(config, experiment)
+        self.data = TextData(config, self.settings, experiment)
         self.labels = self.data.labels
         check_first_token(config, self.data.corpus, self.data.tokenizer)  # that of init_from is here now
         model = build_model(config, self.data.tokenizer.vocab_size, len(self.labels), self.device)
         load_vectors(config, model, self.data.tokenizer)
         load_initial_weights(config, model, self.labels)
-        self.model = worker.place(model, self.device, config.distributed.strategy)
+        self.model = self.place(model)
         self.loss = build_loss(config, self.labels).to(self.device)
         self.r_drop: RDrop = construct(config, "loss", RDrop, config.loss)
-        with worker.first_alone("teacher"):
+        with self.worker.first_alone("teacher"):
             self.teacher = Teacher(config, self.data, self.device) if config.loss.name == "distillation" else None
         if self.teacher is not None:
             self.data.facts["teacher"] = self.teacher.sha256

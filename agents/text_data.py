@@ -37,14 +37,14 @@ class TextData:
         "tokenizer": Section(TOKENIZERS, default="word"),
     }
 
-    def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment, worker: Worker) -> None:
+    def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment) -> None:
         started = time.perf_counter()
         trained = _initial_tokenizer(config)
         self.corpus = build_corpus(config)
         if trained is not None:
             check_lengths(config, self.corpus, trained)
         options = _options(config)
-        with worker.first_alone("tokens"):
+        with experiment.worker.first_alone("tokens"):
             store = open_store(self.corpus, build_tokenizer(config), options, trained)
         self._key_now = partial(store_key, self.corpus, options, trained)
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
@@ -56,7 +56,7 @@ class TextData:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
-        self.loaders = {split: self._loader(split, settings, config.seed, worker) for split in SPLITS}
+        self.loaders = {split: self._loader(split, settings, config.seed, experiment.worker) for split in SPLITS}
         experiment.write("tokenizer.json", store.tokenizer_json)
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
         self.facts = {"data": store.key, "vocabulary": store.vocabulary, "labels": labels_hash(self.labels)}

@@ -36,10 +36,7 @@ def run(options: argparse.Namespace) -> None:
             return
         worker.timeout = config.distributed.timeout
         worker.refuse_different("config", start_facts(config))
-        with worker.first_alone("experiment"):
-            is_first, is_fresh = worker.is_first, options.fresh
-            experiment = Experiment.open(config, is_fresh=is_fresh) if is_first else Experiment.watch(config)
-        worker.refuse_unshared(experiment.folder)
+        experiment = Experiment.open(config, is_fresh=options.fresh, worker=worker)
         if (report := experiment.report) is not None:
             logger.info(
                 "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):",
@@ -47,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
             )
             experiment.close()
         else:
-            report = build_agent(config, experiment, worker).run()
+            report = build_agent(config, experiment).run()
     if not worker.is_first:
         return
     print_report(report)

@@ -102,7 +102,7 @@ class Worker:
 
     def connect(self) -> None:
         """Make ready for collectives; only now, since what came before may have forked."""
-        if self.peers is not None:
+        if self.peers is not None and not torch.distributed.is_initialized():
             backend = f"cpu:gloo,cuda:{self.cuda_backend}" if torch.cuda.is_available() else "gloo"
             store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store)
             limit = timedelta(seconds=self.timeout)

@@ -11,6 +11,7 @@ import filelock
 
 from utils import strict_yaml
 from utils.config import Config, flatten, is_free
+from utils.distributed import Worker
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.storage import (
     TEMPORARY,
@@ -30,36 +31,42 @@ METRICS = "metrics.jsonl"
 
 
 class Experiment:
-    """The folder of one run, locked by this process until `close`."""
+    """The folder of one run, locked until `close`. Of several processes the first one locks and writes, the others look on."""
 
-    def __init__(self, folder: Path, lock: filelock.FileLock | None) -> None:
-        """lock: None in a process that only looks on, while another one of the same run writes."""
-        self.folder = folder
+    def __init__(self, folder: Path, lock: filelock.FileLock | None, worker: Worker | None = None) -> None:
+        """lock: None in a process that only looks on; worker: this process among those of the run."""
+        self.folder, self.worker = folder, worker or Worker()
         self._lock = lock
 
     @classmethod
-    def open(cls, config: Config, *, is_fresh: bool = False) -> "Experiment":
+    def open(cls, config: Config, *, is_fresh: bool = False, worker: Worker | None = None) -> "Experiment":
         """Claim the folder of a checked config: a new one, an unfinished run's, or a finished run's.
 
         Raises StorageError where another process holds it or it cannot be written, ConfigError where it holds a run of
-        another config: then the message shows the first difference.
+        another config: then the message shows the first difference; DistributedError where a process does not see it.
         """
+        worker = worker or Worker()
+        with worker.first_alone("experiment"):
+            is_first = worker.is_first
+            experiment = (
+                cls._open(config, worker, is_fresh) if is_first else cls(ROOT / check_name(config), None, worker)
+            )
+        worker.refuse_unshared(experiment.folder)
+        return experiment
+
+    @classmethod
+    def _open(cls, config: Config, worker: Worker, is_fresh: bool) -> "Experiment":
         folder = ROOT / check_name(config)
         with storage_errors(folder):
             ROOT.mkdir(parents=True, exist_ok=True)
             remove_leftovers(ROOT)
-            experiment = cls(folder, _locked(folder))
+            experiment = cls(folder, _locked(folder), worker)
             try:
                 experiment._claim(config, is_fresh=is_fresh)
             except BaseException:
                 experiment.close()
                 raise
         return experiment
-
-    @classmethod
-    def watch(cls, config: Config) -> "Experiment":
-        """The folder that another process of this run has claimed."""
-        return cls(ROOT / check_name(config), None)
 
     @property
     def report(self) -> dict[str, Any] | None:

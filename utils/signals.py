@@ -89,11 +89,12 @@ def graceful() -> Iterator[None]:
     finally:
         _is_graceful.clear()
     if _received:  # it came after the last step had looked
-        leave(_received[0], "the training is saved; the same command writes the report")
+        leave("the training is saved; the same command writes the report")
 
 
-def leave(number: int, message: str) -> NoReturn:
-    """End the process as a signal, received here or by another process of the run, asks. Raises Stopped."""
+def leave(message: str, number: int | None = None) -> NoReturn:
+    """End the process as the received signal asks, or as that of another process of the run does. Raises Stopped."""
+    number = number or _received[0]
     _received.clear()
     raise Stopped(f"stopped by {signal.Signals(number).name}: {message}", number)
 

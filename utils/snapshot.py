@@ -42,14 +42,15 @@ class Snapshot:
         store: CheckpointStore,
         model: nn.Module,
         parts: Mapping[str, Stateful],
-        own: Mapping[str, Stateful],
         facts: dict[str, Any],
-        worker: Worker,
         average: WeightAverage | None = None,
+        *,
+        own: Mapping[str, Stateful] | None = None,
+        worker: Worker | None = None,
     ) -> None:
-        self.store, self.model, self.facts, self.worker, self.average = store, model, facts, worker, average
+        self.store, self.model, self.facts, self.average = store, model, facts, average
         self.parts = dict(parts) if average is None else {**parts, "average": average}
-        self.own = dict(own)
+        self.own, self.worker = dict(own or {}), worker or Worker()
         self.saved_step: int | None = None
 
     def save(self, step: int, best_step: int, *, is_changed: bool = False) -> None:
@@ -64,7 +65,8 @@ class Snapshot:
                 _refuse_non_finite(weights, f"step {step}")
                 state = all_whole({name: part.state_dict() for name, part in self.parts.items()}, is_kept=is_kept)
                 own = {name: part.state_dict() for name, part in self.own.items()} | {"rng": rng_state()}
-                state["ranks"] = self.worker.gathered(own)
+                first, *others = self.worker.gathered(own)
+                state |= first | ({"others": others} if others else {})
                 if self.worker.is_first:
                     self.store.save(step, best_step, weights, state, self.facts)
             self.worker.barrier()  # a process that left now would end this one in its save
@@ -89,7 +91,8 @@ class Snapshot:
                     part.load_state_dict(state[name])
                     _check_moments(part)
                     _cut_moments(part)
-                self._restore_own(state["ranks"])
+                first = {name: state[name] for name in (*self.own, "rng")}
+                self._restore_own([first, *state.get("others", [])])
             self.saved_step = manifest["step"]
             self.store.warnings += warnings
         else:

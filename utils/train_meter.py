@@ -11,8 +11,9 @@ from utils.metrics import LossMeter, Metrics
 class TrainMeter:
     """Losses and metrics of an epoch, and losses and speed since the last logged step. Nothing here waits for the device."""
 
-    def __init__(self, metrics: Metrics, worker: Worker) -> None:
-        self.metrics, self.worker = metrics, worker
+    def __init__(self, metrics: Metrics, worker: Worker | None = None) -> None:
+        """worker: this process, where several share each epoch."""
+        self.metrics, self.worker = metrics, worker or Worker()
         self.epoch, self.recent = LossMeter(), LossMeter()
         self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
         self.note = ""  # loss and speed at the last logged step, in words

@@ -8,7 +8,6 @@ from jobs import Job, Own
 from lab import Lab, moment, of_tier
 
 LIMIT = 15.0  # seconds
-CONFIG = ["bilstm.yaml", "distributed.timeout=10"]
 # What a process was about to do when it died, and how often it had done it.
 MOMENTS = {
     "start": ("utils.distributed:Worker.refuse_unshared", 1),
@@ -42,8 +41,16 @@ def control(lab: Lab) -> tuple[str, float]:
     return "control", time.monotonic() - started
 
 
-def start(lab: Lab, name: str, size: int = 2, own: dict[int, Own] | None = None) -> Job:
-    return Job(lab, size, *CONFIG, f"name={name}", f"data.cache_folder=.cache-{name}", own=own)
+def start(lab: Lab, name: str, size: int = 2, own: dict[int, Own] | None = None, timeout: int = 10) -> Job:
+    return Job(
+        lab,
+        size,
+        "bilstm.yaml",
+        f"distributed.timeout={timeout}",
+        f"name={name}",
+        f"data.cache_folder=.cache-{name}",
+        own=own,
+    )
 
 
 def check_death(job: Job, rank: int) -> None:
@@ -51,7 +58,8 @@ def check_death(job: Job, rank: int) -> None:
     codes = job.wait()
     assert codes[rank] in (137, -signal.SIGKILL)
     assert job.seconds <= LIMIT
-    assert {code for other, code in enumerate(codes) if other != rank} == {7}, (codes, job.errors)
+    others = {code for other, code in enumerate(codes) if other != rank}
+    assert {7} <= others <= {7, 143}, (codes, job.errors)  # 143: torchrun's SIGTERM was there before the roll call
     (cause,) = job.causes
     assert f": rank {rank} (process {job.runs[rank].pid} on " in cause, cause
     assert "has died; the same command goes on" in cause
@@ -94,7 +102,7 @@ def test_a_death_at_any_time(lab: Lab, control: tuple[str, float], number: int) 
 
 
 def test_the_tokens_builder_dies_and_the_next_start_builds_anew(lab: Lab) -> None:
-    dies = {"die_in": {"place": "datasets.store:open_store", "after": False}}
+    dies = {"die_at": {"pattern": r"fsync .*/train\.0\.ids"}}
     check_death(start(lab, "builder", 3, {0: Own(faults=dies)}), 0)
     job = start(lab, "builder", 3)
     assert job.wait() == [0] * 3, job.errors
@@ -106,14 +114,9 @@ def test_the_tokens_builder_dies_and_the_next_start_builds_anew(lab: Lab) -> Non
 def test_a_stopped_process_does_not_hold_up_the_run(lab: Lab, control: tuple[str, float], rank: int, what: str) -> None:
     place, n = MOMENTS[what]
     name = f"stalled-{rank}-{what.replace(' ', '-')}"
-    own = {
-        rank: Own(
-            ["distributed.timeout=3"], faults={"signal_in": {"place": place, "numbers": [signal.SIGSTOP], "n": n}}
-        )
-    }
-    own[1 - rank] = Own(["distributed.timeout=3"])
+    own = {rank: Own(faults={"signal_in": {"place": place, "numbers": [signal.SIGSTOP], "n": n}})}
     started = time.monotonic()
-    job = start(lab, name, own=own)
+    job = start(lab, name, own=own, timeout=3)
     codes = job.wait()
     assert (codes[rank], codes[1 - rank]) == (-signal.SIGKILL, 7), job.errors
     assert time.monotonic() - started <= control[1] + 3 + LIMIT

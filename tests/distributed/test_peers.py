@@ -145,6 +145,6 @@ def test_of_several_signals_the_first_one_counts() -> None:
                 os.kill(os.getpid(), number)
             assert signals.received() == signal.SIGTERM
             with pytest.raises(Stopped):
-                signals.leave(signal.SIGTERM, "saved")
+                signals.leave("saved")
             os.kill(os.getpid(), signal.SIGTERM)  # torchrun, as another process has left already
         os.kill(os.getpid(), signal.SIGTERM)
