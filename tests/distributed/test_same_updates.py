@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from jobs import Job
+from jobs import Job, Own
 from lab import Lab
 
 STEPS = 50
+NO_SYNC = "torch.nn.parallel:DistributedDataParallel.no_sync"
 OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", f"train.num_steps={STEPS}", "train.num_epochs=100"]
 CASES = {
     "bilstm": [
@@ -39,6 +40,13 @@ def trained(lab: Lab, size: int, name: str, arguments: list[str]) -> tuple[list[
     losses = [line["loss"] for line in lab.metrics(name) if line["split"] == "train"]
     assert len(losses) == STEPS
     return losses, safetensors.torch.load_file(lab.path(name) / f"checkpoints/step-{STEPS}/model.safetensors")
+
+
+def test_micro_batches_are_added_up_over_the_processes_once_a_step(lab: Lab) -> None:
+    told = {rank: Own(faults={"tell_calls": {"place": NO_SYNC, "to": f"calls-{rank}"}}) for rank in range(2)}
+    job = Job(lab, 2, "bilstm.yaml", "name=accumulated", own=told)  # 25 steps of 3 micro-batches
+    assert job.wait() == [0, 0], job.errors
+    assert [len((lab.folder / f"calls-{rank}").read_text()) for rank in range(2)] == [50, 50]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -38,10 +38,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return Lab(tmp_path_factory.mktemp("sharding"))
 
 
-def train(lab: Lab, name: str, strategy: str, size: int, num_steps: int, words: list[str]) -> None:
+def train(lab: Lab, name: str, strategy: str, size: int, num_steps: int, words: list[str]) -> Job:
     options = [*OPTIONS, *words, f"name={name}", f"train.num_steps={num_steps}", f"distributed.strategy={strategy}"]
     job = Job(lab, size, "bilstm.yaml", *options)
     assert job.wait() == [0] * size, job.errors
+    return job
 
 
 def losses(lab: Lab, name: str) -> list[float]:
@@ -72,7 +73,11 @@ def test_a_run_moves_between_one_process_ddp_and_fsdp(lab: Lab) -> None:
     words = [*TRANSFORMER, "average.decay=0.9", "optimizer.name=AdamW", "scheduler={name: constant}"]
     train(lab, "still", "ddp", 1, STEPS, words)
     for number, (strategy, size) in enumerate(MOVES, start=1):
-        train(lab, "moving", strategy, size, STEPS * number // len(MOVES), words)
+        job = train(lab, "moving", strategy, size, STEPS * number // len(MOVES), words)
+        warnings = [line for text in job.errors for line in text.splitlines() if "is not bit-exact" in line]
+        sizes = [other for _, other in MOVES[max(0, number - 2) : number]]
+        changed = f"warning: world_size was {sizes[0]} and is {size}: the resumed run is not bit-exact"
+        assert warnings == ([changed] if size != sizes[0] else [])
     assert losses(lab, "moving") == pytest.approx(losses(lab, "still"), rel=1e-5)
     one = weights(lab, "still")
     for name, tensor in weights(lab, "moving").items():

@@ -194,6 +194,20 @@ def tell_batches(to: str) -> None:
     wrap("agents.base:BaseAgent.train_step", make)
 
 
+def tell_calls(place: str, to: str) -> None:
+    """Append a sign to a file at each call of a function."""
+
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            with Path(to).open("a") as file:
+                file.write(".")
+            return function(*arguments, **options)
+
+        return call
+
+    wrap(place, make)
+
+
 def tell_size(to: str, every: int) -> None:
     """Append to a file, every so many steps, how much memory and how many files, threads and processes the run holds."""
 
