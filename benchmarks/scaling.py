@@ -1,0 +1,65 @@
+"""The model of docs/scaling.md: how efficient N devices are, and what bandwidth 90% needs: python benchmarks/scaling.py
+
+A step of one device takes T; gradients of S bytes are added up by a ring, 2 (N - 1) / N * S / b + 2 (N - 1) * l (Patarasuk and Yuan
+2009, https://doi.org/10.1016/j.jpdc.2008.09.002), of which the share HIDDEN * T goes on behind the backward pass.
+"""
+
+from typing import NamedTuple
+
+HIDDEN = 0.6  # the backward pass is 2/3 of a step, and its first and last layers have nothing beside them
+DEVICES = [2, 4, 8, 16, 64, 256, 1024]
+GOAL = 0.9
+
+
+class Case(NamedTuple):
+    """A model on a device: seconds of a step alone, bytes of its gradients, bytes/s and seconds of a link."""
+
+    name: str
+    step: float
+    size: float
+    bandwidth: float
+    latency: float
+
+
+CASES = [
+    Case("small BERT (ag_bert.yaml), a CPU core, gloo on one machine; measured", 0.45, 29.3e6, 1.0e9, 150e-6),
+    Case("BERT-base, 256 texts of 128 tokens, H100, NVLink 300 GB/s; assumed", 0.042, 438e6, 300e9, 5e-6),
+    Case("the same over a network of 50 GB/s a device; assumed", 0.042, 438e6, 50e9, 10e-6),
+    Case("the same over a network of 12.5 GB/s a device; assumed", 0.042, 438e6, 12.5e9, 10e-6),
+]
+
+
+def ring(case: Case, devices: int) -> float:
+    """Seconds of an all-reduce of the gradients."""
+    return 2 * (devices - 1) / devices * case.size / case.bandwidth + 2 * (devices - 1) * case.latency
+
+
+def efficiency(case: Case, devices: int, step: float) -> float:
+    """Of the time of a step, the share in which a device computes."""
+    return step / (step + max(0.0, ring(case, devices) - HIDDEN * step))
+
+
+def needed(case: Case, devices: int) -> float:
+    """The bandwidth with which the efficiency is just GOAL, each device keeping its own batch; infinite where latency forbids it."""
+    seconds = (HIDDEN + 1 / GOAL - 1) * case.step - 2 * (devices - 1) * case.latency
+    return 2 * (devices - 1) / devices * case.size / seconds if seconds > 0 else float("inf")
+
+
+def main() -> None:
+    """A table for each case."""
+    for case in CASES:
+        print(
+            f"\n**{case.name}**: T {case.step * 1e3:g} ms, S {case.size / 1e6:g} MB, b {case.bandwidth / 1e9:g} GB/s, l {case.latency * 1e6:g} us\n"
+        )
+        print(
+            "| devices | all-reduce | same batch a device | needs for 90% | same global batch |\n| ---: | ---: | ---: | ---: | ---: |"
+        )
+        for devices in DEVICES:
+            weak, strong = efficiency(case, devices, case.step), efficiency(case, devices, case.step / devices)
+            print(
+                f"| {devices} | {ring(case, devices) * 1e3:.1f} ms | {weak:.0%} | {needed(case, devices) / 1e9:.1f} GB/s | {strong:.0%} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
