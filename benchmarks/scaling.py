@@ -46,7 +46,7 @@ def efficiency(case: Case, devices: int, step: float) -> float:
 
 
 def needed(case: Case, devices: int) -> float:
-    """The bandwidth with which the efficiency is just GOAL, each device keeping its own batch; infinite where latency forbids it."""
+    """The bandwidth for an efficiency of just GOAL, each device keeping its own batch; infinite where latency forbids it."""
     seconds = (HIDDEN + 1 / GOAL - 1) * case.step - 2 * (devices - 1) * case.latency
     return 2 * (devices - 1) / devices * case.size / seconds if seconds > 0 else float("inf")
 
@@ -54,17 +54,14 @@ def needed(case: Case, devices: int) -> float:
 def main() -> None:
     """A table for each case."""
     for case in CASES:
-        print(
-            f"\n**{case.name}**: T {case.step * 1e3:g} ms, S {case.size / 1e6:g} MB, b {case.bandwidth / 1e9:g} GB/s, l {case.latency * 1e6:g} us\n"
-        )
-        print(
-            "| devices | all-reduce | same batch a device | needs for 90% | same global batch |\n| ---: | ---: | ---: | ---: | ---: |"
-        )
+        link = f"b {case.bandwidth / 1e9:g} GB/s, l {case.latency * 1e6:g} us"
+        print(f"\n**{case.name}**: T {case.step * 1e3:g} ms, S {case.size / 1e6:g} MB, {link}\n")
+        print("| devices | all-reduce | same batch a device | needs for 90% | same global batch |")
+        print("| ---: | ---: | ---: | ---: | ---: |")
         for devices in DEVICES:
             weak, strong = efficiency(case, devices, case.step), efficiency(case, devices, case.step / devices)
-            print(
-                f"| {devices} | {ring(case, devices) * 1e3:.1f} ms | {weak:.0%} | {needed(case, devices) / 1e9:.1f} GB/s | {strong:.0%} |"
-            )
+            wanted = f"{needed(case, devices) / 1e9:.1f} GB/s"
+            print(f"| {devices} | {ring(case, devices) * 1e3:.1f} ms | {weak:.0%} | {wanted} | {strong:.0%} |")
 
 
 if __name__ == "__main__":
