@@ -20,6 +20,7 @@ MOMENTS = {
     "end of a save": ("utils.distributed:Worker.barrier", 3),
     "test": ("agents.base:BaseAgent.test", 1),
 }
+SAMPLE = ["start", "a step", "validation", "save", "test"]
 IN_A_SAVE = [  # by the first process, which alone writes
     r"fsync .*/model\.safetensors",
     r"rename .*/\.tmp-step-\d+ .*",
@@ -74,7 +75,7 @@ def check_result(lab: Lab, name: str, control: str, size: int = 2) -> None:
 
 
 @pytest.mark.parametrize("rank", range(2))
-@pytest.mark.parametrize("what", MOMENTS)
+@pytest.mark.parametrize("what", of_tier(SAMPLE, list(MOMENTS)))
 def test_a_dead_process_ends_the_run(lab: Lab, control: tuple[str, float], rank: int, what: str) -> None:
     place, n = MOMENTS[what]
     name = f"dead-{rank}-{what.replace(' ', '-')}"
@@ -83,7 +84,7 @@ def test_a_dead_process_ends_the_run(lab: Lab, control: tuple[str, float], rank:
     check_result(lab, name, control[0])
 
 
-@pytest.mark.parametrize("number", range(len(IN_A_SAVE)))
+@pytest.mark.parametrize("number", of_tier([1], range(len(IN_A_SAVE))))
 def test_the_first_process_dies_in_a_save(lab: Lab, control: tuple[str, float], number: int) -> None:
     job = start(lab, f"save-{number}", own={0: Own(faults={"die_at": {"pattern": IN_A_SAVE[number], "n": 2}})})
     check_death(job, 0)
@@ -109,8 +110,8 @@ def test_the_tokens_builder_dies_and_the_next_start_builds_anew(lab: Lab) -> Non
     assert sum("tokenised" in text for text in job.errors) == 1
 
 
-@pytest.mark.parametrize("rank", range(2))
-@pytest.mark.parametrize("what", ["start", "a step", "validation"])
+@pytest.mark.parametrize("rank", of_tier([1], [0, 1]))
+@pytest.mark.parametrize("what", of_tier(["a step"], ["start", "a step", "validation"]))
 def test_a_stopped_process_does_not_hold_up_the_run(lab: Lab, control: tuple[str, float], rank: int, what: str) -> None:
     place, n = MOMENTS[what]
     name = f"stalled-{rank}-{what.replace(' ', '-')}"

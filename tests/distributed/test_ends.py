@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from jobs import Job, Own
-from lab import Lab
+from lab import Lab, of_tier
 
 LIMIT = 15.0  # seconds
 ENDED = (7, 143)  # of a process that another one has ended: it has found out, or torchrun was faster
 STEP = "agents.base:BaseAgent.train_step"
+PLACES = [STEP, "agents.text_data:TextData.__init__", "agents.base:BaseAgent.evaluate"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def second_machine(lab: Lab, name: str) -> Path:
 
 
 @pytest.mark.parametrize("rank", range(2))
-@pytest.mark.parametrize("place", [STEP, "agents.text_data:TextData.__init__", "agents.base:BaseAgent.evaluate"])
+@pytest.mark.parametrize("place", of_tier(PLACES[:2], PLACES))
 def test_an_error_of_one_process_is_the_error_of_the_run(lab: Lab, control: str, rank: int, place: str) -> None:
     name = f"error-{rank}-{place.split('.')[-1].strip('_')}"
     job = start(lab, name, own={rank: Own(faults={"refuse_in": {"place": place, "message": "tiny.jsonl:7: no label"}})})
