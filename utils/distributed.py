@@ -8,6 +8,7 @@ store of peers.py, which is there before those and after them. Nothing is ever s
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from utils.settings import TrainSettings
 from utils.sharding import shard
 
 DEFAULT_TIMEOUT = 300.0  # seconds
+GRACE = 10.0  # seconds that the first process has to say what ends all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,14 +202,20 @@ def together() -> Iterator[Worker]:
     try:
         yield Worker(peers)
     except BaseException as error:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(
-                number, signal.SIG_IGN
-            )  # torchrun ends all as soon as one is gone; here that one is still named
+        try:
+            _ignore_signals()
+        except Stopped:  # it came together with the error, most often for the same reason
+            _ignore_signals()
         raise _said_once(error, peers) from error
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _ignore_signals() -> None:
+    """Torchrun ends all as soon as one is gone; that one is to be named first."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _said_once(error: BaseException, peers: Peers) -> BaseException:
@@ -239,5 +247,7 @@ def refuse_many_processes(what: str) -> None:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return
     if os.environ.get("RANK", "0") != "0":
-        raise Unsaid  # the first one says it
+        with contextlib.suppress(Stopped):  # torchrun ends this one as soon as the first one, which says it, has left
+            time.sleep(GRACE)
+        raise Unsaid
     raise DistributedError(f"{what} is done by one process, without torchrun")

@@ -88,7 +88,7 @@ class Run:
 
     @property
     def stderr(self) -> str:
-        return self.errors.read_text()
+        return self.errors.read_text() if self.errors.exists() else ""  # a signal may have been faster
 
 
 class Lab:
