@@ -173,10 +173,11 @@ class BaseAgent:
     def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
         """Count a step that is done, and log what the last ones gave where that is due."""
         own = [batch for batch in batches if not batch.is_filler]
-        sizes = (sum(len(batch.rows) for batch in own), sum(batch.num_tokens for batch in own))
-        num_texts, num_tokens = map(int, self.worker.total(dict(enumerate(map(float, sizes)))).values())
-        self.state.count_step(seconds, num_texts, num_tokens)
-        self.meter.count_step(seconds, num_texts, num_tokens)
+        texts, tokens = sum(len(batch.rows) for batch in own), sum(batch.num_tokens for batch in own)
+        total = self.worker.total({"texts": texts, "tokens": tokens})
+        size = (seconds, int(total["texts"]), int(total["tokens"]))
+        self.state.count_step(*size)
+        self.meter.count_step(*size)
         if self.state.step % self.settings.log_every == 0:
             lr = max(group["lr"] for group in self.optimizer.param_groups)
             values = {"lr": lr, "grad_norm": float(norm)}
@@ -186,12 +187,12 @@ class BaseAgent:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
         is_due = self.settings.is_validation_due(self.state) and self.state.validated_step != self.state.step
         is_validated = is_due and self.validate()
-        is_stopped = self._signal() > 0
-        if is_stopped or is_validated or self.settings.is_save_due(self.state):
+        number = self._signal()
+        if number or is_validated or self.settings.is_save_due(self.state):
             self.save_checkpoint(is_changed=is_validated)
-        if is_stopped:
+        if number:
             place = f"step {self.state.step} in {self.experiment.folder}"
-            signals.leave(f"saved {place}; the same command goes on from there", self._signal())
+            signals.leave(f"saved {place}; the same command goes on from there", number)
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
@@ -277,7 +278,7 @@ class BaseAgent:
         self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
         self.meter = TrainMeter(self.new_metrics(), self.worker)
         parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        parts |= {"precision": self.precision}
+        parts["precision"] = self.precision
         facts = self.data.facts | environment_facts(self.device, self.worker.size)
         self.worker.connect()
         self.worker.refuse_different("data", facts)

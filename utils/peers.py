@@ -76,8 +76,7 @@ class Peers:
         while not self.store.check(names):
             self._wait()
             if time.monotonic() > deadline:
-                gone = self.gone() or f"the others do not answer within {timeout:g} s (distributed.timeout)"
-                raise DistributedError(f"{gone}; the same command goes on")
+                raise self.lost(f"the others do not answer within {timeout:g} s (distributed.timeout)")
 
     def _wait(self) -> None:
         """A moment. Raises Unsaid where another process has said meanwhile what ended the run."""
@@ -99,8 +98,7 @@ class Peers:
             if self.store.check([f"beat {what}"]) and (beat := self.store.get(f"beat {what}")) != last:
                 last, changed = beat, time.monotonic()
             if time.monotonic() - changed > timeout:
-                gone = self.gone() or f"rank 0 gives no sign of life since {timeout:g} s (distributed.timeout)"
-                raise DistributedError(f"{gone}; the same command goes on")
+                raise self.lost(f"rank 0 gives no sign of life since {timeout:g} s (distributed.timeout)")
         yield
 
     @contextlib.contextmanager
@@ -142,6 +140,10 @@ class Peers:
         while not self.is_told and time.monotonic() < deadline:
             time.sleep(LOOK)
         return self.is_told
+
+    def lost(self, otherwise: str) -> DistributedError:
+        """The error that names who is gone; where all answer, that which is said otherwise."""
+        return DistributedError(f"{self.gone() or otherwise}; the same command goes on")
 
     def gone(self) -> str:
         """Who does not answer, in words; empty where all do. A local one that has stopped is killed: it would hang about."""
