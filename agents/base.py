@@ -283,8 +283,9 @@ class BaseAgent:
         self.worker.connect()
         self.worker.refuse_different("data", facts)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        own = {"meter": self.meter}
-        self.snapshot = Snapshot(store, self.model, parts, facts, average, own=own, worker=self.worker)
+        self.snapshot = Snapshot(
+            store, self.model, parts, facts, average, own={"meter": self.meter}, worker=self.worker
+        )
         separate_seeds(self.config.seed, self.worker.rank)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
