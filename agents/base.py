@@ -173,11 +173,10 @@ class BaseAgent:
     def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
         """Count a step that is done, and log what the last ones gave where that is due."""
         own = [batch for batch in batches if not batch.is_filler]
-        texts, tokens = sum(len(batch.rows) for batch in own), sum(batch.num_tokens for batch in own)
-        total = self.worker.total({"texts": texts, "tokens": tokens})
-        size = (seconds, int(total["texts"]), int(total["tokens"]))
-        self.state.count_step(*size)
-        self.meter.count_step(*size)
+        sizes = {"texts": float(sum(len(b.rows) for b in own)), "tokens": float(sum(b.num_tokens for b in own))}
+        num_texts, num_tokens = map(int, self.worker.total(sizes).values())
+        self.state.count_step(seconds, num_texts, num_tokens)
+        self.meter.count_step(seconds, num_texts, num_tokens)
         if self.state.step % self.settings.log_every == 0:
             lr = max(group["lr"] for group in self.optimizer.param_groups)
             values = {"lr": lr, "grad_norm": float(norm)}
@@ -283,9 +282,8 @@ class BaseAgent:
         self.worker.connect()
         self.worker.refuse_different("data", facts)
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        self.snapshot = Snapshot(
-            store, self.model, parts, facts, average, own={"meter": self.meter}, worker=self.worker
-        )
+        own = {"meter": self.meter}
+        self.snapshot = Snapshot(store, self.model, parts, facts, average, own=own, worker=self.worker)
         separate_seeds(self.config.seed, self.worker.rank)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
