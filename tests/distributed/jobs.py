@@ -61,6 +61,7 @@ class Job:
                 self.signal(signal.SIGKILL)
                 raise AssertionError(f"still there after {timeout} s: {self.errors}")
         self.seconds = time.monotonic() - first
+        print(*self.errors, sep="\n")  # all of it, for a test that fails; pytest shortens what an assertion shows
         return [self.codes[rank] for rank in range(len(self.runs))]
 
     def signal(self, number: int, *ranks: int) -> None:

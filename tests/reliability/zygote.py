@@ -5,6 +5,7 @@ A run then costs a second instead of six. Started by lab.py, which talks to it b
 would not take along. It ends, with every run that is still there, when its standard input does.
 """
 
+import faulthandler
 import importlib
 import json
 import os
@@ -108,5 +109,6 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     warm_up()
     serve()
