@@ -25,6 +25,7 @@ from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.peers import Peers, connect
 from utils.settings import TrainSettings
 from utils.sharding import shard
+from utils.sparse_gradients import mean_over_processes, sparse_tables
 
 DEFAULT_TIMEOUT = 300.0  # seconds
 GRACE = 10.0  # seconds that the first process has to say what ends all
@@ -128,14 +129,24 @@ class Worker:
         """
         if self.size == 1 or self.is_sharded:  # which adds them up in the model itself
             return loss
-        return nn.parallel.DistributedDataParallel(_Loss(loss, model), find_unused_parameters=True)
+        module, tables = _Loss(loss, model), {id(table): table.data for table in sparse_tables(model)}
+        for table in tables.values():
+            torch.distributed.broadcast(table, 0)  # as is done with all other weights; for their gradients see `sync`
+        own = [name for name, parameter in module.named_parameters() if id(parameter) in tables]
+        nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, own)
+        return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
 
-    def sync(self, network: Any, model: nn.Module, *, is_last: bool) -> AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def sync(self, network: Any, model: nn.Module, *, is_last: bool) -> Iterator[None]:
         """For a micro-batch: gradients are added up over the processes in the last one of a step alone."""
         if self.is_sharded:
             model.set_requires_gradient_sync(is_last)  # type: ignore[operator]
-            return contextlib.nullcontext()
-        return contextlib.nullcontext() if self.size == 1 or is_last else network.no_sync()
+        with contextlib.nullcontext() if self.size == 1 or self.is_sharded or is_last else network.no_sync():
+            yield
+        if self.size > 1 and is_last and not self.is_sharded:
+            for table in sparse_tables(model):
+                assert table.grad is not None, "every batch has used it"
+                table.grad = mean_over_processes(table.grad, self.size)
 
     def share(self, loss: Tensor, batch: Any) -> Tensor:
         """A micro-batch's part of the loss, as its gradients are to be added up: torch takes their mean."""

@@ -14,6 +14,7 @@ from utils.precision import Precision
 from utils.schema import TorchPart
 from utils.sharding import whole
 from utils.sparse_adagrad import SparseAdagrad
+from utils.sparse_gradients import coalesced
 from utils.weight_average import WeightAverage
 
 Optimizer = torch.optim.Optimizer | SparseAdagrad
@@ -171,14 +172,6 @@ class Updater:
         if bad and self.precision.takes_skip(f"{what}: {culprit} is not finite"):
             return True
         raise NonFiniteError(f"{what}: {culprit} is not finite; the weights were not changed by it. Lower optimizer.lr")
-
-
-def coalesced(gradient: Tensor) -> Tensor:
-    """A sparse gradient with every row once. Autograd drops the mark that it is so already, and to coalesce again costs a sort."""
-    rows = gradient._indices()[0]
-    if bool((rows[1:] > rows[:-1]).all()):
-        return gradient._coalesced_(True)
-    return gradient.coalesce()
 
 
 def _values(gradient: Tensor) -> Tensor:
