@@ -120,7 +120,7 @@ def test_published_logits_are_those_of_transformers(published: Path) -> None:
 
 def test_predictions_are_those_of_the_pipeline(published: Path) -> None:
     """Texts in, labels with their probabilities out: of a run as it is, and of what it exports to transformers."""
-    build("tiny.yaml", {"data.fields": ["text"], "train.num_steps": 30, "name": "tiny"}).run()
+    build("tiny.yaml", {"data.fields": ["text"], "train.num_steps": 60, "name": "tiny"}).run()
     assert main(["export", "experiments/tiny", "--out", "exported"]) == 0
     pipeline = transformers.pipeline("text-classification", "exported", top_k=None, device="cpu")
     texts = [row["text"] for row in tiny_rows(30)] + ["hoist the sail " * 20, "Schach & Käse?"]  # cut, and unknown

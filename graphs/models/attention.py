@@ -81,16 +81,21 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None) -> Tensor:
-        """(N, H) -> (N, H). tokens: as `lay_out` gives them; rotation (N, D): the angles of rotary positions."""
+    def forward(
+        self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None, first_only: bool = False
+    ) -> Tensor:
+        """(N, H) -> (N, H), or (B, H) with first_only: what the first token of each text has seen.
+
+        tokens: as `lay_out` gives them; rotation (N, D): the angles of rotary positions.
+        """
         qkv = self.project(hidden, rotation)
         dropout = self.dropout if self.training else 0.0
         context = (
-            packed_attention(qkv, tokens)
+            packed_attention(qkv, tokens, first_only)
             if tokens.heads is None
-            else padded_attention(qkv, tokens, tokens.heads, dropout)
+            else padded_attention(qkv, tokens, tokens.heads, dropout, first_only)
         )
-        output: Tensor = self.output(context.flatten(1))  # (N, A, D) -> (N, H)
+        output: Tensor = self.output(context.flatten(1))  # (N, A, D) -> (N, H), or (B, ...)
         return output
 
     def project(self, hidden: Tensor, rotation: Tensor | None) -> Tensor:
@@ -124,11 +129,15 @@ def fits_packed(hidden: Tensor, num_heads: int, dropout: float) -> bool:
     return has_dtype and has_size and torch.cuda.get_device_capability(hidden.device) >= (8, 0)
 
 
-def padded_attention(qkv: Tensor, tokens: RealTokens, heads: HeadLayout, dropout: float) -> Tensor:
-    """(N, 3, A, D) -> (N, A, D), with padding inside this call alone."""
+def padded_attention(
+    qkv: Tensor, tokens: RealTokens, heads: HeadLayout, dropout: float, first_only: bool = False
+) -> Tensor:
+    """(N, 3, A, D) -> (N, A, D), with padding inside this call alone; first_only: (B, A, D) of the first tokens."""
     num_heads, (num_texts, length) = qkv.shape[2], tokens.mask.shape
     query, key, value = to_heads(qkv, heads, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
     mask = tokens.mask[:, None, None, :] if tokens.has_padding else None  # (B, 1, 1, T): the same keys for every query
+    if first_only:  # padding stands behind a text
+        return attention_with_dropout(query[:, :, :1], key, value, mask, dropout).squeeze(2)
     context = attention_with_dropout(query, key, value, mask, dropout)  # (B, A, T, D)
     return from_heads(context.flatten(0, 1), heads, num_heads)
 
@@ -136,14 +145,14 @@ def padded_attention(qkv: Tensor, tokens: RealTokens, heads: HeadLayout, dropout
 def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float) -> Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1) whose weights are dropped with probability p.
 
-    query, key, value (B, A, T, D); mask (B, 1, 1, T), True at keys that may be seen, or None -> (B, A, T, D). Only where p is 0 has
-    torch's own function a fast way on a CPU. Here all heads of a text share one draw: a key is hidden from a query in all of them
-    or in none, which takes a twelfth of the random numbers of a BERT, and half the time. Elsewhere each head has its own.
+    query (B, A, Q, D); key, value (B, A, T, D); mask (B, 1, 1, T), True at keys that may be seen, or None -> (B, A, Q, D).
+    Only where p is 0 has torch's own function a fast way on a CPU. Here all heads of a text share one draw: a key is hidden from a
+    query in all of them or in none, which takes a twelfth of the random numbers of a BERT, and half the time. Elsewhere each head
+    has its own.
     """
     if p == 0 or not draws_in_bulk(query):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
-    _, heads, length, _ = query.shape
-    size = max(1, CACHED // (heads * length**2))  # texts at a time
+    size = max(1, CACHED // (query.shape[1] * query.shape[2] * key.shape[2]))  # texts at a time
     if size >= len(query):
         return _softmax_attention(query, key, value, mask, p)
     masks = [None] * -(-len(query) // size) if mask is None else mask.split(size)
@@ -153,12 +162,12 @@ def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tens
 
 def _softmax_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float) -> Tensor:
     """softmax(Q K^T / sqrt(D)) V, with dropout between the two products; the scores are added to the mask, to be written once."""
-    texts, heads, length, head_size = query.shape
-    query, key, value = (x.reshape(texts * heads, length, head_size) for x in (query, key, value))
+    texts, heads, num_queries, head_size = query.shape
+    query, key, value = (x.reshape(texts * heads, -1, head_size) for x in (query, key, value))
     bias = key_bias(mask, heads, query.dtype) if mask is not None else query.new_zeros(())
-    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=head_size**-0.5)  # (B * A, T, T)
-    keep = keep_scales(torch.Size((texts, 1, length, length)), p, query.dtype)
-    weights = scores.softmax(dim=-1).unflatten(0, (texts, heads)) * keep  # (B, A, T, T)
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=head_size**-0.5)  # (B * A, Q, T)
+    keep = keep_scales(torch.Size((texts, 1, num_queries, key.shape[1])), p, query.dtype)
+    weights = scores.softmax(dim=-1).unflatten(0, (texts, heads)) * keep  # (B, A, Q, T)
     return torch.bmm(weights.flatten(0, 1), value).unflatten(0, (texts, heads))
 
 
@@ -168,13 +177,15 @@ def key_bias(mask: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
     return bias.expand(-1, heads, -1, -1).flatten(0, 1)
 
 
-def packed_attention(qkv: Tensor, tokens: RealTokens) -> Tensor:
-    """(N, 3, A, D) -> (N, A, D), by the lengths of the texts alone (FlashAttention 2: Dao 2023)."""
+def packed_attention(qkv: Tensor, tokens: RealTokens, first_only: bool = False) -> Tensor:
+    """(N, 3, A, D) -> (N, A, D), by the lengths of the texts alone (FlashAttention 2: Dao 2023); first_only: (B, A, D)."""
     from torch.nn.attention.varlen import varlen_attn
 
     query, key, value = qkv.unbind(1)  # each (N, A, D)
-    longest = tokens.mask.shape[1]
-    context = varlen_attn(query, key, value, tokens.offsets, tokens.offsets, longest, longest)
+    ends, longest = tokens.offsets, tokens.mask.shape[1]
+    if first_only:
+        query, ends = query.index_select(0, ends[:-1]), torch.arange(len(ends), dtype=ends.dtype, device=ends.device)
+    context = varlen_attn(query, key, value, ends, tokens.offsets, 1 if first_only else longest, longest)
     assert isinstance(context, Tensor)  # a tuple only where return_aux is given
     return context
 

@@ -113,12 +113,15 @@ class TransformerLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.dropout = Dropout(dropout)
 
-    def forward(self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None) -> Tensor:
-        """(N, H) -> (N, H)."""
+    def forward(
+        self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None, first_only: bool = False
+    ) -> Tensor:
+        """(N, H) -> (N, H), or (B, H) with first_only: the first token of each text, which has looked at all of them."""
+        rest = hidden.index_select(0, tokens.offsets[:-1]) if first_only else hidden
         if self.is_pre_norm:
-            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation))
+            hidden = rest + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation, first_only))
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, tokens, rotation)))
+        hidden = self.attention_norm(rest + self.dropout(self.attention(hidden, tokens, rotation, first_only)))
         output: Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
         return output
 
@@ -208,18 +211,25 @@ class TransformerEncoder(nn.Module):
     ) -> Tensor:
         """(B, T) ids and mask -> (B, H); token_index (N,): the places of the real tokens in the flattened batch, if known."""
         tokens = RealTokens.of(attention_mask, token_index)
-        hidden = self.encode(input_ids, tokens, token_type_ids)  # (N, H)
+        first_only = self.pooling in ("cls", "pooler")
+        hidden = self.encode(input_ids, tokens, token_type_ids, first_only)  # (N, H), or (B, H)
         pooled: Tensor = self.dropout(self._pool(hidden, tokens))
         return pooled
 
-    def encode(self, input_ids: Tensor, tokens: RealTokens, token_type_ids: Tensor | None = None) -> Tensor:
-        """(B, T) ids -> (N, H), the last layer's state of every real token."""
+    def encode(
+        self, input_ids: Tensor, tokens: RealTokens, token_type_ids: Tensor | None = None, first_only: bool = False
+    ) -> Tensor:
+        """(B, T) ids -> (N, H), the last layer's state of every real token.
+
+        first_only: (B, H) of each text's first token; all that the last layer would do for the others is left out.
+        """
         hidden, tokens, rotation = self._enter(input_ids, tokens, token_type_ids)
         for layer in self.layers:
+            is_cut = first_only and layer is self.layers[-1]
             if self.checkpoint_activations and self.training:
-                hidden = checkpoint(layer, hidden, tokens, rotation, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, tokens, rotation, is_cut, use_reentrant=False)
             else:
-                hidden = layer(hidden, tokens, rotation)
+                hidden = layer(hidden, tokens, rotation, is_cut)
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
     def _enter(
@@ -235,10 +245,9 @@ class TransformerEncoder(nn.Module):
         return hidden, tokens, rotation
 
     def _pool(self, hidden: Tensor, tokens: RealTokens) -> Tensor:
-        """(N, H) -> (B, H)."""
+        """(N, H), or (B, H) of the first tokens -> (B, H)."""
         if self.pooling in ("cls", "pooler"):
-            first = hidden.index_select(0, tokens.offsets[:-1])  # (B, H)
-            return first if self.pooler is None else torch.tanh(self.pooler(first))
+            return hidden if self.pooler is None else torch.tanh(self.pooler(hidden))
         padded = tokens.pad(hidden)  # (B, T, H)
         if self.attention_pooling is not None:
             return self.attention_pooling(padded, tokens.mask)

@@ -1,5 +1,7 @@
 """Attention against torch's and the plain formula, with dropout and without, and where it needs no padding."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -84,7 +86,7 @@ def test_attention_weights_are_those_that_the_states_were_made_with(options: dic
     encoder.encode(ids, tokens)
     seen = encoder.attention_of(ids, mask)
     assert [weights.shape for weights in seen] == [(2, 4, 6, 6)] * 3
-    for weights, layer, (hidden, _, rotation, output) in zip(seen, encoder.layers, made[:3], strict=True):
+    for weights, layer, (hidden, _, rotation, _, output) in zip(seen, encoder.layers, made[:3], strict=True):
         torch.testing.assert_close(weights.sum(-1), mask[:, None, :].expand(2, 4, 6).float())
         assert not weights[1, :, :, 3:].any()
         value = tokens.pad(layer.attention.project(hidden, rotation))[:, :, 2].transpose(1, 2)  # (B, A, T, D)
@@ -108,3 +110,35 @@ def test_token_index_given_is_token_index_found() -> None:
     assert all(torch.equal(a, b) for a, b in zip(found[:3], given[:3], strict=True))
     assert found.offsets.tolist() == [0, 6, 9, 10]
     assert found.offsets.dtype == torch.int32
+
+
+@pytest.mark.parametrize("lengths", [[6, 3, 1], [4, 4]], ids=str)
+@pytest.mark.parametrize("attention_dropout", [0.0, 1e-9], ids=["torch's function", "ours, which drops one in 10^9"])
+@pytest.mark.parametrize("options", [{}, {"norm": "post"}, {"positions": "rotary"}, {"checkpoint_activations": True}])
+def test_the_first_tokens_alone_have_the_states_that_they_have_among_all(
+    options: dict[str, Any], attention_dropout: float, lengths: list[int]
+) -> None:
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(60, **SIZES, **options, dropout=0, attention_dropout=attention_dropout)
+    ids, mask = texts(lengths)
+    tokens, probe = RealTokens.of(mask), torch.randn(len(lengths), 16)
+    states, gradients = [], []
+    for first_only in (False, True):
+        encoder.zero_grad()
+        found = encoder.encode(ids, tokens, first_only=first_only)
+        states.append(found if first_only else found[tokens.offsets[:-1]])
+        (states[-1] * probe).sum().backward()
+        gradients.append([parameter.grad for parameter in encoder.parameters()])
+    torch.testing.assert_close(states[1], states[0])
+    for cut, whole in zip(*reversed(gradients), strict=True):
+        torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("pooling", "num_states"), [("cls", 2), ("pooler", 2), ("mean", 9)])
+def test_the_last_layer_does_what_the_pooling_wants_and_no_more(pooling: str, num_states: int) -> None:
+    encoder = TransformerEncoder(60, **SIZES, pooling=pooling)
+    seen: list[int] = []
+    for layer in encoder.layers:
+        layer.feed_forward.register_forward_hook(lambda _, given, output: seen.append(len(output)))
+    encoder(*texts([6, 3]))
+    assert seen == [9, 9, num_states]

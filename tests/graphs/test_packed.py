@@ -1,6 +1,5 @@
 """Sixteen bits, and attention without padding: who gets it, that it is the padded one, and on CUDA that the kernel agrees."""
 
-import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -114,19 +113,17 @@ def test_only_what_the_kernel_can_do_is_given_to_it(
     assert not fits_packed(hidden, 3, 0.0)
 
 
-def plain_varlen(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, keys: Tensor, *longest: int) -> Tensor:
+def plain_varlen(query: Tensor, key: Tensor, value: Tensor, queries: Tensor, keys: Tensor, *longest: int) -> Tensor:
     """What varlen_attn says it does, text by text."""
-    assert torch.equal(starts, keys)
-    assert starts.dtype == torch.int32
-    bounds = starts.tolist()
-    assert bounds[0] == 0
-    assert bounds[-1] == len(query)
-    assert longest == (max(b - a for a, b in itertools.pairwise(bounds)),) * 2
-    parts = []
-    for a, b in itertools.pairwise(bounds):
-        q, k, v = (x[a:b].transpose(0, 1) for x in (query, key, value))  # each (A, length, D)
-        parts.append(functional.scaled_dot_product_attention(q, k, v).transpose(0, 1))
-    return torch.cat(parts)
+    parts: list[list[Tensor]] = []  # (A, length, D) of each text
+    for tensors, starts, most in zip(((query,), (key, value)), (queries, keys), longest, strict=True):
+        assert starts.dtype == torch.int32
+        assert (starts[0], starts[-1]) == (0, len(tensors[0]))
+        lengths = starts.diff().tolist()
+        assert max(lengths) == most
+        parts += ([part.transpose(0, 1) for part in tensor.split(lengths)] for tensor in tensors)
+    found = [functional.scaled_dot_product_attention(q, k, v).transpose(0, 1) for q, k, v in zip(*parts, strict=True)]
+    return torch.cat(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
