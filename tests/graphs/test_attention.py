@@ -113,7 +113,9 @@ def test_token_index_given_is_token_index_found() -> None:
 
 
 @pytest.mark.parametrize("lengths", [[6, 3, 1], [4, 4]], ids=str)
-@pytest.mark.parametrize("attention_dropout", [0.0, 1e-9], ids=["torch's function", "ours, which drops one in 10^9"])
+@pytest.mark.parametrize(
+    "attention_dropout", [0.0, 1e-9], ids=["torch's function", "ours, with a share that rounds to none"]
+)
 @pytest.mark.parametrize("options", [{}, {"norm": "post"}, {"positions": "rotary"}, {"checkpoint_activations": True}])
 def test_the_first_tokens_alone_have_the_states_that_they_have_among_all(
     options: dict[str, Any], attention_dropout: float, lengths: list[int]
