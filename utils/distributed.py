@@ -61,6 +61,11 @@ class Worker:
         """Whether this is the one that writes."""
         return self.rank == 0
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether several processes have the whole model each, so that their gradients are to be added up here."""
+        return self.size > 1 and not self.is_sharded
+
     def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
         """Raise DistributedError unless all have the same facts, plain values: else they would train different models."""
         if self.peers is not None:
@@ -127,7 +132,7 @@ class Worker:
         Parameters that a step does not use are looked for, as alone they may be unused, too. That also keeps the order in which
         gradients are added the same from the first step on, and so a resumed run has the same bits.
         """
-        if self.size == 1 or self.is_sharded:  # which adds them up in the model itself
+        if not self.is_copied:
             return loss
         module, tables = _Loss(loss, model), {id(table): table.data for table in sparse_tables(model)}
         for table in tables.values():
@@ -141,9 +146,9 @@ class Worker:
         """For a micro-batch: gradients are added up over the processes in the last one of a step alone."""
         if self.is_sharded:
             model.set_requires_gradient_sync(is_last)  # type: ignore[operator]
-        with contextlib.nullcontext() if self.size == 1 or self.is_sharded or is_last else network.no_sync():
+        with contextlib.nullcontext() if is_last or not self.is_copied else network.no_sync():
             yield
-        if self.size > 1 and is_last and not self.is_sharded:
+        if is_last and self.is_copied:
             for table in sparse_tables(model):
                 assert table.grad is not None, "every batch has used it"
                 table.grad = mean_over_processes(table.grad, self.size)
