@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
     name = arguments[0] if arguments[0] in COMMANDS else "train"
     command, parser = COMMANDS[name], _parser(name)
     if name not in SHARED and "WORLD_SIZE" in os.environ:
-        from utils.distributed import refuse_many_processes  # imports torch: 2 s that --help does not need
+        from utils.ending import refuse_many_processes  # imports torch: 2 s that --help does not need
 
         refuse_many_processes(name)
     command.add_arguments(parser)

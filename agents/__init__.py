@@ -16,7 +16,7 @@ from agents.prediction import Predictor
 from graphs.models import ENCODERS
 from utils.config import Config, load_config
 from utils.device import choose_device
-from utils.distributed import refuse_many_processes
+from utils.ending import refuse_many_processes
 from utils.experiment import Experiment, check_name
 from utils.run_log import set_up_console
 from utils.schema import blamed_on, check_config, lookup

@@ -8,6 +8,7 @@ import logging
 import time
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -66,7 +67,6 @@ class BaseAgent:
         """`config` is checked and complete, `experiment` the claimed folder. Data, model, loss and optimizer: the subclass."""
         self.config, self.experiment, self.worker = config, experiment, experiment.worker
         self.settings = TrainSettings(**config.train)
-        self.worker.refuse_small(self.settings)
         self.device = self.worker.choose_device(config.device)
         self.log = RunLog(experiment.folder, is_on=self.worker.is_first)
         self.state = RunState()
@@ -167,8 +167,8 @@ class BaseAgent:
             if not batch.is_filler:
                 total += loss.detach()
                 self.meter.update(terms, count, outputs, on_device.labels)
-        what = f"step {self.state.step + 1}, texts {batches[0].rows[:5].tolist()}"
-        return self.updater.apply(self.worker.summed(total), what)
+        step, texts = self.state.step + 1, batches[0].rows[:5].tolist()
+        return self.updater.apply(self.worker.summed(total), lambda: f"step {step}{self.worker.blamed(texts, total)}")
 
     def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
         """Count a step that is done, and log what the last ones gave where that is due."""
@@ -179,8 +179,8 @@ class BaseAgent:
         self.meter.count_step(seconds, num_texts, num_tokens)
         if self.state.step % self.settings.log_every == 0:
             lr = max(group["lr"] for group in self.optimizer.param_groups)
-            values = {"lr": lr, "grad_norm": float(norm)}
-            self.log.scalars("train", self.meter.take_recent() | values, self.state.step)
+            recent = self.meter.take_recent() | {"lr": lr, "grad_norm": float(norm)}
+            self.log.scalars("train", recent, self.state.step)
 
     def finish_step(self) -> None:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
@@ -207,17 +207,15 @@ class BaseAgent:
         is_best = self.state.observe(gain, self.settings.patience)
         self.scheduler.observe(gain)
         self.log.scalars("valid", values, self.state.step)
-        words = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-        logger.info(
-            "epoch %d, step %d: valid %s%s", self.state.epoch, self.state.step, words, " (best)" if is_best else ""
-        )
+        words = ", ".join(f"{name} {value:.4f}" for name, value in values.items()) + " (best)" * is_best
+        logger.info("epoch %d, step %d: valid %s", self.state.epoch, self.state.step, words)
         return True
 
     @torch.no_grad()
     def evaluate(
-        self, loader: Loader, metrics: Metrics, outputs_by_row: dict[int, Tensor] | None = None
+        self, loader: Loader, metrics: Metrics, outputs_of: list[tuple[np.ndarray, Tensor]] | None = None
     ) -> dict[str, float]:
-        """Loss and metrics of every text once; the outputs of each row are kept where asked for. A signal cuts it short."""
+        """Loss and metrics of every text once; (rows, outputs) of all batches are kept where asked for. A signal cuts it short."""
         losses = LossMeter()
         self.model.eval()
         for batch in loader.eval_batches():
@@ -226,38 +224,40 @@ class BaseAgent:
             if not batch.is_filler:
                 losses.update(terms, self.count_labels(batch))
                 metrics.update(outputs, on_device.labels)
-                if outputs_by_row is not None:
-                    outputs_by_row.update(zip(batch.rows.tolist(), outputs.cpu(), strict=True))
+                if outputs_of is not None:
+                    outputs_of.append((batch.rows, outputs.cpu()))
             if self._signal():
                 break
         self.model.train()
         metrics.counts = self.worker.summed(metrics.counts)
-        if outputs_by_row is not None:
-            for found in self.worker.gathered(outputs_by_row):
-                outputs_by_row.update(found)
+        if outputs_of is not None:
+            outputs_of[:] = [batch for own in self.worker.gathered(outputs_of) for batch in own]
         return losses.over(self.worker).compute() | metrics.compute()
 
     def _signal(self) -> int:
         """The signal that any of the processes has got and that asks for an end; 0 where none has."""
         return self.worker.largest(signals.received() or 0)
 
-    def test(self) -> dict[str, Any]:
-        """The full report of the validation and the test split with the best weights, which the model then has."""
+    def test(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Validation and test split with the best weights, which the model then has: the full report, and what was predicted."""
         self.snapshot.load_weights(self.state.best_step)
-        results = {}
+        results, outputs = {}, {}
         for split in ("valid", "test"):
-            metrics, outputs = self.new_metrics(), dict[int, Tensor]()
-            results[split] = self.evaluate(self.data.loaders[split], metrics, outputs) | metrics.report()
-            if outputs and self.worker.is_first:
-                self.describe(split, torch.stack([outputs[row] for row in range(len(outputs))]))
-        return results
+            metrics, found = self.new_metrics(), list[tuple[np.ndarray, Tensor]]()
+            results[split] = self.evaluate(self.data.loaders[split], metrics, found) | metrics.report()
+            rows, values = zip(*found, strict=True)
+            outputs[split] = torch.cat(values)[np.argsort(np.concatenate(rows))]
+        return results, outputs
 
     def finalize(self) -> dict[str, Any]:
         """Test the best weights and write the report; that file is what makes the run a finished one."""
-        results = self.test()
-        report = final_report(self.config, self.state, self.model, self.data.report, results)
-        self.log.report(report, self.config.to_dict(), self.state.step)
-        self.experiment.finish(report)
+        results, outputs = self.test()
+        with self.worker.first_alone("report"):  # the others stay until it is written
+            for split in outputs if self.worker.is_first else ():
+                self.describe(split, outputs[split])
+            report = final_report(self.config, self.state, self.model, self.data.report, results)
+            self.log.report(report, self.config.to_dict(), self.state.step)
+            self.experiment.finish(report)
         return report
 
     def save_checkpoint(self, *, is_changed: bool = False) -> None:
@@ -280,10 +280,10 @@ class BaseAgent:
         parts["precision"] = self.precision
         facts = self.data.facts | environment_facts(self.device, self.worker.size)
         self.worker.connect()
-        self.worker.refuse_different("data", facts)
+        self.worker.refuse_different("data", self.data.facts | {"device": self.device.type})
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        own = {"meter": self.meter}
-        self.snapshot = Snapshot(store, self.model, parts, facts, average, own=own, worker=self.worker)
+        shared = (store, self.model, parts, facts, average)
+        self.snapshot = Snapshot(*shared, own={"meter": self.meter}, worker=self.worker)
         separate_seeds(self.config.seed, self.worker.rank)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)

@@ -118,7 +118,8 @@ class ClassificationAgent(BaseAgent):
         if self.r_drop.weight:
             second = self.model(batch.fields).float()  # under other dropout
             loss = (loss + self.loss(second, batch.labels, **taught)) / 2
-            loss = loss + self.r_drop.disagreement(logits, second, batch.labels)
+            disagreement = self.r_drop.disagreement(logits, second, batch.labels)  # (B,)
+            loss = loss + self.loss.weigh(disagreement, batch.labels)  # type: ignore[operator]
         return {"loss": loss}, logits
 
     def new_metrics(self) -> Metrics:

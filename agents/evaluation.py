@@ -43,6 +43,7 @@ def _warn_of_other_data(predictor: Predictor) -> None:
 
 def reader_of(predictor: Predictor, path: Path, name: str = "auto") -> tuple[Reader, Layout]:
     """How to read a file for a run: the format by name or ending, written as the run's training file where that was one."""
+    predictor.worker.refuse_other_file(path)
     source = predictor.corpus.source
     layout = source.layout if isinstance(source, Files) else Layout()
     if name == "auto":

@@ -87,6 +87,7 @@ def _tokenizer_files(tokenizer: SubwordTokenizer, max_length: int) -> dict[str, 
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
         "model_input_names": INPUTS,
+        "split_special_tokens": True,  # a "[SEP]" in a text is five signs there, too
         **{role: name for role, name in tokens.items() if name is not None},
     }
     return {

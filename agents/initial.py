@@ -1,13 +1,14 @@
 """What a model begins with besides random numbers: pre-trained word vectors, or another run's weights."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from agents.pretrained import load_published
+from agents.pretrained import FREE, load_published
 from agents.text_data import saved_tokenizer
 from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
@@ -59,7 +60,7 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
     folder = Path(config.init_from)
     old = saved_config(folder)
     for key in ("model", "tokenizer"):
-        if old.get(key) != config[key]:
+        if _of_weights(old.get(key)) != _of_weights(config[key]):
             raise config.error(
                 "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )
@@ -81,6 +82,12 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
         folder,
         ", but a new last layer, since its labels are others" if is_new_head else "",
     )
+
+
+def _of_weights(options: Any) -> Any:
+    """A section of the config without what may differ between runs of the same weights."""
+    is_section = isinstance(options, Mapping)
+    return {name: value for name, value in options.items() if name not in FREE} if is_section else options
 
 
 def best_checkpoint(folder: Path) -> Path:

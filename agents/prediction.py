@@ -1,5 +1,6 @@
 """A trained classifier as a function: texts in, labels and probabilities out."""
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.initial import best_weights
+from agents.initial import best_checkpoint, best_weights
 from agents.parts import build_corpus, build_loss, build_model, probabilities_of
 from agents.text_data import saved_tokenizer
 from datasets.batches import Batch, collate
@@ -18,13 +19,14 @@ from datasets.predictions import prediction
 from datasets.readers import Row
 from datasets.records import Record
 from datasets.tokens import Tokens
-from utils.checkpoint import check_fits
+from utils.checkpoint import MANIFEST, check_fits
 from utils.distributed import Worker
+from utils.environment import versions
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
 
-CHUNK, BATCH_SIZE = 1024, 64
+CHUNK, BATCH_TOKENS = 1024, 64 * 512  # texts read at a time; what a forward pass takes of them, 64 of BERT's longest
 
 
 class Predictor:
@@ -62,7 +64,9 @@ class Predictor:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
         self.model.to(self.device).eval()
-        self.worker.refuse_different("run", self.facts)
+        self.worker.timeout = self.config.distributed.timeout
+        weights_hash = hashlib.sha256((best_checkpoint(self.folder) / MANIFEST).read_bytes()).hexdigest()
+        self.worker.refuse_different("run", self.facts | versions() | {"the checkpoint": weights_hash})
         self.worker.connect()
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -82,7 +86,7 @@ class Predictor:
         *others, last = self.corpus.fields
         if self.corpus.pair:
             raise DataError(
-                f"this run reads pairs: give each text as {{{others[0]!r}: ..., {last!r}: ...}}, or --input"
+                f'this run reads pairs: give each text as {{"{others[0]}": "...", "{last}": "..."}}, or --input'
             )
         return {**dict.fromkeys(others, ""), last: text}
 
@@ -153,7 +157,7 @@ class Predictor:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
         fields = self._encoded(records)
         logits = torch.empty(len(records), len(self.labels))
-        for rows in ordered_batches(_total_lengths(fields), batch_size=BATCH_SIZE, batch_tokens=None):
+        for rows in ordered_batches(_total_lengths(fields), batch_size=1, batch_tokens=BATCH_TOKENS):
             batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
             logits[rows] = self.model(batch.fields).cpu()
         return logits, np.any([tokens.truncated for tokens in fields], axis=0)

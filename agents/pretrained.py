@@ -18,7 +18,13 @@ from utils.hub import CONFIG, find_model, is_published
 from utils.model_files import read_model_config, read_model_weights
 
 logger = logging.getLogger("glassbox")
-FREE = ("dropout", "attention_dropout")  # options that are not the weights' own
+FREE = (
+    "dropout",
+    "attention_dropout",
+    "word_dropout",
+    "checkpoint_activations",
+    "compile_layers",
+)  # not the weights' own
 TABLE = "embeddings.token.weight"
 NEW = ("pooler.", "head.", "attention_pooling.")  # parts that a published model need not have
 ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")  # their steps are as long as the rate, whatever the gradient
@@ -67,6 +73,7 @@ def load_published(config: Config, model: TextClassifier, labels: list[str]) -> 
     for encoder in model.encoders:
         encoder.load_state_dict({part: weights[part] for part in own if part in weights}, strict=False)
     made = sorted({part.partition(".")[0] for part in own if part not in weights})
+    _check_new_parts_learn(config, made)
     taken = set(own)
     if head and config.init_head:
         _load_head(config, model, head, values, labels)
@@ -83,10 +90,21 @@ def _report(config: Config, made: list[str], unused: list[str]) -> None:
     if unused:
         logger.info("init_from: %s: not used: %s", config.init_from, first_names(unused))
     logger.info("init_from: weights of %s; newly made: %s", config.init_from, ", ".join(made) or "nothing")
-    if config.optimizer.name in ADAPTIVE and config.optimizer.lr > HIGHEST_RATE and "freeze" not in config:
+    learns = "freeze" not in config or config.freeze.layers != "all" or config.freeze.unfreeze_every is not None
+    if config.optimizer.name in ADAPTIVE and config.optimizer.lr > HIGHEST_RATE and learns:
         logger.warning(
             "warning: optimizer.lr %g is likely to destroy published weights; 2e-5 to 2e-4 are usual",
             config.optimizer.lr,
+        )
+
+
+def _check_new_parts_learn(config: Config, made: list[str]) -> None:
+    """Raise ConfigError where a part of the encoder would stay the random numbers that it was made of."""
+    if made and "freeze" in config and config.freeze.layers == "all":
+        raise config.error(
+            "freeze.layers",
+            f"freeze.layers: all would keep the {made[0]}, which {config.init_from} does not have, as it is newly made; "
+            f"write freeze.layers: {config.model.num_layers}, above which it learns, or model.pooling: mean",
         )
 
 
@@ -132,6 +150,12 @@ def _load_head(
     """The rows of the classifier in the order of our labels. Raises ConfigError where its labels are others."""
     theirs = _labels_of(values, _num_outputs(head, config.init_from), config.init_from)
     layer = model.head.layers[-1]
+    if config.model.pooling != "pooler":
+        raise config.error(
+            "model.pooling",
+            f"model.pooling: {config.init_from} has a classifier that reads the pooler, got {config.model.pooling}; "
+            "leave it out, or write init_head: false for a new classifier",
+        )
     if sorted(theirs) != sorted(labels):
         raise config.error(
             "init_from",

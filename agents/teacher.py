@@ -29,6 +29,10 @@ class Teacher:
     def __init__(self, config: Config, data: TextData, device: torch.device) -> None:
         folder = Path(config.loss.teacher)
         predictor = Predictor(folder, str(device))
+        if predictor.is_multi_label:
+            raise config.error(
+                "loss.teacher", f"loss.teacher: {folder} gives a text any number of labels, and here each has one"
+            )
         if sorted(predictor.labels) != sorted(data.labels):
             raise config.error(
                 "loss.teacher",

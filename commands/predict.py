@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--input", metavar="FILE", help="texts with the run's columns (labels are not needed); - for standard input"
     )
-    source.add_argument("--text", help="one text; it is the last field")
+    source.add_argument(
+        "--text",
+        help="""one text; it is the last field, or of several fields a JSON object, such as '{"title": "...", "text": "..."}'""",
+    )
     parser.add_argument(
         "--attention", action="store_true", help="with --text: also its tokens and each layer's and head's attention"
     )
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Stream texts through the model."""
     from datasets.readers import FORMATS
-    from utils.distributed import together
+    from utils.ending import together
     from utils.errors import ConfigError, DistributedError
     from utils.run_log import set_up_console
 
@@ -68,9 +71,10 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     predictor = Predictor(options.folder, options.device, worker)
     output = _output(options.output) if worker.is_first else contextlib.nullcontext()
     if options.text is not None:
-        lines = predictor.predict([options.text])
+        text = text_of(options.text, predictor.corpus.fields)
+        lines = predictor.predict([text])
         if options.attention:
-            lines[0]["attention"] = predictor.attention(options.text)
+            lines[0]["attention"] = predictor.attention(text)
         with output as file:
             _write(file, lines)
         return
@@ -83,6 +87,8 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     records = (record for record in reader.read(rows) if record is not None)
     with output as file:
         _write(file, predictor.predict_records(records))
+    with worker.first_alone("output"):  # the others stay until it is written
+        pass
     num_skipped = sum(reader.skipped.values())
     reasons = f" ({', '.join(f'{n} {reason}' for reason, n in reader.skipped.items())})" if num_skipped else ""
     logger.info(
@@ -92,6 +98,15 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
         num_skipped,
         reasons,
     )
+
+
+def text_of(given: str, fields: list[str]) -> str | dict[str, Any]:
+    """What --text says: a JSON object that names some of several fields, or else the last field's text as it is."""
+    try:
+        values = json.loads(given) if len(fields) > 1 else given
+    except ValueError:
+        return given
+    return values if isinstance(values, dict) and values.keys() & set(fields) else given
 
 
 def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
@@ -106,13 +121,13 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
 @contextlib.contextmanager
 def _output(name: str) -> Iterator[TextIO]:
     """Standard output, or a file that has its name only when it is complete."""
-    from utils.storage import TEMPORARY, storage_errors, sync_folder
+    from utils.storage import storage_errors, sync_folder, unfinished
 
     if name == "-":
         yield sys.stdout
         return
     path = Path(name)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    temporary = unfinished(path)
     with storage_errors(path):
         try:
             with temporary.open("w", encoding="utf-8") as file:

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     """Load the best weights, read, count, print."""
     from agents.evaluation import labelled_records
     from agents.prediction import Predictor
-    from utils.distributed import together
+    from utils.ending import together
     from utils.run_log import set_up_console
     from utils.run_report import describe_split, print_report
 

@@ -22,11 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
-    from utils.distributed import together
+    from utils.ending import together
     from utils.environment import start_facts
     from utils.experiment import Experiment
     from utils.run_log import set_up_console
     from utils.run_report import print_report
+    from utils.settings import TrainSettings
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
             return
         worker.timeout = config.distributed.timeout
         worker.refuse_different("config", start_facts(config))
+        worker.refuse_small(TrainSettings(**config.train))
+        worker.choose_device(config.device)  # refuses more processes than devices, before --fresh removes anything
         experiment = Experiment.open(config, is_fresh=options.fresh, worker=worker)
         if (report := experiment.report) is not None:
             logger.info(

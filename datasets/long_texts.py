@@ -33,7 +33,8 @@ def fit(
 def fit_pairs(first: Tokens, second: Tokens, max_length: int | None, special: tuple[Ids, Ids, Ids]) -> Tokens:
     """Bare pairs -> pairs of at most max_length tokens, the longer text of each cut until both together fit.
 
-    As the tokenizers library does it (`longest_first`), which gives the second text the odd token where both are cut.
+    As the tokenizers library does it (`longest_first`): of an odd room the longer text gets the odd token, the second where both
+    are alike.
     """
     before, between, after = special
     if max_length is not None:

@@ -32,7 +32,7 @@ from datasets.split import SPLITS
 from datasets.store_writer import KINDS, write_arrays
 from datasets.tokens import Tokens
 from utils.errors import DataError
-from utils.storage import TEMPORARY, read_regular, remove, remove_leftovers, storage_errors, sync_folder, write_synced
+from utils.storage import read_regular, remove, remove_leftovers, storage_errors, sync_folder, unfinished, write_synced
 
 logger = logging.getLogger("glassbox")
 FORMAT = 4  # part of the key: a store of another format is never opened
@@ -179,7 +179,7 @@ def _build(
 ) -> TokenStore:
     started = time.perf_counter()
     num_workers = 1 if sum(path.stat().st_size for path in _files(corpus)) < SMALL else corpus.num_workers
-    temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
+    temporary = unfinished(folder)
     with storage_errors(folder):
         remove_leftovers(folder.parent)  # of a builder that died while we waited for it
         temporary.mkdir(parents=True)

@@ -27,14 +27,6 @@ class Tokens:
         """Flat ids and the number of them in each text."""
         return cls(ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64), truncated)
 
-    @classmethod
-    def concatenate(cls, parts: "Sequence[Tokens]") -> "Tokens":
-        """The texts of all parts, in order."""
-        lengths = np.concatenate([part.lengths for part in parts])
-        return cls.from_lengths(
-            np.concatenate([p.ids for p in parts]), lengths, np.concatenate([p.truncated for p in parts])
-        )
-
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

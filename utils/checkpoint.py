@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,13 +23,13 @@ from torch import Tensor
 from utils.errors import CheckpointError, StorageError
 from utils.state_file import load_state
 from utils.storage import (
-    TEMPORARY,
     free_bytes,
     read_regular,
     remove,
     remove_leftovers,
     storage_errors,
     sync_folder,
+    unfinished,
     write_synced,
 )
 
@@ -102,13 +101,14 @@ class CheckpointStore:
         return folder, manifest
 
     def _publish(self, step: int, files: Mapping[str, bytes]) -> None:
-        target, temporary = self.folder / f"step-{step}", self.folder / f"{TEMPORARY}step-{step}-{os.getpid()}"
+        target = self.folder / f"step-{step}"
+        temporary = unfinished(target)
         needed = sum(map(len, files.values()))
         with storage_errors(self.folder, needed):
             if not self.folder.exists():
                 self.folder.mkdir()  # not its parents: a run that was moved away is not begun anew in silence
                 sync_folder(self.folder.parent)
-            remove_leftovers(self.folder)
+            remove_leftovers(self.folder, is_claimed=True)
             if free_bytes(self.folder) < needed:
                 raise StorageError(
                     f"{target}: cannot be written: {needed:,} bytes needed, {free_bytes(self.folder):,} free"

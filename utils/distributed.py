@@ -1,14 +1,13 @@
-"""The processes that train one run together: what is summed, what is waited for, and how one that fails ends them all.
+"""The processes that train one run together: what is summed and what is waited for.
 
 torchrun starts them and says in environment variables who is who; `python main.py` alone is the case of one, for which this does
 nothing. Two ways lead from process to process: collectives of torch.distributed, which all of them call in the same order, and the
-store of peers.py, which is there before those and after them. Nothing is ever summed or waited for while an error is handled.
+store of peers.py, which is there before those and after them. How one that fails ends them all: ending.py.
 """
 
 import contextlib
+import hashlib
 import os
-import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,16 +18,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from utils import signals
 from utils.device import choose_device
-from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
-from utils.peers import Peers, connect
+from utils.errors import DistributedError
+from utils.peers import Peers
 from utils.settings import TrainSettings
 from utils.sharding import shard
 from utils.sparse_gradients import mean_over_processes, sparse_tables
 
 DEFAULT_TIMEOUT = 300.0  # seconds
-GRACE = 10.0  # seconds that the first process has to say what ends all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +67,17 @@ class Worker:
         """Raise DistributedError unless all have the same facts, plain values: else they would train different models."""
         if self.peers is not None:
             self.peers.refuse_different(what, facts, self.timeout)
+
+    def refuse_other_file(self, path: Path) -> None:
+        """Raise DistributedError unless all processes read the same bytes there; of a pipe each would get some of the lines."""
+        if self.size == 1 or not path.exists() or path.is_dir():
+            return
+        if not path.is_file():
+            raise DistributedError(
+                f"{path}: is no regular file, and {self.size} processes read it; give a file, or leave torchrun out"
+            )
+        with path.open("rb") as file:
+            self.refuse_different("file", {str(path): hashlib.file_digest(file, "sha256").hexdigest()})
 
     def refuse_unshared(self, folder: Path) -> None:
         """Raise DistributedError unless every process sees what the first one writes in the folder."""
@@ -165,6 +173,13 @@ class Worker:
         torch.distributed.all_reduce(sums)
         return dict(zip(values, sums.tolist(), strict=True))
 
+    def blamed(self, texts: list[int], loss: Tensor) -> str:
+        """The texts in which a number that is not finite may have begun, in words: those of a process whose own loss () is none."""
+        if self.size == 1:
+            return f", texts {texts}"
+        found = self.gathered(None if torch.isfinite(loss) else texts)
+        return "".join(f", texts {bad} of rank {rank}" for rank, bad in enumerate(found) if bad is not None)
+
     def summed(self, tensor: Tensor) -> Tensor:
         """A tensor summed over the processes, where it lies."""
         if self.size > 1:
@@ -202,68 +217,3 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Any) -> Any:
         return self.loss(batch)
-
-
-@contextlib.contextmanager
-def together() -> Iterator[Worker]:
-    """The process as one of its run's. What ends the block is said by one of them: by the one in which it began."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        yield Worker()
-        return
-    signals.only_the_first()
-    try:
-        peers = connect(DEFAULT_TIMEOUT)
-    except Stopped as error:  # by torchrun, since another process has failed
-        raise Unsaid(error.exit_code) from None
-    try:
-        yield Worker(peers)
-    except BaseException as error:
-        try:
-            _ignore_signals()
-        except Stopped:  # it came together with the error, most often for the same reason
-            _ignore_signals()
-        raise _said_once(error, peers) from error
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-def _ignore_signals() -> None:
-    """Torchrun ends all as soon as one is gone; that one is to be named first."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _said_once(error: BaseException, peers: Peers) -> BaseException:
-    """What this process has to say of the end: the cause, if it is the first to know one, or nothing."""
-    code = getattr(error, "exit_code", DistributedError.exit_code)
-    is_lost = _is_lost(error)
-    if is_lost and peers.wait_until_told():
-        return Unsaid()
-    if is_lost or isinstance(error, Stopped):
-        gone = "" if peers.is_told else peers.gone()
-        if gone or is_lost:
-            error = DistributedError(f"{gone or 'the processes have lost each other'}; the same command goes on")
-    if isinstance(error, Unsaid) or not peers.may_tell():
-        return Unsaid(code)
-    if isinstance(error, GlassboxError | Stopped):
-        error.args = (f"rank {peers.rank}: {error.args[0]}", *error.args[1:])
-    return error
-
-
-def _is_lost(error: BaseException) -> bool:
-    """Whether a collective has failed, as it does soon after another process has died, or when none answers in time."""
-    signs = ("gloo", "NCCL", "Connection", "Timed out", "timeout")
-    is_general = type(error) is RuntimeError and any(sign in str(error) for sign in signs)
-    return is_general or isinstance(error, torch.distributed.DistError)
-
-
-def refuse_many_processes(what: str) -> None:
-    """Raise DistributedError under torchrun with more than one process, where the work is that of one."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return
-    if os.environ.get("RANK", "0") != "0":
-        with contextlib.suppress(Stopped):  # torchrun ends this one as soon as the first one, which says it, has left
-            time.sleep(GRACE)
-        raise Unsaid
-    raise DistributedError(f"{what} is done by one process, without torchrun")

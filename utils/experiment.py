@@ -109,7 +109,7 @@ class Experiment:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
         for folder in (self.folder, self.folder / "checkpoints"):
-            remove_leftovers(folder)
+            remove_leftovers(folder, is_claimed=True)
         if not (self.folder / REPORT).exists():
             self._check_places()
         if path.exists():

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -128,7 +128,7 @@ class Updater:
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.precision, self.average = precision, average
-        self._unread: tuple[str, Tensor, list[str], Tensor] | None = None
+        self._unread: tuple[Callable[[], str], Tensor, list[str], Tensor] | None = None
 
     @property
     def is_masked(self) -> bool:
@@ -136,8 +136,8 @@ class Updater:
         device = next(iter(self.parameters.values())).device
         return device.type != "cpu" and all(group.get("fused") for group in self.optimizer.param_groups)
 
-    def apply(self, loss: Tensor, what: str) -> Tensor:
-        """Clip, check and step; -> the norm before clipping, (). Raises NonFiniteError, which begins with `what`."""
+    def apply(self, loss: Tensor, what: Callable[[], str]) -> Tensor:
+        """Clip, check and step; -> the norm before clipping, (). Raises NonFiniteError, which begins with what `what` says."""
         for parameter in self.parameters.values():
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = coalesced(parameter.grad)  # micro-batches add up row by row only so
@@ -169,9 +169,11 @@ class Updater:
         what, _, names, norms = unread
         bad = [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
         culprit = f"the gradient of {bad[0]}" if bad else "the loss"
-        if bad and self.precision.takes_skip(f"{what}: {culprit} is not finite"):
+        if bad and self.precision.takes_skip(f"{what()}: {culprit} is not finite"):
             return True
-        raise NonFiniteError(f"{what}: {culprit} is not finite; the weights were not changed by it. Lower optimizer.lr")
+        raise NonFiniteError(
+            f"{what()}: {culprit} is not finite; the weights were not changed by it. Lower optimizer.lr"
+        )
 
 
 def _values(gradient: Tensor) -> Tensor:

@@ -20,9 +20,11 @@ import torch
 from torch.distributed.rendezvous import rendezvous
 
 from utils.errors import DistributedError, Unsaid
+from utils.storage import is_running, unfinished
 
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
-ANSWER = 3.0  # seconds that a store, or a process of another machine, has to answer
+ANSWER = 3.0  # seconds that another process has to answer
+KNOCK = 10.0  # seconds that the first process has to come before another one, where no torchrun keeps their store
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 
@@ -38,7 +40,7 @@ class Peers:
         self.places = [(int(pid), host) for pid, _, host in values]
 
     def refuse_different(self, what: str, facts: dict[str, Any], timeout: float) -> None:
-        """Raise DistributedError unless the first process has the same facts, which are plain values."""
+        """Raise DistributedError unless all processes have the same facts, which are plain values; nobody goes on before that."""
         if self.rank == 0:
             self.store.set(f"facts {what}", json.dumps(facts))
         self._await([f"facts {what}"], timeout)
@@ -48,11 +50,13 @@ class Peers:
                 raise DistributedError(
                     f"{name} is {_short(facts.get(name))} here and {_short(first.get(name))} on rank 0"
                 )
+        self.store.set(f"agreed {what} {self.rank}", "")
+        self._await([f"agreed {what} {other}" for other in range(self.size)], timeout)
 
     def refuse_unshared(self, folder: Path, timeout: float) -> None:
         """Raise DistributedError unless every process sees what the first one writes in the folder."""
         if self.rank == 0:
-            token = folder / f".tmp-{os.urandom(8).hex()}-{os.getpid()}"
+            token = unfinished(folder / os.urandom(8).hex())
             try:
                 token.touch()
                 self.store.set("token", token.name)
@@ -146,33 +150,44 @@ class Peers:
         return DistributedError(f"{self.gone() or otherwise}; the same command goes on")
 
     def gone(self) -> str:
-        """Who does not answer, in words; empty where all do. A local one that has stopped is killed: it would hang about."""
+        """Who is dead or does not answer, in words; empty where all are there. Called by all who have lost the others."""
         with contextlib.suppress(RuntimeError):
             self.store.set(f"here {self.rank}", "")
-        words = [self._gone(other, time.monotonic() + ANSWER) for other in self.others]
-        return "; ".join(filter(None, words))
+        return self.dead() or self._silent()
 
-    def _gone(self, other: int, deadline: float) -> str:
-        pid, host = self.places[other]
-        name = f"rank {other} (process {pid} on {host})"
-        if host == self.host:
-            state = _state(pid)
+    def dead(self) -> str:
+        """Who of this machine is dead, or has stopped, which is the same here: it is killed, or it would hang about."""
+        words = []
+        for other in self.others:
+            pid, host = self.places[other]
+            state = _state(pid) if host == self.host else "elsewhere"
             if state in ("T", "t"):
                 os.kill(pid, signal.SIGKILL)
-                return f"{name} has stopped"
-            return f"{name} has died" if state in ("", "Z", "X") else ""
+                words.append(f"{self._name(other)} has stopped")
+            elif state in ("", "Z", "X"):
+                words.append(f"{self._name(other)} has died")
+        return "; ".join(words)
+
+    def _silent(self) -> str:
+        """Who does not say in time that it, too, has lost the others: it hangs, or its machine is gone."""
+        missing, deadline = self.others, time.monotonic() + ANSWER
         try:
-            while not self.store.check([f"here {other}"]):
-                if time.monotonic() > deadline:
-                    return f"{name} gives no answer"
+            while missing and time.monotonic() < deadline:
+                missing = [other for other in missing if not self.store.check([f"here {other}"])]
                 time.sleep(LOOK)
         except RuntimeError:  # the store is that of rank 0, or of its torchrun
-            return f"{name} or its machine has died" if other == 0 else ""
-        return ""
+            return "" if self.places[0][1] == self.host else f"{self._name(0)} or its machine has died"
+        return "; ".join(f"{self._name(other)} gives no answer" for other in missing)
+
+    def _name(self, other: int) -> str:
+        pid, host = self.places[other]
+        return f"rank {other} (process {pid} on {host})"
 
 
 def _state(pid: int) -> str:
-    """The letter of a process' state, as Linux gives it; empty where there is none."""
+    """The letter of a process' state, as Linux gives it; empty where there is none, `?` where only that can be told."""
+    if not Path("/proc/self/stat").exists():
+        return "?" if is_running(pid) else ""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
     except OSError:
@@ -190,8 +205,11 @@ def connect(timeout: float) -> Peers:
         raise DistributedError(f"no {', '.join(missing)} in the environment: start several processes by torchrun")
     is_host = os.environ["RANK"] == "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
     if not is_host:
-        _knock(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], time.monotonic() + ANSWER)
-    store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
+        _knock(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], time.monotonic() + KNOCK)
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
+    except torch.distributed.DistError as error:
+        raise DistributedError(f"not all of {os.environ['WORLD_SIZE']} processes came within {timeout:g} s") from error
     return Peers(_meet(store, rank, size, timeout), rank, size)
 
 

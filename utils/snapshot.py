@@ -88,9 +88,8 @@ class Snapshot:
                 for name, part in self.parts.items():
                     if not isinstance(part, torch.optim.Optimizer):
                         _check_like(state[name], part.state_dict(), name)
-                    part.load_state_dict(state[name])
+                    part.load_state_dict(_cut_moments(state[name], part))
                     _check_moments(part)
-                    _cut_moments(part)
                 first = {name: state[name] for name in (*self.own, "rng")}
                 self._restore_own([first, *state.get("others", [])])
             self.saved_step = manifest["step"]
@@ -168,12 +167,25 @@ def _check_moments(part: Any) -> None:
                 raise TypeError(f"{name} has the shape {list(value.shape)}, its parameter {list(parameter.shape)}")
 
 
-def _cut_moments(part: Any) -> None:
-    """Of what an optimizer keeps of a parameter that is cut over the processes, each keeps its part."""
-    for parameter, values in part.state.items() if isinstance(part, torch.optim.Optimizer) else []:
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                values[name] = part_of(value, parameter)
+def _cut_moments(state: dict[str, Any], part: Any) -> dict[str, Any]:
+    """The state of an optimizer of which each process keeps, of a parameter that is cut, only its part.
+
+    Before the optimizer takes it up, which moves it to the device: there is no room for all of it in a large model's.
+    """
+    if not isinstance(part, torch.optim.Optimizer):
+        return state
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = dict(zip(numbers, (p for group in part.param_groups for p in group["params"]), strict=True))
+    cut = {
+        number: {name: _cut(value, parameters[number]) for name, value in values.items()}
+        for number, values in state["state"].items()
+    }
+    return state | {"state": cut}
+
+
+def _cut(value: Any, parameter: Tensor) -> Any:
+    is_moment = isinstance(value, Tensor) and value.shape == parameter.shape and hasattr(parameter, "device_mesh")
+    return part_of(value, parameter) if is_moment else value
 
 
 def _is_within(small: torch.Size, large: torch.Size) -> bool:

@@ -26,7 +26,9 @@ def load_state(data: bytes) -> Any:
 def _check_archive(data: bytes) -> None:
     """A zip of stored entries, so that nothing unpacks; older formats of torch, and pickles, are not read at all."""
     if not data.startswith(b"PK\3\4"):
-        raise ValueError("no archive of torch.save")
+        raise ValueError(
+            "no archive of torch.save; if torch before 1.6 wrote it, load it and save it anew, best as model.safetensors"
+        )
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

@@ -5,13 +5,16 @@ import errno
 import os
 import re
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from utils.errors import StorageError
 
-TEMPORARY = ".tmp-"  # every unfinished file or folder of ours begins so, and ends with the process that makes it
+TEMPORARY = ".tmp-"  # every unfinished file or folder of ours begins so; see `unfinished`
+DAY = 86400.0  # seconds after which what another machine has not finished counts as left
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -50,9 +53,19 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
         return file.read()
 
 
+def unfinished(path: Path) -> Path:
+    """Where a file or folder of this name is made before it has the name: beside it, named after machine and process."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{machine()}-{os.getpid()}")
+
+
+def machine() -> str:
+    """The name of this machine as it stands in the names of unfinished files."""
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+
+
 def probe(folder: Path) -> None:
     """Raise OSError unless files can be made in the folder."""
-    path = folder / f"{TEMPORARY}probe-{os.getpid()}"
+    path = unfinished(folder / "probe")
     path.touch()
     path.unlink(missing_ok=True)
 
@@ -70,7 +83,7 @@ def write_synced(path: Path, data: bytes) -> None:
 def atomic_write(path: Path, data: bytes | str) -> None:
     """Replace `path` so that a reader, or a start after a power cut, finds the old content or the new one."""
     content = data.encode("utf-8") if isinstance(data, str) else data
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    temporary = unfinished(path)
     with storage_errors(path, len(content)):
         try:
             write_synced(temporary, content)
@@ -91,16 +104,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove unfinished files of ours in `folder` whose process is gone; a name without a process is not ours.
+def remove_leftovers(folder: Path, *, is_claimed: bool = False) -> None:
+    """Remove unfinished files of ours in `folder` whose process is gone; a name without machine and process is not ours.
 
+    Those of another machine, which may share the folder, only where we hold the folder's lock, or when they are older than a day.
     One that cannot be removed, such as another user's, is left: it harms nothing.
     """
     for path in folder.glob(f"{TEMPORARY}*"):
-        pid = re.fullmatch(r".*-([0-9]{1,9})", path.name)
-        if pid is not None and not _is_running(int(pid[1])):
-            with contextlib.suppress(OSError):
+        maker = re.fullmatch(r".*-([A-Za-z0-9._]+)-([0-9]{1,9})", path.name)
+        with contextlib.suppress(OSError):
+            if maker is not None and _is_left(path, maker[1], int(maker[2]), is_claimed):
                 remove(path)
+
+
+def _is_left(path: Path, maker: str, pid: int, is_claimed: bool) -> bool:
+    if maker != machine():
+        return is_claimed or time.time() - path.lstat().st_mtime > DAY
+    return pid == os.getpid() or not is_running(pid)  # our own number: an earlier process had it
 
 
 def remove(path: Path) -> None:
@@ -108,16 +128,15 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         doomed = path
         if not path.name.startswith(TEMPORARY):
-            doomed = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")  # beside the new one of that name
+            doomed = unfinished(path.with_name(f"old-{path.name}"))  # beside the new one of that name
             path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
 
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

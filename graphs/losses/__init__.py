@@ -1,4 +1,5 @@
-"""The table of losses: forward(logits, labels) -> the sum over counted labels; count(labels) -> what it is divided by."""
+"""The table of losses: forward(logits, labels) -> the sum over counted labels; count(labels) -> what it is divided by;
+weigh(values, labels) -> the sum of another term, R-Drop's, in which each text counts as in the loss."""
 
 from torch import nn
 

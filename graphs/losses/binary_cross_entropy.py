@@ -25,6 +25,10 @@ class BinaryCrossEntropy(nn.Module):
         total = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight, reduction="sum")
         return total / labels.shape[1]
 
+    def weigh(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Another term of the loss, values (B,) by text -> its sum over texts, ()."""
+        return values.sum()
+
     def count(self, labels: Tensor) -> float:
         """What the sum is divided by: the number of texts."""
         return float(len(labels))

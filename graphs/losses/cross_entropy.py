@@ -38,6 +38,12 @@ class CrossEntropy(nn.Module):
             reduction="sum",
         )
 
+    def weigh(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Another term of the loss, values (B,) by text, as the labels (B,) count -> its sum over counted texts, ()."""
+        if self.weight is not None:
+            values = values * self.weight[labels.clamp(min=0)]
+        return (values * (labels != IGNORED)).sum()
+
     def count(self, labels: Tensor) -> float:
         """What the sum is divided by: how many labels (B,) count, or the sum of their weights."""
         counted = labels[labels != IGNORED]

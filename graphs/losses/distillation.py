@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from graphs.losses.cross_entropy import IGNORED, CrossEntropy
+from graphs.losses.cross_entropy import CrossEntropy
 
 
 class Distillation(CrossEntropy):
@@ -41,5 +41,5 @@ class Distillation(CrossEntropy):
         student = functional.log_softmax(logits / self.temperature, dim=-1)
         teacher = functional.log_softmax(teacher_logits / self.temperature, dim=-1)
         divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)  # (B,)
-        soft = (divergence * (labels != IGNORED)).sum() * self.temperature**2
+        soft = self.weigh(divergence, labels) * self.temperature**2
         return (1 - self.alpha) * hard + self.alpha * soft

@@ -6,8 +6,6 @@ B: texts, L: labels.
 from torch import Tensor
 from torch.nn import functional
 
-from graphs.losses.cross_entropy import IGNORED
-
 
 class RDrop:
     """What any loss may have beside it: the disagreement of two passes over a batch under other dropout.
@@ -21,7 +19,7 @@ class RDrop:
         self.weight = r_drop
 
     def disagreement(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, L) of two passes, labels (B,) or (B, L) -> r_drop / 4 times both divergences, summed over counted texts.
+        """Logits (B, L) of two passes, labels (B,) or (B, L) -> r_drop / 4 times both divergences of each text, (B,).
 
         A quarter, since the paper adds the losses of both passes, and this is to go with their mean.
         """
@@ -29,7 +27,7 @@ class RDrop:
             pairs = [functional.logsigmoid(x) for x in (first, -first, second, -second)]
             divergence = ((pairs[0].exp() - pairs[2].exp()) * (pairs[0] - pairs[2])).sum(dim=-1)
             divergence = divergence + ((pairs[1].exp() - pairs[3].exp()) * (pairs[1] - pairs[3])).sum(dim=-1)
-            return self.weight / 4 * divergence.sum() / labels.shape[1]
+            return self.weight / 4 * divergence / labels.shape[1]
         p, q = (functional.log_softmax(logits, dim=-1) for logits in (first, second))
         divergence = ((p.exp() - q.exp()) * (p - q)).sum(dim=-1)  # KL(p, q) + KL(q, p), (B,)
-        return self.weight / 4 * (divergence * (labels != IGNORED)).sum()
+        return self.weight / 4 * divergence

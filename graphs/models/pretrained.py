@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# config.json -> our options. BERT's names serve for RoBERTa, and for what derives from both with other weights only.
+# config.json -> our options. BERT's names serve for RoBERTa.
 _BERT_OPTIONS = {
     "hidden_size": "hidden_size",
     "num_hidden_layers": "num_layers",
@@ -38,8 +38,6 @@ _DISTILBERT_OPTIONS = {
 _OPTIONS = {
     "bert": _BERT_OPTIONS,
     "roberta": _BERT_OPTIONS,
-    "xlm-roberta": _BERT_OPTIONS,
-    "camembert": _BERT_OPTIONS,
     "distilbert": _DISTILBERT_OPTIONS,
 }
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -86,8 +84,6 @@ _DISTILBERT_NAMES = {
 _NAMES = {
     "bert": _BERT_NAMES,
     "roberta": _ROBERTA_NAMES,
-    "xlm-roberta": _ROBERTA_NAMES,
-    "camembert": _ROBERTA_NAMES,
     "distilbert": _DISTILBERT_NAMES,
 }
 _QKV = ("query", "key", "value")
@@ -96,6 +92,8 @@ _QKV = ("query", "key", "value")
 def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options of our Bert that a config.json says. Raises ValueError for another architecture, and for what is no value."""
     kind = values.get("model_type")
+    if kind is None:  # so BERT's own files were at first
+        raise ValueError('does not say its model_type; if it is a BERT, add "model_type": "bert" to its config.json')
     if not isinstance(kind, str) or kind not in _OPTIONS:
         raise ValueError(f"is a model of type {_shown(kind)}; known: {', '.join(_OPTIONS)}")
     if values.get("position_embedding_type", "absolute") != "absolute" or values.get("is_decoder"):

@@ -16,7 +16,7 @@ class FeedForward(nn.Module):
     """Linear layers with ReLU and dropout between them; without hidden sizes a single linear layer.
 
     hidden_sizes: numbers after each layer but the last, such as [100, 50]
-    dropout: the share of these that is set to zero in training
+    dropout: the share of these that is set to zero in training; a text's vector has model.dropout
     """
 
     def __init__(self, input_size: int, num_labels: int, *, hidden_sizes: list[int] = (), dropout: float = 0.0) -> None:  # type: ignore[assignment]
@@ -24,6 +24,10 @@ class FeedForward(nn.Module):
         if any(size < 1 for size in hidden_sizes):
             raise ValueError(f"hidden_sizes must each be at least 1, got {list(hidden_sizes)}")
         check_shares(dropout=dropout)
+        if dropout and not hidden_sizes:
+            raise ValueError(
+                "dropout needs hidden_sizes, after which it comes; write 0, and model.dropout for that of a text's vector"
+            )
         layers: list[nn.Module] = []
         for size in hidden_sizes:
             layers += [nn.Linear(input_size, size), nn.ReLU(), nn.Dropout(dropout)]

@@ -54,7 +54,7 @@ class TokenEmbeddings(nn.Module):
     def forward(self, input_ids: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """(N,) ids, positions and segments -> (N, H)."""
         hidden: Tensor = self.token(input_ids)
-        if self.is_sinusoidal:  # the root lifts words to the size of sines (Vaswani et al. 2017, section 3.4)
+        if self.is_sinusoidal:  # the root brings words nearer to the size of sines (Vaswani et al. 2017, section 3.4)
             hidden = hidden * hidden.shape[1] ** 0.5 + sinusoids(positions, hidden.shape[1])
         if self.position is not None:
             hidden = hidden + self.position(positions)
@@ -145,7 +145,7 @@ class TransformerEncoder(nn.Module):
     activation: between the two linear maps of a feed-forward layer; geglu has a third one, which gates
     pooling: a text's vector is the first state (cls), that through a dense layer (pooler), or the max, mean or learnt mean of all
     dropout: the share of numbers set to zero in training, in the embeddings, after each layer's two parts and in a text's vector
-    attention_dropout: the share of the attention's weights set to zero in training
+    attention_dropout: the share of the attention's weights set to zero in training; 0: on CUDA in 16 bits nothing is padded at all
     norm_eps: what is added to the variance in a norm
     checkpoint_activations: compute each layer again in the backward pass instead of keeping its numbers: less memory, more time
     compile_layers: have torch.compile make kernels for the layers, which takes its time at the first steps

@@ -62,7 +62,7 @@ def test_mixed_precision_is_for_training_alone(workplace: Path, monkeypatch: pyt
 
 ENCODER = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "intermediate_size": 32, "max_positions": 40}
 ENCODER |= {"dropout": 0.0, "attention_dropout": 0.0}
-SHORT = {"data.max_length": 40, "head.hidden_sizes": []}
+SHORT = {"data.max_length": 40, "head.hidden_sizes": [], "head.dropout": 0.0}
 MODELS: dict[str, dict[str, object]] = {
     "bilstm": {"model": {"name": "bilstm"}},
     "bag_of_embeddings": {"model": {"name": "bag_of_embeddings"}},

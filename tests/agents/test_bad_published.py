@@ -33,6 +33,9 @@ def test_a_pickle_of_tensors_is_read_and_one_of_code_is_not(
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (Path("it-ran"),)
 
+    torch.save(weights, published / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert "if torch before 1.6 wrote it, load it and save it anew" in refusal(capsys, 4)
+
     torch.save({"embeddings.word_embeddings.weight": Bomb()}, published / "pytorch_model.bin")
     line = refusal(capsys, 4)
     assert "published/pytorch_model.bin: cannot be read as weights" in line

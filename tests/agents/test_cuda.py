@@ -17,7 +17,12 @@ pytestmark = [
 ]
 ENCODER = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 48, "max_positions": 40}
 ENCODER |= {"dropout": 0.0, "attention_dropout": 0.0}  # without it attention in 16 bits needs no padding
-SHORT = {"data.max_length": 40, "head.hidden_sizes": [], "optimizer": {"name": "Adam", "lr": 0.001}}
+SHORT = {
+    "data.max_length": 40,
+    "head.hidden_sizes": [],
+    "head.dropout": 0.0,
+    "optimizer": {"name": "Adam", "lr": 0.001},
+}
 MODELS: dict[str, dict[str, object]] = {
     "bilstm": {"optimizer": {"name": "Adam", "lr": 0.01}},
     "bag_of_embeddings": {

@@ -14,6 +14,8 @@ from agents.classification import ClassificationAgent
 from datasets.batches import Batch
 from datasets.records import Record
 from graphs.losses import LOSSES
+from graphs.losses.binary_cross_entropy import BinaryCrossEntropy
+from graphs.losses.cross_entropy import CrossEntropy
 from graphs.losses.distillation import Distillation
 from graphs.losses.r_drop import RDrop
 from main import main
@@ -72,12 +74,33 @@ def test_r_drop_is_the_formula_of_the_paper() -> None:
     labels = torch.tensor([1, -100, 0])
     p, q = first.softmax(-1), second.softmax(-1)
     both = (p * (p / q).log() + q * (q / p).log()).sum(-1)
-    torch.testing.assert_close(RDrop(r_drop=2.0).disagreement(first, second, labels), 0.5 * (both[0] + both[2]))
+    torch.testing.assert_close(RDrop(r_drop=2.0).disagreement(first, second, labels), 0.5 * both)
+    torch.testing.assert_close(CrossEntropy(["a", "b", "c", "d"]).weigh(both, labels), both[0] + both[2])
     many = torch.ones(3, 4)
-    assert RDrop(r_drop=1.0).disagreement(first, first, many) == 0
+    assert RDrop(r_drop=1.0).disagreement(first, first, many).tolist() == [0, 0, 0]
     p, q = first.sigmoid(), second.sigmoid()
     both = (p - q) * (p / q).log() + (q - p) * ((1 - p) / (1 - q)).log()
-    torch.testing.assert_close(RDrop(r_drop=4.0).disagreement(first, second, many), both.sum() / 4)
+    torch.testing.assert_close(RDrop(r_drop=4.0).disagreement(first, second, many), both.mean(-1))
+    torch.testing.assert_close(BinaryCrossEntropy(["a", "b", "c", "d"]).weigh(both.mean(-1), many), both.sum() / 4)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_every_label_at_the_same_weight_is_no_weight(alpha: float) -> None:
+    torch.manual_seed(0)
+    logits, taught, values = torch.randn(4, 2), torch.randn(4, 2), torch.rand(4)
+    labels, options = torch.tensor([0, 1, -100, 1]), {"teacher": "x", "alpha": alpha}
+    plain = Distillation(["a", "b"], **options)
+    weighted = Distillation(["a", "b"], **options, class_weights={"a": 10.0, "b": 10.0})
+    for divided in (lambda loss: loss(logits, labels, taught), lambda loss: loss.weigh(values, labels)):
+        expected = divided(plain) / plain.count(labels)
+        torch.testing.assert_close(divided(weighted) / weighted.count(labels), expected)
+
+
+def test_a_label_s_weight_is_that_of_every_term() -> None:
+    loss = Distillation(["a", "b"], teacher="x", alpha=1.0, class_weights={"b": 3.0})
+    logits, taught = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    a, b = (loss(logits, torch.tensor([label]), taught) for label in (0, 1))
+    torch.testing.assert_close(b, 3 * a)
 
 
 def test_every_text_gets_its_own_answer_of_the_teacher(teacher: Path) -> None:
@@ -167,6 +190,14 @@ def test_bad_teachers(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "knows the labels chess, cooking, sailing, and the data has cooking, sailing" in line
     line = refusal(capsys, 2, *STUDENT, "data.fields=[text]", "name=z")
     assert "reads the field 'title', which is not in data.fields" in line
+    assert (
+        main(
+            ["tiny.yaml", "name=many", "data.multi_label=true", "loss.name=binary_cross_entropy", "train.num_epochs=1"]
+        )
+        == 0
+    )
+    line = refusal(capsys, 2, *STUDENT, "loss.teacher=experiments/many", "name=x")
+    assert "experiments/many gives a text any number of labels, and here each has one" in line
     line = refusal(capsys, 2, *STUDENT, "loss.temperature=0.0", "name=x")
     assert "temperature must be positive, got 0.0" in line
 

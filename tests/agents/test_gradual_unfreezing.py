@@ -109,6 +109,7 @@ def test_frozen_vectors_stay_frozen_when_all_else_learns(workplace: Path) -> Non
         "vectors": {"path": "vectors.txt", "freeze": True},
         "freeze": {"layers": 1, "unfreeze_every": 1},
         "head.hidden_sizes": [],
+        "head.dropout": 0.0,
     }
     build(
         "tiny.yaml", values | {"train.num_epochs": 4, "train.save_every": "1 step", "train.keep": 100, "name": "x"}

@@ -8,6 +8,7 @@ import torch
 from conftest import tiny_rows, write_jsonl
 
 from agents import build, load
+from commands.predict import text_of
 from main import main
 
 SPECIAL = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"
@@ -69,6 +70,26 @@ def test_attention_is_shown_of_every_field_and_window(
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:3]))
 
 
+def test_fields_are_given_as_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = "model={name: transformer, num_layers: 1, num_heads: 2, hidden_size: 8, intermediate_size: 8}"
+    assert (
+        main(["tiny.yaml", "data.pair=true", "data.max_length=40", SPECIAL, model, "train.num_epochs=1", "name=x"]) == 0
+    )
+    row = {"title": "the rope today", "text": "tie the rope to the anchor"}
+    capsys.readouterr()
+    assert main(["predict", "experiments/x", "--text", json.dumps(row), "--attention"]) == 0
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    predictor = load("experiments/x")
+    assert line["probabilities"] == predictor.predict([row])[0]["probabilities"]
+    assert line["attention"] == predictor.attention(row)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "12", '{"other": "rope"}', "{rope}"])
+def test_a_text_that_is_no_fields_is_a_text(text: str) -> None:
+    assert text_of(text, ["title", "text"]) == text
+    assert text_of('{"text": "rope"}', ["text"]) == '{"text": "rope"}'
+
+
 def test_attention_is_asked_of_what_has_it_only(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tiny.yaml", "train.num_epochs=1", "name=x"]) == 0
     capsys.readouterr()
@@ -82,7 +103,7 @@ def test_half_a_pair_is_refused(workplace: Path, capsys: pytest.CaptureFixture[s
     assert main(["tiny.yaml", "data.pair=true", SPECIAL, "train.num_epochs=1", "name=x"]) == 0
     capsys.readouterr()
     assert main(["predict", "experiments/x", "--text", "tie the rope"]) == 3
-    assert "this run reads pairs: give each text as {'title': ..., 'text': ...}" in capsys.readouterr().err
+    assert 'this run reads pairs: give each text as {"title": "...", "text": "..."}' in capsys.readouterr().err
 
 
 def test_what_is_cut_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,13 +116,49 @@ def test_an_exported_run_is_a_published_model_again(published: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "is_warned"), [({}, True), ({"optimizer.lr": 1e-4}, False), ({"freeze.layers": "all"}, False)]
+    ("overrides", "is_warned"),
+    [
+        ({}, True),
+        ({"optimizer.lr": 1e-4}, False),
+        ({"freeze.layers": "all"}, False),
+        ({"freeze.layers": "all", "freeze.unfreeze_every": 1}, True),
+        ({"freeze.layers": 0}, True),
+    ],
 )
 def test_a_rate_that_would_destroy_the_weights_is_warned_of(
     published: Path, capsys: pytest.CaptureFixture[str], overrides: dict[str, Any], is_warned: bool
 ) -> None:
     build("tiny.yaml", overrides).run()
     assert ("optimizer.lr 0.003 is likely to destroy published weights" in capsys.readouterr().err) == is_warned
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling", "part"), [("distilbert", "pooler", "pooler"), ("bert", "attention", "attention_pooling")]
+)
+def test_a_new_part_that_would_stay_random_numbers_is_refused(
+    workplace: Path, capsys: pytest.CaptureFixture[str], kind: str, pooling: str, part: str
+) -> None:
+    (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
+    write_published(workplace / "published", kind)
+    words = ["tiny.yaml", f"model.pooling={pooling}", "train.num_epochs=1", "name=x"]
+    assert main([*words, "freeze.layers=all"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"freeze.layers: all would keep the {part}, which published does not have" in line
+    assert "write freeze.layers: 2, above which it learns" in line
+    agent = build(words[0], [*words[1:], "freeze.layers=2"])
+    parameter = next(agent.model.get_submodule(f"encoders.0.{part}").parameters())
+    before = parameter.detach().clone()
+    agent.run()
+    assert not torch.equal(parameter, before)
+
+
+def test_a_classifier_of_the_pooler_is_none_of_the_mean(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
+    write_published(workplace / "published", labels=LABELS)
+    assert main(["tiny.yaml", "model.pooling=mean", "name=x"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "published has a classifier that reads the pooler, got mean; leave it out, or write init_head: false" in line
+    assert main(["tiny.yaml", "model.pooling=mean", "init_head=false", "train.num_epochs=1", "name=x"]) == 0
 
 
 def test_attention_is_what_transformers_shows(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,6 +260,11 @@ def test_a_classifier_comes_in_with_its_logits(workplace: Path, kind: str) -> No
         found = agent.model([{"input_ids": ids, "attention_mask": torch.ones_like(ids).bool()}])
         torch.testing.assert_close(found, model(ids).logits, atol=1e-5, rtol=0)
     agent.experiment.close()
+
+
+def test_signs_that_look_like_a_special_token_go_out_as_signs(published: Path) -> None:
+    build("tiny.yaml").run()
+    assert_exports("tiny", [{"title": "the rope", "text": "tie [SEP] the [PAD] anchor [CLS] and wait"}])
 
 
 @pytest.mark.parametrize(

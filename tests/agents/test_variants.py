@@ -113,6 +113,17 @@ def test_init_from_starts_at_the_other_runs_weights(workplace: Path) -> None:
     assert first["test"]["accuracy"] > 0.8
 
 
+def test_init_from_takes_another_dropout_and_no_other_size(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("train.num_epochs=1", name="first")
+    train("train.num_epochs=1", "init_from=experiments/first", "model.dropout=0.4", name="second")
+    capsys.readouterr()
+    words = ["tiny.yaml", "init_from=experiments/first", "name=third"]
+    assert main([*words, "model.embedding_size=8"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "experiments/first has another model" in line
+    assert "so its weights do not fit" in line
+
+
 def test_init_from_a_run_with_other_labels_makes_a_new_last_layer(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

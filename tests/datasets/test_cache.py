@@ -12,6 +12,7 @@ import pytest
 from datasets import cache
 from datasets.cache import check_writable, content_key, file_hashes
 from utils.errors import DataError, StorageError
+from utils.storage import machine
 
 
 def write_old(path: Path, data: bytes) -> Path:
@@ -137,7 +138,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_start_before_could_not_remove_is_swept(tmp_path: Path) -> None:
-    (tmp_path / ".tmp-probe-999999999").touch()
+    (tmp_path / f".tmp-probe-{machine()}-999999999").touch()
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

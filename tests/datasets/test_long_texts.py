@@ -94,7 +94,7 @@ def test_windows_are_the_librarys(max_length: int, stride: int) -> None:
 @ANY
 @given(first=st.integers(0, 12), second=st.integers(0, 12), room=st.integers(2, 20))
 def test_the_longer_text_of_a_pair_is_cut_first(first: int, second: int, room: int) -> None:
-    """As token after token from the longer one, and, where both are cut, the odd token to the second, as the library has it."""
+    """As token after token from the longer one, which keeps the odd one; the second where both are alike, as the library has it."""
     kept = tuple(n.item() for n in longest_first(np.array([first]), np.array([second]), room))
     a, b = first, second
     while a + b > room:

@@ -1,6 +1,7 @@
 """E2, E6, E7 and bad input: an error, a signal or a number that is not finite in one process ends all, and is said once."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_one_that_is_not_finite_stops_all_before_the_update(lab: Lab, control: s
     name = f"nan-{what}"
     job = start(lab, name, own={1: Own(faults={"poison": {"what": what, "value": "nan", "step": 8}})})
     assert job.wait() == [6, 6], job.errors
-    assert "step 8" in said(job)
+    assert re.search(r"^rank [01]: step 8, texts \[[\d, ]+\] of rank 1: ", said(job)), "whoever says it"
     assert max(int(path.name[5:]) for path in lab.path(name).glob("checkpoints/step-*")) < 8
     check_result(lab, name, control)
 
@@ -137,6 +138,24 @@ def test_a_folder_that_the_others_do_not_see_is_refused(lab: Lab) -> None:
 def test_a_batch_smaller_than_the_processes_is_refused(lab: Lab) -> None:
     job = start(lab, "small", "train.batch_size=1")
     check_refused(job, "train.batch_size is 1, and 2 processes share it: at least 2")
+    assert job.seconds <= LIMIT
+
+
+@pytest.mark.parametrize("case", ["small", "other config"])
+def test_what_is_refused_at_the_start_removes_no_run(lab: Lab, control: str, case: str) -> None:
+    before = lab.results(control)
+    words = ["--fresh", "train.batch_size=1"] if case == "small" else ["--fresh"]
+    job = start(lab, control, *words, own={1: Own(["optimizer.lr=0.1"])} if case == "other config" else None)
+    assert {7} <= set(job.wait()) <= set(ENDED), job.errors
+    assert lab.results(control) == before
+
+
+def test_a_signal_while_the_report_is_written_is_no_death(lab: Lab, control: str) -> None:
+    fault = {"signal_in": {"place": "utils.experiment:Experiment.finish", "numbers": [signal.SIGINT]}}
+    job = start(lab, "report", own={0: Own(faults=fault)})
+    assert job.wait()[0] == 130, job.errors
+    assert said(job).startswith("rank 0: stopped by SIGINT")
+    check_result(lab, "report", control)
 
 
 def test_a_config_error_is_said_once_and_keeps_its_code(lab: Lab) -> None:

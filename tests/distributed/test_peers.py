@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import re
 import signal
+import subprocess
 import threading
 import time
 from typing import Any
@@ -79,7 +81,9 @@ def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypat
 
 def test_the_others_do_not_wait_for_a_first_one_without_a_sign_of_life(pair: list[Peers]) -> None:
     with (
-        pytest.raises(DistributedError, match=r"rank 0 gives no sign of life since 0\.2 s"),
+        pytest.raises(
+            DistributedError, match=r"rank 0 \(process \d+ on \S+\) gives no answer; the same command goes on"
+        ),
         pair[1].first_alone("x", 0.2),
     ):
         pass
@@ -93,14 +97,66 @@ def test_who_waits_hears_that_the_run_has_ended(pair: list[Peers]) -> None:
 
 
 def test_the_first_difference_is_named(pair: list[Peers]) -> None:
-    found = together(
-        *(
-            lambda p=p, lr=lr: p.refuse_different("x", {"a": [1], "lr": lr}, 5.0)
-            for p, lr in zip(pair, (1, 2), strict=True)
-        )
-    )
-    assert found[0] is None
+    def differ() -> None:
+        try:
+            pair[1].refuse_different("x", {"a": [1], "lr": 2}, 5.0)
+        finally:
+            pair[1].may_tell()
+
+    found = together(lambda: pair[0].refuse_different("x", {"a": [1], "lr": 1}, 5.0), differ)
     assert str(found[1]) == "lr is 2 here and 1 on rank 0"
+    assert isinstance(found[0], Unsaid), "the first one does not go on, to remove an old run or begin a new one"
+
+
+def test_nobody_goes_on_before_all_have_agreed(pair: list[Peers]) -> None:
+    moments = []
+
+    def agree(rank: int) -> None:
+        time.sleep(0.3 * rank)
+        pair[rank].refuse_different("x", {"a": 1}, 5.0)
+        moments.append(time.monotonic())
+
+    begin = time.monotonic()
+    assert together(lambda: agree(0), lambda: agree(1)) == [None, None]
+    assert min(moments) - begin >= 0.3
+
+
+def elsewhere(of: Peers, other: int) -> None:
+    """Have `of` believe that another process is on another machine."""
+    of.places[other] = (of.places[other][0], "node2")
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_who_lives_and_does_not_answer_is_named_wherever_it_is(
+    pair: list[Peers], monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
+) -> None:
+    monkeypatch.setattr(peers, "ANSWER", 0.3)
+    if is_elsewhere:
+        elsewhere(pair[0], 1)
+    assert pair[0].dead() == ""
+    assert re.fullmatch(r"rank 1 \(process \d+ on \S+\) gives no answer", pair[0].gone())
+    assert together(pair[0].gone, pair[1].gone) == ["", ""]
+
+
+def test_many_that_do_not_answer_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "ANSWER", 0.3)
+    store = HashStore()
+    places = meeting(store, 6, (0.0,) * 6)
+    first, begin = Peers(places[0], 0, 6), time.monotonic()
+    assert first.gone().count("gives no answer") == 5
+    assert time.monotonic() - begin < 1.0
+
+
+def test_a_dead_process_is_named_alone(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    pair[0].places[1] = (child.pid, pair[0].host)
+    assert pair[0].gone() == pair[0].dead() == f"rank 1 (process {child.pid} on {pair[0].host}) has died"
+    monkeypatch.setattr(peers, "ANSWER", 0.0)
+    monkeypatch.setattr(peers.Path, "exists", lambda path: False)  # a system without /proc
+    assert pair[0].dead() == f"rank 1 (process {child.pid} on {pair[0].host}) has died"
+    pair[0].places[1] = (os.getpid(), pair[0].host)
+    assert pair[0].dead() == ""
 
 
 class Cuda:

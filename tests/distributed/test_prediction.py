@@ -1,11 +1,12 @@
 """test and predict by several processes: each row once, in order, with the same numbers as one process."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from conftest import tiny_rows, write_jsonl
-from jobs import Job
+from jobs import Job, Own
 from lab import Lab
 
 
@@ -53,6 +54,25 @@ def test_one_text_is_printed_once(lab: Lab) -> None:
     assert job.wait() == [0, 0], job.errors
     assert len(output(job).splitlines()) == 1
     assert output(job, 1) == ""
+
+
+def test_other_texts_are_refused(lab: Lab) -> None:
+    other = lab.folder / "machine-2"
+    other.mkdir()
+    write_jsonl(other / "texts.jsonl", tiny_rows(2501))
+    (other / "experiments").symlink_to(lab.folder / "experiments")
+    words = ["predict", "experiments/run", "--input", "texts.jsonl", "--output", "mixed.jsonl"]
+    job = Job(lab, 2, *words, own={1: Own(folder=other)})
+    assert {7} <= set(job.wait()) <= {7, 143}, job.errors
+    assert "rank 1: texts.jsonl is " in job.causes[0]
+    assert not (lab.folder / "mixed.jsonl").exists()
+
+
+def test_a_pipe_is_refused(lab: Lab) -> None:
+    os.mkfifo(lab.folder / "pipe.jsonl")
+    job = Job(lab, 2, "predict", "experiments/run", "--input", "pipe.jsonl")
+    assert {7} <= set(job.wait()) <= {7, 143}, job.errors
+    assert "pipe.jsonl: is no regular file, and 2 processes read it; give a file" in job.causes[0]
 
 
 def test_standard_input_is_refused(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import DataError
+from utils.storage import machine
 
 DIED = 137  # the exit code of a fault, that of a kill -9 in a shell
 
@@ -24,7 +25,7 @@ def watch_disk(tell: Callable[[str], None]) -> None:
 
     def name_of(path: Any) -> str:
         name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
-        return name.removeprefix(root + "/").replace(f"-{ours}", "")
+        return name.removeprefix(root + "/").replace(f"-{machine()}-{ours}", "")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if os.getpid() != ours or threading.current_thread() is not threading.main_thread():
@@ -97,7 +98,7 @@ def signal_at_fork(number: int, is_in_child: bool) -> None:
 def torn(event: str) -> Path:
     """The file of an event about a temporary file, in whose name the process stands."""
     name = event.split()[1]
-    return Path(re.sub(r"(\.tmp-[^/]*)", lambda match: f"{match[1]}-{os.getpid()}", name))
+    return Path(re.sub(r"(\.tmp-[^/]*)", lambda match: f"{match[1]}-{machine()}-{os.getpid()}", name))
 
 
 def wrap(place: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

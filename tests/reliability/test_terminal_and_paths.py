@@ -1,6 +1,5 @@
 """C8 and C10: no name leads out of the run's folder, and no text of a stranger drives the terminal."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from disk_zygote import Ended, Zygote
 
 from utils.checkpoint import CheckpointStore
 from utils.errors import GlassboxError, printable
-from utils.storage import atomic_write
+from utils.storage import atomic_write, unfinished
 
 EVIL = [
     "\x1b[31mred",
@@ -68,7 +67,7 @@ def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
     outside.write_text("kept")
     folder = tmp_path / "run"
     folder.mkdir()
-    for name in ("file", f".tmp-file-{os.getpid()}"):
+    for name in ("file", unfinished(Path("file")).name):
         (folder / name).symlink_to(outside)
     atomic_write(folder / "file", "new")
     assert (outside.read_text(), (folder / "file").read_text(), (folder / "file").is_symlink()) == (

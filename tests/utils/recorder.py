@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from utils.storage import machine
+
 
 def record(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
     """A list that grows by every fsync, rename and removal under `root`; temporary names without the process."""
@@ -17,7 +19,7 @@ def record(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
         original = getattr(owner, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
-            calls.append(describe(*arguments).replace(f"-{os.getpid()}", ""))
+            calls.append(describe(*arguments).replace(f"-{machine()}-{os.getpid()}", ""))
             return original(*arguments, **options)
 
         monkeypatch.setattr(owner, name, call)

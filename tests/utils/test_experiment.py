@@ -14,6 +14,7 @@ from conftest import ROOT as PROJECT
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.experiment import MAX_NAME, Experiment, open_saved, saved_config, saved_labels
+from utils.storage import machine
 
 VALUES: dict[str, Any] = {
     "name": "run",
@@ -196,7 +197,7 @@ def test_a_file_in_the_way_is_refused_and_left_alone(folder: Path, is_fresh: boo
 
 def test_a_start_that_was_killed_before_its_config_is_taken_over(folder: Path) -> None:
     folder.mkdir(parents=True)
-    (folder / f".tmp-config.yaml-{2**22 + 1}").write_text("half")
+    (folder / f".tmp-config.yaml-{machine()}-{2**22 + 1}").write_text("half")
     open_and_close(config_with())
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
 

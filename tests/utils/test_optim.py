@@ -73,7 +73,7 @@ def test_every_optimizer_steps_as_torchs_own_does(name: str, weight_decay: float
     for scale in (1.0, 0.1, 3.0):
         for each in (model, twin):
             fill_gradients(each, scale)
-        Updater(model, optimizer, None).apply(GOOD, "")
+        Updater(model, optimizer, None).apply(GOOD, lambda: "")
         reference.step()
     for found, expected, before in zip(weights(model), weights(twin), weights(small_model()), strict=True):
         torch.testing.assert_close(found, expected)
@@ -94,7 +94,7 @@ def test_without_a_gradient_only_matrices_shrink() -> None:
     optimizer = build_optimizer(model, section("AdamW", lr=0.1, weight_decay=0.5))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    Updater(model, optimizer, None).apply(GOOD, "")
+    Updater(model, optimizer, None).apply(GOOD, lambda: "")
     for parameter, old in zip(model.parameters(), before, strict=True):
         torch.testing.assert_close(parameter.detach(), old * (0.95 if parameter.ndim > 1 else 1.0))
 
@@ -106,7 +106,7 @@ def test_frozen_parameters_are_not_the_optimizers() -> None:
     held = [p for group in optimizer.param_groups for p in group["params"]]
     assert {id(p) for p in held} == {id(p) for p in model[1:].parameters()}
     fill_gradients(model)
-    Updater(model, optimizer, 1.0).apply(GOOD, "")
+    Updater(model, optimizer, 1.0).apply(GOOD, lambda: "")
     assert_same(weights(model[0]), weights(small_model()[0]))
 
 
@@ -178,10 +178,10 @@ def test_a_saved_state_goes_on_exactly(name: str) -> None:
             second = build_optimizer(resumed, section(name))
             second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         fill_gradients(whole, step)
-        updater.apply(GOOD, "")
+        updater.apply(GOOD, lambda: "")
         if step >= 3:
             fill_gradients(resumed, step)
-            Updater(resumed, second, None).apply(GOOD, "")
+            Updater(resumed, second, None).apply(GOOD, lambda: "")
     assert_same(weights(resumed), weights(whole))
 
 
@@ -193,7 +193,7 @@ def test_a_run_keeps_its_own_kernels_whatever_the_saved_one_had(is_fused_first: 
     second.load_state_dict(first.state_dict())
     bag = bags[not is_fused_first]
     bag(torch.tensor([[1, 2]])).sum().backward()
-    Updater(bag, second, 1.0).apply(GOOD, "")
+    Updater(bag, second, 1.0).apply(GOOD, lambda: "")
     assert [bool(group.get("fused")) for group in second.param_groups] == [not is_fused_first]
 
 
@@ -206,7 +206,7 @@ def test_norm_and_clipping_are_torchs(scale: float, max_norm: float | None) -> N
     model, twin = small_model(), small_model()
     for each in (model, twin):
         fill_gradients(each, scale)
-    norm = Updater(model, torch.optim.SGD(model.parameters()), max_norm).apply(GOOD, "")
+    norm = Updater(model, torch.optim.SGD(model.parameters()), max_norm).apply(GOOD, lambda: "")
     expected = nn.utils.clip_grad_norm_(twin.parameters(), math.inf if max_norm is None else max_norm)
     torch.testing.assert_close(norm, expected)
     for parameter, other in zip(model.parameters(), twin.parameters(), strict=True):
@@ -224,7 +224,7 @@ def test_sparse_and_dense_gradients_make_the_same_update(name: str, max_norm: fl
             model.zero_grad()
             for row in ids:  # micro-batches with repeated ids: rows that stand twice must be added up before the norm
                 (model(torch.tensor([row])).square().sum() * 3).backward()
-            norms.append(updater.apply(GOOD, ""))
+            norms.append(updater.apply(GOOD, lambda: ""))
     torch.testing.assert_close(norms[:2], norms[2:])
     assert models[0].table.weight.grad.is_sparse
     torch.testing.assert_close(weights(models[0]), weights(models[1]))
@@ -252,11 +252,11 @@ def test_a_gradient_that_is_not_finite_changes_nothing(name: str, value: float, 
     optimizer = build_optimizer(model, section(name))
     updater = Updater(model, optimizer, max_norm)
     fill_gradients(model)
-    updater.apply(GOOD, "step 1")
+    updater.apply(GOOD, lambda: "step 1")
     before, state = weights(model), copy.deepcopy(optimizer.state_dict())
     fill_gradients(model)
     with pytest.raises(NonFiniteError) as caught:
-        updater.apply(poison_gradient(model, value), "step 2, texts [1, 2]")
+        updater.apply(poison_gradient(model, value), lambda: "step 2, texts [1, 2]")
     assert str(caught.value) == (
         "step 2, texts [1, 2]: the gradient of 2.weight is not finite; the weights were not changed by it. "
         "Lower optimizer.lr"
@@ -279,7 +279,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(value: float) -> None:
     before = weights(model)
     fill_gradients(model)
     with pytest.raises(NonFiniteError, match=r"^step 1: the loss is not finite; "):
-        updater.apply(torch.tensor(value), "step 1")
+        updater.apply(torch.tensor(value), lambda: "step 1")
     assert_same(weights(model), before)
 
 
@@ -289,7 +289,7 @@ def test_a_sparse_gradient_that_is_not_finite_is_named() -> None:
     before = weights(model)
     model(torch.tensor([[1, 2]])).sum().backward()
     with pytest.raises(NonFiniteError, match=r"the gradient of table\.weight is not finite"):
-        updater.apply(poison_sparse(model, math.nan), "step 1")
+        updater.apply(poison_sparse(model, math.nan), lambda: "step 1")
     assert_same(weights(model), before)
 
 
@@ -310,11 +310,11 @@ def masked(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[nn.Module, 
 def test_a_masked_step_leaves_weights_and_state_as_they_were(masked: Any, name: str) -> None:
     model, optimizer, updater = masked(name)
     fill_gradients(model)
-    updater.apply(GOOD, "step 1")
+    updater.apply(GOOD, lambda: "step 1")
     before, state = weights(model), copy.deepcopy(optimizer.state_dict())
     assert any(not torch.equal(a, b) for a, b in zip(before, weights(small_model()), strict=True))
     fill_gradients(model)
-    updater.apply(poison_gradient(model, math.nan), "step 2")
+    updater.apply(poison_gradient(model, math.nan), lambda: "step 2")
     assert_same(weights(model), before)
     assert_equal_states(optimizer.state_dict(), state)
 
@@ -322,18 +322,18 @@ def test_a_masked_step_leaves_weights_and_state_as_they_were(masked: Any, name: 
 def test_a_masked_step_is_told_one_step_later_with_its_own_culprit(masked: Any) -> None:
     model, _, updater = masked("Adam")
     fill_gradients(model)
-    updater.apply(poison_gradient(model, math.nan), "step 1")
+    updater.apply(poison_gradient(model, math.nan), lambda: "step 1")
     before = weights(model)
     fill_gradients(model)
     with pytest.raises(NonFiniteError, match=r"^step 1: the gradient of 2\.weight is not finite"):
-        updater.apply(GOOD, "step 2")
+        updater.apply(GOOD, lambda: "step 2")
     assert_same(weights(model), before)
 
 
 def test_a_masked_step_is_told_before_its_weights_are_saved(masked: Any) -> None:
     model, _, updater = masked("Adam")
     fill_gradients(model)
-    updater.apply(torch.tensor(math.nan), "step 1")
+    updater.apply(torch.tensor(math.nan), lambda: "step 1")
     with pytest.raises(NonFiniteError, match=r"^step 1: the loss is not finite"):
         updater.check()
     updater.check()  # once
@@ -346,7 +346,7 @@ def test_good_masked_steps_are_the_usual_ones(masked: Any, monkeypatch: pytest.M
         model, _, updater = masked("Adam")
         for step in range(3):
             fill_gradients(model, step + 1.0)
-            updater.apply(GOOD, "")
+            updater.apply(GOOD, lambda: "")
         updater.check()
         results.append(weights(model))
     assert_same(*results)

@@ -52,7 +52,7 @@ class Run:
         return loss.detach()
 
     def step(self, seed: int, factor: float = 1.0) -> Tensor:
-        return self.updater.apply(self.backward(seed, factor), f"step {seed}")
+        return self.updater.apply(self.backward(seed, factor), lambda: f"step {seed}")
 
     def weights(self) -> list[Tensor]:
         return [p.detach().clone() for p in self.model.parameters()]
@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_finite_while_its_gradients_are_is_an_error_in_float1
     run = Run()
     run.backward(1)
     with pytest.raises(NonFiniteError, match=r"^step 1: the loss is not finite"):
-        run.updater.apply(torch.tensor(math.inf), "step 1")
+        run.updater.apply(torch.tensor(math.inf), lambda: "step 1")
 
 
 def test_in_bfloat16_a_gradient_that_is_not_finite_is_an_error_at_once() -> None:

@@ -10,7 +10,8 @@ import torch
 
 from utils import environment
 from utils.device import choose_device
-from utils.distributed import DistributedSettings, refuse_many_processes
+from utils.distributed import DistributedSettings
+from utils.ending import refuse_many_processes
 from utils.environment import WARN_ONLY, compare_facts, environment_facts, peak_memory_bytes, versions
 from utils.errors import CheckpointError, DistributedError
 from utils.run_state import RunState

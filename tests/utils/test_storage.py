@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from recorder import record
 
 from utils import storage
 from utils.errors import StorageError
-from utils.storage import atomic_write, free_bytes, remove, remove_leftovers, storage_errors
+from utils.storage import atomic_write, free_bytes, machine, remove, remove_leftovers, storage_errors, unfinished
 
 DEAD_PID = 2**22 + 1  # larger than any that Linux gives
 
@@ -107,19 +108,36 @@ def test_free_bytes_are_those_of_the_folder_that_would_hold_it(tmp_path: Path, m
 
 
 def test_leftovers_of_dead_processes_are_swept_and_nothing_else(tmp_path: Path) -> None:
-    swept = [f".tmp-a.json-{DEAD_PID}", f".tmp-b-{os.getpid()}"]  # our own number: an earlier process had it
-    kept = [".tmp-notes", ".tmp-1.5-", f"a-{DEAD_PID}", f".tmp-c-{os.getppid()}", ".tmp-d-²", ".tmp-e-" + "9" * 30]
+    here = machine()
+    swept = [
+        f".tmp-a.json-{here}-{DEAD_PID}",
+        f".tmp-b-{here}-{os.getpid()}",  # our own number: an earlier process had it
+        f".tmp-old-elsewhere-{DEAD_PID}",
+    ]
+    kept = [
+        ".tmp-notes",
+        ".tmp-1.5-",
+        f"a-{DEAD_PID}",
+        f".tmp-c-{here}-{os.getppid()}",
+        ".tmp-d-²",
+        ".tmp-e-" + "9" * 30,
+    ]
+    kept += [f".tmp-new-elsewhere-{DEAD_PID}"]
     for name in swept + kept:
         (tmp_path / name).write_text("x")
-    (tmp_path / f".tmp-step-5-{DEAD_PID}").mkdir()
-    (tmp_path / f".tmp-step-5-{DEAD_PID}" / "model").write_text("x")
+    os.utime(tmp_path / swept[-1], (0, time.time() - 90000))
+    (tmp_path / f".tmp-step-5-{here}-{DEAD_PID}").mkdir()
+    (tmp_path / f".tmp-step-5-{here}-{DEAD_PID}" / "model").write_text("x")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == sorted(kept)
+    remove_leftovers(tmp_path, is_claimed=True)
+    assert f".tmp-new-elsewhere-{DEAD_PID}" not in names(tmp_path)
+    assert f".tmp-c-{here}-{os.getppid()}" in names(tmp_path)
 
 
 def test_leftovers_that_cannot_be_removed_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
-        (tmp_path / f".tmp-{name}-{DEAD_PID}").touch()
+        (tmp_path / f".tmp-{name}-{machine()}-{DEAD_PID}").touch()
     removed: list[Path] = []
 
     def refuse(path: Path, **options: bool) -> None:
@@ -151,7 +169,7 @@ def test_a_folder_that_is_half_removed_does_not_keep_its_name(tmp_path: Path, mo
     (folder / "model").write_text("x")
     monkeypatch.setattr("shutil.rmtree", lambda *arguments, **options: None)  # killed at this moment
     remove(folder)
-    assert names(tmp_path) == [f".tmp-old-step-5-{os.getpid()}"]
+    assert names(tmp_path) == [unfinished(Path("old-step-5")).name]
     monkeypatch.undo()
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []

@@ -134,7 +134,7 @@ class Run:
             self.optimizer.zero_grad()
             loss = self.model(torch.randn(5, 4)).square().mean()
             loss.backward()
-            self.updater.apply(loss.detach(), "")
+            self.updater.apply(loss.detach(), lambda: "")
             self.state.count_step(0.0, 5, 20)
 
     def save(self) -> None:
