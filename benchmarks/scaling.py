@@ -1,12 +1,14 @@
 """The model of docs/scaling.md: how efficient N devices are, and what bandwidth 90% needs: python benchmarks/scaling.py
 
 A step of one device takes T; gradients of S bytes are added up by a ring, 2 (N - 1) / N * S / b + 2 (N - 1) * l (Patarasuk and Yuan
-2009, https://doi.org/10.1016/j.jpdc.2008.09.002), of which the share HIDDEN * T goes on behind the backward pass.
+2009, https://doi.org/10.1016/j.jpdc.2008.09.002), of which the share HIDDEN * T goes on behind the backward pass. SMALL more sums
+of a few numbers are waited for.
 """
 
 from typing import NamedTuple
 
 HIDDEN = 0.6  # the backward pass is 2/3 of a step, and its first and last layers have nothing beside them
+SMALL = 4  # counted labels, the loss, texts and tokens, a signal
 DEVICES = [2, 4, 8, 16, 64, 256, 1024]
 GOAL = 0.9
 
@@ -37,18 +39,25 @@ CASES = [
 
 def ring(case: Case, devices: int) -> float:
     """Seconds of an all-reduce of the gradients."""
-    return 2 * (devices - 1) / devices * case.size / case.bandwidth + 2 * (devices - 1) * case.latency
+    return 2 * (devices - 1) / devices * case.size / case.bandwidth + latencies(case, devices)
+
+
+def latencies(case: Case, devices: int) -> float:
+    """Seconds of an all-reduce of a few numbers: the links of a ring, twice, one after the other."""
+    return 2 * (devices - 1) * case.latency
 
 
 def efficiency(case: Case, devices: int, step: float) -> float:
     """Of the time of a step, the share in which a device computes."""
-    return step / (step + max(0.0, ring(case, devices) - HIDDEN * step))
+    return step / (step + max(0.0, ring(case, devices) - HIDDEN * step) + SMALL * latencies(case, devices))
 
 
 def needed(case: Case, devices: int) -> float:
     """The bandwidth for an efficiency of just GOAL, each device keeping its own batch; infinite where latency forbids it."""
-    seconds = (HIDDEN + 1 / GOAL - 1) * case.step - 2 * (devices - 1) * case.latency
-    return 2 * (devices - 1) / devices * case.size / seconds if seconds > 0 else float("inf")
+    small = SMALL * latencies(case, devices)
+    seconds = HIDDEN * case.step + (1 / GOAL - 1) * case.step - small - latencies(case, devices)
+    is_enough = seconds > 0 and small <= (1 / GOAL - 1) * case.step
+    return 2 * (devices - 1) / devices * case.size / seconds if is_enough else float("inf")
 
 
 def main() -> None:
@@ -60,7 +69,8 @@ def main() -> None:
         print("| ---: | ---: | ---: | ---: | ---: |")
         for devices in DEVICES:
             weak, strong = efficiency(case, devices, case.step), efficiency(case, devices, case.step / devices)
-            wanted = f"{needed(case, devices) / 1e9:.1f} GB/s"
+            least = needed(case, devices)
+            wanted = "none suffices" if least == float("inf") else f"{least / 1e9:.1f} GB/s"
             print(f"| {devices} | {ring(case, devices) * 1e3:.1f} ms | {weak:.0%} | {wanted} | {strong:.0%} |")
 
 
