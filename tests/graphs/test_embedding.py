@@ -30,6 +30,20 @@ def test_sparse_gradient_equals_the_dense_one(seed: int) -> None:
     torch.testing.assert_close(bag_sum(sparse, input_ids, mask), bag_sum(dense, input_ids, mask))
 
 
+@pytest.mark.parametrize("pooling", ["mean", "sum", "max"])
+def test_a_bag_is_that_of_torch(pooling: str) -> None:
+    torch.manual_seed(0)
+    model, (input_ids, mask) = BagOfEmbeddings(40, True, embedding_size=6, pooling=pooling), random_batch(9, 13, 40)
+    table = model.embedding.weight.detach().clone().requires_grad_()
+    bag = torch.nn.EmbeddingBag(40, 6, mode=pooling, padding_idx=PAD_ID, _weight=table)
+    found, expected, weights = model(input_ids, mask), bag(input_ids), torch.randn(9, 6)
+    torch.testing.assert_close(found, expected)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    gradient, (theirs,) = model.embedding.weight.grad, bag.parameters()
+    torch.testing.assert_close(gradient.to_dense() if gradient.is_sparse else gradient, theirs.grad)
+
+
 def test_training_with_sparse_gradients_equals_training_with_dense_ones() -> None:
     models = []
     for is_sparse in (False, True):
