@@ -94,6 +94,26 @@ def test_a_signal_stops_all_at_the_same_step(lab: Lab, control: str, ranks: tupl
     check_result(lab, name, control)
 
 
+@pytest.mark.parametrize("rank", range(2))
+@pytest.mark.parametrize("place", of_tier([PLACES[2]], [PLACES[2], "utils.snapshot:Snapshot.save"]))
+def test_a_signal_in_the_middle_of_something_else_saves_too(lab: Lab, control: str, rank: int, place: str) -> None:
+    name = f"signal-{rank}-{place.split('.')[-1]}"
+    job = start(lab, name, own={rank: Own(faults={"signal_in": {"place": place, "numbers": [signal.SIGTERM], "n": 2}})})
+    assert job.wait() == [143, 143], job.errors
+    assert ": stopped by SIGTERM: saved step " in said(job)
+    check_result(lab, name, control)
+
+
+@pytest.mark.parametrize("rank", of_tier([1], [0, 1]))
+def test_a_signal_before_the_first_step_ends_all(lab: Lab, control: str, rank: int) -> None:
+    name = f"signal-{rank}-data"
+    job = start(lab, name, own={rank: Own(faults={"signal_in": {"place": PLACES[1], "numbers": [signal.SIGTERM]}})})
+    assert set(job.wait()) <= {*ENDED}, job.errors
+    assert "stopped by SIGTERM" in said(job)
+    assert job.seconds <= LIMIT
+    check_result(lab, name, control)
+
+
 @pytest.mark.parametrize("what", ["loss", "weight"])
 def test_one_that_is_not_finite_stops_all_before_the_update(lab: Lab, control: str, what: str) -> None:
     name = f"nan-{what}"
