@@ -21,7 +21,7 @@ from datasets.records import Record
 from datasets.tokens import Tokens
 from utils.checkpoint import MANIFEST, check_fits
 from utils.distributed import Worker
-from utils.environment import versions
+from utils.environment import start_facts
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
@@ -50,6 +50,7 @@ class Predictor:
             raise ConfigError(str(error)) from None
         try:
             self.corpus = build_corpus(self.config)
+            self.worker.timeout = float(self.config.distributed.timeout)
             self.is_multi_label = bool(self.config.data.multi_label)
             if "compile_layers" in self.config.model:  # a first text would wait for the compiler, which may not be here
                 self.config.model["compile_layers"] = False
@@ -64,10 +65,15 @@ class Predictor:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
         self.model.to(self.device).eval()
-        self.worker.timeout = self.config.distributed.timeout
-        weights_hash = hashlib.sha256((best_checkpoint(self.folder) / MANIFEST).read_bytes()).hexdigest()
-        self.worker.refuse_different("run", self.facts | versions() | {"the checkpoint": weights_hash})
+        if self.worker.size > 1:
+            self._refuse_others()
         self.worker.connect()
+
+    def _refuse_others(self) -> None:
+        """Raise DistributedError where a process has other weights or another version, and so other answers."""
+        manifest = (best_checkpoint(self.folder) / MANIFEST).read_bytes()  # it holds the hashes of the files
+        own = {"the checkpoint": hashlib.sha256(manifest).hexdigest()} | start_facts(self.config)
+        self.worker.refuse_different("run", self.facts | own)
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a record for each, in order."""

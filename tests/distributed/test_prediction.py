@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_other_texts_are_refused(lab: Lab) -> None:
     assert {7} <= set(job.wait()) <= {7, 143}, job.errors
     assert "rank 1: texts.jsonl is " in job.causes[0]
     assert not (lab.folder / "mixed.jsonl").exists()
+
+
+def test_other_weights_are_refused(lab: Lab) -> None:
+    lab.finish("bilstm", "other", "train.num_epochs=1", "seed=5")
+    other = lab.folder / "machine-3"
+    shutil.copytree(lab.path("other"), other / "experiments" / "run")
+    shutil.copy(lab.path("run") / "config.yaml", other / "experiments" / "run")
+    job = Job(lab, 2, "test", "experiments/run", "--data", str(lab.folder / "texts.jsonl"), own={1: Own(folder=other)})
+    assert {7} <= set(job.wait()) <= {7, 143}, job.errors
+    assert "rank 1: the checkpoint is " in job.causes[0]
 
 
 def test_a_pipe_is_refused(lab: Lab) -> None:
