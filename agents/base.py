@@ -282,8 +282,8 @@ class BaseAgent:
         self.worker.connect()
         self.worker.refuse_different("data", self.data.facts | {"device": self.device.type})
         store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        shared = (store, self.model, parts, facts, average)
-        self.snapshot = Snapshot(*shared, own={"meter": self.meter}, worker=self.worker)
+        own = {"meter": self.meter}
+        self.snapshot = Snapshot(store, self.model, parts, facts, average, own=own, worker=self.worker)
         separate_seeds(self.config.seed, self.worker.rank)
         if self.snapshot.restore():
             logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)

@@ -37,9 +37,8 @@ def together() -> Iterator[Worker]:
             _ignore_signals()
         except Stopped:  # it came together with the error, most often for the same reason
             _ignore_signals()
-        raise _said_once(
-            error, peers
-        ) from error  # the group is left as it is: NCCL would wait for what cannot end any more
+        # The group is left as it is: to end it, NCCL would wait for what cannot end any more.
+        raise _said_once(error, peers) from error
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
