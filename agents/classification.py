@@ -22,7 +22,7 @@ from agents.parts import (
     probabilities_of,
 )
 from agents.pretrained import complete_from_published
-from agents.teacher import Teacher
+from agents.teacher import Teacher, check_teacher
 from agents.text_data import TextData
 from datasets.batches import Batch
 from datasets.predictions import prediction
@@ -54,6 +54,7 @@ class ClassificationAgent(BaseAgent):
 
     def __init__(self, config: Config, experiment: Experiment) -> None:
         super().__init__(config, experiment)
+        check_teacher(config)
         self.data = TextData(config, self.settings, experiment)
         self.labels = self.data.labels
         check_first_token(config, self.data.corpus, self.data.tokenizer)  # that of init_from is here now

@@ -17,10 +17,17 @@ from datasets.parallel import chunked
 from datasets.records import Record
 from utils.checkpoint import MANIFEST
 from utils.config import Config
+from utils.errors import CheckpointError
 from utils.run_log import StepBar
 from utils.storage import atomic_write, read_regular
 
 logger = logging.getLogger("glassbox")
+
+
+def check_teacher(config: Config) -> None:
+    """Raise CheckpointError where the run that is to teach is not there: before the data is read, which takes its time."""
+    if config.loss.name == "distillation" and not Path(config.loss.teacher).is_dir():
+        raise CheckpointError(f"loss.teacher: there is no run {config.loss.teacher} yet; train the teacher first")
 
 
 class Teacher:

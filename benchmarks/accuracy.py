@@ -2,7 +2,7 @@
 
 Each row trains one config several times, in processes of its own, and prints every test accuracy, their mean and the time.
 BBC News is small, so one split says little: its rows are means over split seeds; the papers have one split and several seeds.
-papers_minilm_distilled needs its teacher: python main.py configs/papers_bilstm_best.yaml
+A row with a teacher trains that first, on the same split and seed.
 """
 
 import json
@@ -17,13 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Row(NamedTuple):
-    """A config, the override that varies, its values, the mean test accuracy it must reach, and a label whose F1 is asked for."""
+    """A config, the override that varies, its values, the mean test accuracy it must reach, a label whose F1 is asked for, and the
+    config of the run that it is taught by."""
 
     config: str
     option: str
     values: list[int]
     target: float | None
     label: str | None = None
+    teacher: str | None = None
 
 
 ROWS = {
@@ -35,19 +37,28 @@ ROWS = {
     "papers_bilstm": Row("configs/papers_bilstm.yaml", "seed", [1], None),
     "bbc_transformer": Row("configs/transformer.yaml", "data.split_seed", [0, 1, 2], None),
     "bbc_bert": Row("configs/bert.yaml", "data.split_seed", [0, 1, 2], None),
-    "bbc_minilm": Row("configs/bert_minilm.yaml", "data.split_seed", [0, 1, 2], 0.975),
+    "bbc_minilm": Row("configs/bert_minilm.yaml", "data.split_seed", [0, 1, 2], None),
+    "bbc_minilm_distilled": Row(
+        "configs/bert_minilm_distilled.yaml", "data.split_seed", [0, 1, 2], 0.975, teacher="configs/boe.yaml"
+    ),
     "papers_transformer": Row("configs/papers_transformer.yaml", "seed", [1], 0.820),
     "papers_minilm": Row("configs/papers_minilm.yaml", "seed", [1], None),
-    "papers_minilm_distilled": Row("configs/papers_minilm_distilled.yaml", "seed", [1], 0.865),
+    "papers_minilm_distilled": Row(
+        "configs/papers_minilm_distilled.yaml", "seed", [1], 0.865, teacher="configs/papers_bilstm_best.yaml"
+    ),
     "mrpc_minilm": Row("configs/mrpc_minilm.yaml", "seed", [1, 2, 3, 4, 5], None, "equivalent"),
 }
 
 
-def measure(config: str, option: str, value: int) -> tuple[dict[str, Any], float]:
+def measure(config: str, option: str, value: int, teacher: str | None = None) -> tuple[dict[str, Any], float]:
     """(report, seconds of the whole process) of one run."""
     name = f"accuracy-{Path(config).stem}-{value}"
+    words = [f"{option}={value}", f"name={name}", "--fresh"]
+    if teacher is not None:
+        measure(teacher, option, value)
+        words.append(f"loss.teacher=experiments/accuracy-{Path(teacher).stem}-{value}")
     started = time.perf_counter()
-    command = [sys.executable, "main.py", config, f"{option}={value}", f"name={name}", "--fresh"]
+    command = [sys.executable, "main.py", config, *words]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     report = json.loads((ROOT / "experiments" / name / "report.json").read_bytes())
     return report, time.perf_counter() - started
@@ -59,7 +70,7 @@ def main(names: list[str]) -> None:
     print("| --- | --- | --- | --- | ---: | ---: | ---: |")
     for name in names or ROWS:
         row = ROWS[name]
-        reports, seconds = zip(*(measure(row.config, row.option, value) for value in row.values), strict=True)
+        reports, seconds = zip(*(measure(row.config, row.option, v, row.teacher) for v in row.values), strict=True)
         valid, test = ([report[split]["accuracy"] for report in reports] for split in ("valid", "test"))
         target = "-" if row.target is None else f"{row.target:.3f}"
         runs = f"{row.option} {', '.join(map(str, row.values))}"

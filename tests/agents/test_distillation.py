@@ -183,7 +183,8 @@ def test_another_teacher_is_another_run(teacher: Path, capsys: pytest.CaptureFix
 
 
 def test_bad_teachers(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no such folder" in refusal(capsys, 4, *STUDENT, "loss.teacher=experiments/nobody", "name=x")
+    line = refusal(capsys, 4, *STUDENT, "loss.teacher=experiments/nobody", "data.train=nothing.jsonl", "name=x")
+    assert line == "loss.teacher: there is no run experiments/nobody yet; train the teacher first"
     assert "alpha must be in [0, 1], got 2.0" in refusal(capsys, 2, *STUDENT, "loss.alpha=2.0", "name=x")
     write_jsonl(Path("two.jsonl"), [row for row in tiny_rows() if row["label"] != "chess"])
     line = refusal(capsys, 2, *STUDENT, "data.train=two.jsonl", "name=y")
