@@ -13,7 +13,7 @@ from agents.initial import best_checkpoint, best_weights
 from agents.parts import build_corpus, build_loss, build_model, probabilities_of
 from agents.text_data import saved_tokenizer
 from datasets.batches import Batch, collate
-from datasets.order import ordered_batches
+from datasets.order import cut, ordered_batches
 from datasets.parallel import chunked
 from datasets.predictions import prediction
 from datasets.readers import Row
@@ -26,7 +26,8 @@ from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import open_saved, saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
 
-CHUNK, BATCH_TOKENS = 1024, 64 * 512  # texts read at a time; what a forward pass takes of them, 64 of BERT's longest
+CHUNK, BATCH_SIZE = 1024, 64
+BATCH_TOKENS = BATCH_SIZE * 512  # of texts in many windows a batch holds fewer
 
 
 class Predictor:
@@ -163,7 +164,7 @@ class Predictor:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
         fields = self._encoded(records)
         logits = torch.empty(len(records), len(self.labels))
-        for rows in ordered_batches(_total_lengths(fields), batch_size=1, batch_tokens=BATCH_TOKENS):
+        for rows in _batches(_total_lengths(fields)):
             batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
             logits[rows] = self.model(batch.fields).cpu()
         return logits, np.any([tokens.truncated for tokens in fields], axis=0)
@@ -173,6 +174,12 @@ class Predictor:
         texts = [self.corpus.encoder_texts(record) for record in records]
         columns = map(list, zip(*texts, strict=True))
         return [self.tokenizer.encode(column, **self.corpus.length_options) for column in columns]
+
+
+def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Row numbers, the longest texts first."""
+    for rows in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
+        yield from cut(rows, lengths, BATCH_SIZE, BATCH_TOKENS)
 
 
 def _total_lengths(fields: list[Tokens]) -> np.ndarray:

@@ -47,6 +47,20 @@ def test_a_run_predicts_what_it_tested(workplace: Path, options: list[str]) -> N
     assert (shares["train"] > 0) == (WINDOWS[0] not in options)
 
 
+def test_a_batch_of_texts_in_many_windows_is_bounded(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["tiny.yaml", *WINDOWS, "data.fields=[text]", "train.num_epochs=1", "name=x"]) == 0
+    predictor, sizes = load("experiments/x"), []
+    predictor.model.register_forward_pre_hook(lambda _, fields: sizes.append(len(fields[0][0]["input_ids"])))
+    monkeypatch.setattr("agents.prediction.BATCH_TOKENS", 10 * 8)  # ten windows
+    texts = [f"tie the rope {'and wait ' * (i % 30)}" for i in range(70)]
+    bounded = predictor.predict(texts)
+    assert max(sizes) <= 10
+    assert len(sizes) > 7
+    monkeypatch.undo()
+    for line, other in zip(bounded, predictor.predict(texts), strict=True):
+        assert line["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "num_tokens"),
     [
