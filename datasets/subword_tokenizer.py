@@ -208,7 +208,10 @@ def _check_special(tokenizer: SubwordTokenizer) -> None:
         name = tokenizer.token(id)
         bare = tokenizer._bare([name, f"a {name} b"], may_be_empty=True)
         if ids & set(bare.ids.tolist()):
-            raise ValueError(f"a tokenizer that reads {name!r} in a text as its special token")
+            raise ValueError(
+                f"a tokenizer that reads {name!r} in a text as its special token, as Unigram ones do; take a model of WordPiece "
+                "or byte-level BPE"
+            )
 
 
 def _check_size(vocab_size: int) -> None:
