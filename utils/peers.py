@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.distributed.rendezvous import rendezvous
 
-from utils.errors import DistributedError, Unsaid
+from utils.errors import DistributedError, Stopped, Unsaid
 from utils.storage import is_running, unfinished
 
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
@@ -210,7 +210,27 @@ def connect(timeout: float) -> Peers:
         store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
     except torch.distributed.DistError as error:
         raise DistributedError(f"not all of {os.environ['WORLD_SIZE']} processes came within {timeout:g} s") from error
-    return Peers(_meet(store, rank, size, timeout), rank, size)
+    try:
+        return Peers(_meet(store, rank, size, timeout), rank, size)
+    except Stopped as error:  # by torchrun most often, since one has died before all were here
+        with contextlib.suppress(RuntimeError):
+            absent = _absent(store, size)
+            if absent and store.add(f"glassbox/told {absent}", 1) == 1:
+                raise DistributedError(f"rank {rank}: {absent}; the same command goes on") from error
+        raise
+
+
+def _absent(store: Any, size: int) -> str:
+    """Who has not come to the meeting yet, or has died there, in words; empty where nobody is missing."""
+    words = []
+    for other in range(size):
+        if not store.check([f"glassbox/{other}"]):
+            words.append(f"rank {other} has not come")
+            continue
+        _, pid, host = store.get(f"glassbox/{other}").decode().split()
+        if host == socket.gethostname() and _state(int(pid)) in ("", "Z", "X"):
+            words.append(f"rank {other} (process {pid} on {host}) has died")
+    return "; ".join(words)
 
 
 def _knock(host: str, port: str, deadline: float) -> None:
@@ -233,10 +253,10 @@ def _meet(store: Any, rank: int, size: int, timeout: float) -> Any:
     """
     number, deadline = os.urandom(8).hex(), time.monotonic() + timeout
     names = [f"glassbox/{other}" for other in range(size)]
-    store.set(names[rank], number)
+    store.set(names[rank], f"{number} {os.getpid()} {socket.gethostname()}")
     while True:
         if rank == 0 and store.check(names):
-            store.set("glassbox/seen", " ".join(value.decode() for value in store.multi_get(names)))
+            store.set("glassbox/seen", " ".join(value.decode().split()[0] for value in store.multi_get(names)))
         seen = store.get("glassbox/seen").decode().split() if store.check(["glassbox/seen"]) else []
         if number in seen:
             place = torch.distributed.distributed_c10d.PrefixStore(f"glassbox/{seen[0]}", store)

@@ -54,14 +54,19 @@ def start(lab: Lab, name: str, size: int = 2, own: dict[int, Own] | None = None,
     )
 
 
-def check_death(job: Job, rank: int) -> None:
-    """The others have left in time, and one has said who died."""
+def check_death(job: Job, rank: int, *, is_early: bool = False) -> None:
+    """The others have left in time, and one has said who died; is_early: it may have died before all, or even any, had come."""
     codes = job.wait()
     assert codes[rank] in (137, -signal.SIGKILL)
     assert job.seconds <= LIMIT
+    if is_early and not any(job.store.check([f"glassbox/{other}"]) for other in range(len(codes)) if other != rank):
+        assert all("stopped by SIGTERM" in text for other, text in enumerate(job.errors) if other != rank and text)
+        return  # nobody was there yet who could have known
     others = {code for other, code in enumerate(codes) if other != rank}
     assert {7} <= others <= {7, 143}, (codes, job.errors)  # 143: torchrun's SIGTERM was there before the roll call
     (cause,) = job.causes
+    if is_early and f": rank {rank} has not come; the same command goes on" in cause:
+        return
     assert f": rank {rank} (process {job.runs[rank].pid} on " in cause, cause
     assert "has died; the same command goes on" in cause
 
@@ -91,6 +96,14 @@ def test_the_first_process_dies_in_a_save(lab: Lab, control: tuple[str, float], 
     check_result(lab, f"save-{number}", control[0])
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1])
+def test_a_death_before_all_are_here_is_named(lab: Lab, delay: float) -> None:
+    job = start(lab, f"early-{delay}")
+    time.sleep(delay)
+    job.signal(signal.SIGKILL, 0)
+    check_death(job, 0, is_early=True)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("number", range(of_tier(1, 40)))
 def test_a_death_at_any_time(lab: Lab, control: tuple[str, float], number: int) -> None:
@@ -98,7 +111,7 @@ def test_a_death_at_any_time(lab: Lab, control: tuple[str, float], number: int) 
     time.sleep(moment(control[1]))
     if job.runs[number % 2].wait(0.0) is None:
         job.signal(signal.SIGKILL, number % 2)
-        check_death(job, number % 2)
+        check_death(job, number % 2, is_early=True)
     check_result(lab, f"any-{number}", control[0])
 
 
