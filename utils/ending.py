@@ -39,6 +39,7 @@ def together() -> Iterator[Worker]:
             _ignore_signals()
         # The group is left as it is: to end it, NCCL would wait for what cannot end any more.
         raise _said_once(error, peers) from error
+    peers.part()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -25,6 +25,7 @@ from utils.storage import is_running, unfinished
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
 ANSWER = 3.0  # seconds that another process has to answer
 KNOCK = 10.0  # seconds that the first process has to come before another one, where no torchrun keeps their store
+FAREWELL = 10.0  # seconds that the first process waits for the others to have left
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 
@@ -124,6 +125,16 @@ class Peers:
         finally:
             is_over.set()
             thread.join()
+
+    def part(self) -> None:
+        """Leave; the first process last, since the store may be its own, and others may still look there for what it has done."""
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"left {self.rank}", "")
+            deadline = time.monotonic() + FAREWELL
+            while self.rank == 0 and time.monotonic() < deadline:
+                if self.store.check([f"left {other}" for other in self.others]):
+                    return
+                time.sleep(LOOK)
 
     @property
     def is_told(self) -> bool:

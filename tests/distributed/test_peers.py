@@ -121,6 +121,19 @@ def test_nobody_goes_on_before_all_have_agreed(pair: list[Peers]) -> None:
     assert min(moments) - begin >= 0.3
 
 
+def test_the_first_process_leaves_last_since_the_store_may_be_its_own(pair: list[Peers]) -> None:
+    moments = [0.0, 0.0]
+
+    def leave(rank: int) -> None:
+        time.sleep(0.3 * rank)
+        pair[rank].part()
+        moments[rank] = time.monotonic()
+
+    begin = time.monotonic()
+    assert together(lambda: leave(0), lambda: leave(1)) == [None, None]
+    assert moments[0] - begin >= 0.3
+
+
 def elsewhere(of: Peers, other: int) -> None:
     """Have `of` believe that another process is on another machine."""
     of.places[other] = (of.places[other][0], "node2")
