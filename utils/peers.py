@@ -225,10 +225,18 @@ def connect(timeout: float) -> Peers:
         return Peers(_meet(store, rank, size, timeout), rank, size)
     except Stopped as error:  # by torchrun most often, since one has died before all were here
         with contextlib.suppress(RuntimeError):
-            absent = _absent(store, size)
+            absent = "" if _is_told(store) else _absent(store, size)
             if absent and store.add(f"glassbox/told {absent}", 1) == 1:
                 raise DistributedError(f"rank {rank}: {absent}; the same command goes on") from error
         raise
+
+
+def _is_told(store: Any) -> bool:
+    """Whether one that has met the others already, a moment before this one, has said what ended the run."""
+    if not store.check(["glassbox/seen"]):
+        return False
+    first = store.get("glassbox/seen").decode().split()[0]
+    return bool(torch.distributed.distributed_c10d.PrefixStore(f"glassbox/{first}", store).check(["told"]))
 
 
 def _absent(store: Any, size: int) -> str:
