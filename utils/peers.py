@@ -25,6 +25,7 @@ from utils.storage import is_running, unfinished
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
 ANSWER = 3.0  # seconds that another process has to answer
 KNOCK = 10.0  # seconds that the first process has to come before another one, where no torchrun keeps their store
+DEAD = ("", "Z", "X")  # states of a process, see `_state`
 FAREWELL = 10.0  # seconds that the first process waits for the others to have left
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
@@ -174,9 +175,9 @@ class Peers:
             state = _state(pid) if host == self.host else "elsewhere"
             if state in ("T", "t"):
                 os.kill(pid, signal.SIGKILL)
-                words.append(f"{self._name(other)} has stopped")
-            elif state in ("", "Z", "X"):
-                words.append(f"{self._name(other)} has died")
+                words.append(f"{_named(other, *self.places[other])} has stopped")
+            elif state in DEAD:
+                words.append(f"{_named(other, *self.places[other])} has died")
         return "; ".join(words)
 
     def _silent(self) -> str:
@@ -187,12 +188,12 @@ class Peers:
                 missing = [other for other in missing if not self.store.check([f"here {other}"])]
                 time.sleep(LOOK)
         except RuntimeError:  # the store is that of rank 0, or of its torchrun
-            return "" if self.places[0][1] == self.host else f"{self._name(0)} or its machine has died"
-        return "; ".join(f"{self._name(other)} gives no answer" for other in missing)
+            return "" if self.places[0][1] == self.host else f"{_named(0, *self.places[0])} or its machine has died"
+        return "; ".join(f"{_named(other, *self.places[other])} gives no answer" for other in missing)
 
-    def _name(self, other: int) -> str:
-        pid, host = self.places[other]
-        return f"rank {other} (process {pid} on {host})"
+
+def _named(rank: int, pid: int, host: str) -> str:
+    return f"rank {rank} (process {pid} on {host})"
 
 
 def _state(pid: int) -> str:
@@ -247,8 +248,8 @@ def _absent(store: Any, size: int) -> str:
             words.append(f"rank {other} has not come")
             continue
         _, pid, host = store.get(f"glassbox/{other}").decode().split()
-        if host == socket.gethostname() and _state(int(pid)) in ("", "Z", "X"):
-            words.append(f"rank {other} (process {pid} on {host}) has died")
+        if host == socket.gethostname() and _state(int(pid)) in DEAD:
+            words.append(f"{_named(other, int(pid), host)} has died")
     return "; ".join(words)
 
 
