@@ -14,7 +14,8 @@ import torch
 from utils import signals
 from utils.distributed import DEFAULT_TIMEOUT, Worker
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
-from utils.peers import Peers, connect
+from utils.meeting import connect
+from utils.peers import Peers
 
 GRACE = 10.0  # seconds that the first process has to say what ends all
 

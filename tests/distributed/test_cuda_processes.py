@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributed import HashStore
 
 from utils.distributed import Worker, _Loss
-from utils.peers import Peers
+from utils.meeting import meet
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", "optimizer.lr=0.003", "data.cache_folder=.cache"]
@@ -21,7 +21,7 @@ def alone() -> Iterator[Worker]:
     """A process group of NCCL with one process."""
     store = HashStore()
     store.set("process 0", "1 here")
-    worker = Worker(Peers(store, 0, 1))
+    worker = Worker(meet(store, 0, 1, 5.0))
     worker.connect()
     yield worker
     torch.distributed.destroy_process_group()

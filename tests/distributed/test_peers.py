@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -13,10 +14,12 @@ import pytest
 import torch
 from torch.distributed import HashStore
 
-from utils import peers, signals
+from utils import peers, process, signals
 from utils.distributed import Worker
 from utils.errors import DistributedError, Stopped, Unsaid
+from utils.meeting import meet
 from utils.peers import Peers
+from utils.process import Process
 
 
 def together(*calls: Any) -> list[Any]:
@@ -40,7 +43,7 @@ def together(*calls: Any) -> list[Any]:
 def meeting(store: Any, size: int, delays: tuple[float, ...]) -> list[Any]:
     def come(rank: int) -> Any:
         time.sleep(delays[rank])
-        return peers._meet(store, rank, size, 5.0)
+        return meet(store, rank, size, 5.0)
 
     return together(*(lambda rank=rank: come(rank) for rank in range(size)))
 
@@ -49,7 +52,7 @@ def meeting(store: Any, size: int, delays: tuple[float, ...]) -> list[Any]:
 def test_processes_that_are_started_again_do_not_meet_those_before(delays: tuple[float, ...]) -> None:
     store = HashStore()
     for attempt in range(3):
-        places = meeting(store, 3, delays)
+        places = [peers.store for peers in meeting(store, 3, delays)]
         assert not any(place.check(["told"]) for place in places)
         places[0].set("told", str(attempt))
         assert [place.get("told") for place in places] == [str(attempt).encode()] * 3
@@ -57,13 +60,12 @@ def test_processes_that_are_started_again_do_not_meet_those_before(delays: tuple
 
 def test_one_that_does_not_come_is_waited_for_until_the_timeout() -> None:
     with pytest.raises(DistributedError, match=r"not all of 2 processes came within 0\.2 s"):
-        peers._meet(HashStore(), 0, 2, 0.2)
+        meet(HashStore(), 0, 2, 0.2)
 
 
 @pytest.fixture
 def pair() -> list[Peers]:
-    store = HashStore()
-    return [Peers(place, rank, 2) for rank, place in enumerate(meeting(store, 2, (0.0, 0.0)))]
+    return meeting(HashStore(), 2, (0.0, 0.0))
 
 
 def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +136,9 @@ def test_the_first_process_leaves_last_since_the_store_may_be_its_own(pair: list
     assert moments[0] - begin >= 0.3
 
 
-def elsewhere(of: Peers, other: int) -> None:
-    """Have `of` believe that another process is on another machine."""
-    of.places[other] = (of.places[other][0], "node2")
+def believing(of: Peers, pid: int, host: str) -> Peers:
+    """The first of two, which sees in the other one another process."""
+    return Peers(of.store, 0, [of.processes[0], Process(1, pid, host)])
 
 
 @pytest.mark.parametrize("is_elsewhere", [False, True])
@@ -144,32 +146,29 @@ def test_who_lives_and_does_not_answer_is_named_wherever_it_is(
     pair: list[Peers], monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
 ) -> None:
     monkeypatch.setattr(peers, "ANSWER", 0.3)
-    if is_elsewhere:
-        elsewhere(pair[0], 1)
-    assert pair[0].dead() == ""
-    assert re.fullmatch(r"rank 1 \(process \d+ on \S+\) gives no answer", pair[0].gone())
-    assert together(pair[0].gone, pair[1].gone) == ["", ""]
+    first = believing(pair[0], os.getpid(), "node2") if is_elsewhere else pair[0]
+    assert first.dead() == ""
+    assert re.fullmatch(r"rank 1 \(process \d+ on \S+\) gives no answer", first.gone())
+    assert together(first.gone, pair[1].gone) == ["", ""]
 
 
 def test_many_that_do_not_answer_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "ANSWER", 0.3)
-    store = HashStore()
-    places = meeting(store, 6, (0.0,) * 6)
-    first, begin = Peers(places[0], 0, 6), time.monotonic()
+    first = meeting(HashStore(), 6, (0.0,) * 6)[0]
+    begin = time.monotonic()
     assert first.gone().count("gives no answer") == 5
     assert time.monotonic() - begin < 1.0
 
 
 def test_a_dead_process_is_named_alone(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
-    child = subprocess.Popen(["true"])
+    child, host = subprocess.Popen(["true"]), socket.gethostname()
     child.wait()
-    pair[0].places[1] = (child.pid, pair[0].host)
-    assert pair[0].gone() == pair[0].dead() == f"rank 1 (process {child.pid} on {pair[0].host}) has died"
+    first, words = believing(pair[0], child.pid, host), f"rank 1 (process {child.pid} on {host}) has died"
+    assert first.gone() == first.dead() == words
     monkeypatch.setattr(peers, "ANSWER", 0.0)
-    monkeypatch.setattr(peers.Path, "exists", lambda path: False)  # a system without /proc
-    assert pair[0].dead() == f"rank 1 (process {child.pid} on {pair[0].host}) has died"
-    pair[0].places[1] = (os.getpid(), pair[0].host)
-    assert pair[0].dead() == ""
+    monkeypatch.setattr(process.Path, "exists", lambda path: False)  # a system without /proc
+    assert first.dead() == words
+    assert believing(pair[0], os.getpid(), host).dead() == ""
 
 
 class Cuda:
