@@ -51,7 +51,7 @@ class Predictor:
             raise ConfigError(str(error)) from None
         try:
             self.corpus = build_corpus(self.config)
-            self.worker.timeout = float(self.config.distributed.timeout)
+            self.worker.limit(float(self.config.distributed.timeout))
             self.is_multi_label = bool(self.config.data.multi_label)
             if "compile_layers" in self.config.model:  # a first text would wait for the compiler, which may not be here
                 self.config.model["compile_layers"] = False

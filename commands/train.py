@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         if options.dry_run:
             print(config.to_yaml() if worker.is_first else "", end="")
             return
-        worker.timeout = config.distributed.timeout
+        worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))
         worker.refuse_small(TrainSettings(**config.train))
         worker.choose_device(config.device)  # refuses more processes than devices, before --fresh removes anything

@@ -51,7 +51,7 @@ class Worker:
         self.peers = peers
         self.rank, self.size = (peers.rank, peers.size) if peers is not None else (0, 1)
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if peers is not None else 1
-        self.timeout, self.cuda_backend, self.is_sharded = DEFAULT_TIMEOUT, "nccl", False
+        self.cuda_backend, self.is_sharded = "nccl", False
 
     @property
     def is_first(self) -> bool:
@@ -63,10 +63,15 @@ class Worker:
         """Whether several processes have the whole model each, so that their gradients are to be added up here."""
         return self.size > 1 and not self.is_sharded
 
+    def limit(self, timeout: float) -> None:
+        """Count another process as dead after so many seconds of silence; before that it is after DEFAULT_TIMEOUT."""
+        if self.peers is not None:
+            self.peers.limit(timeout)
+
     def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
         """Raise DistributedError unless all have the same facts, plain values: else they would train different models."""
         if self.peers is not None:
-            self.peers.refuse_different(what, facts, self.timeout)
+            self.peers.refuse_different(what, facts)
 
     def refuse_other_file(self, path: Path) -> None:
         """Raise DistributedError unless all processes read the same bytes there; of a pipe each would get some of the lines."""
@@ -82,7 +87,7 @@ class Worker:
     def refuse_unshared(self, folder: Path) -> None:
         """Raise DistributedError unless every process sees what the first one writes in the folder."""
         if self.peers is not None:
-            self.peers.refuse_unshared(folder, self.timeout)
+            self.peers.refuse_unshared(folder)
 
     def refuse_small(self, settings: TrainSettings) -> None:
         """Raise DistributedError where a global batch has not one text for each process."""
@@ -114,14 +119,14 @@ class Worker:
 
     def first_alone(self, what: str) -> AbstractContextManager[None]:
         """The first process does the block, then the others do; `what` names it. Possible before `connect`."""
-        return contextlib.nullcontext() if self.peers is None else self.peers.first_alone(what, self.timeout)
+        return contextlib.nullcontext() if self.peers is None else self.peers.first_alone(what)
 
     def connect(self) -> None:
         """Make ready for collectives; only now, since what came before may have forked."""
         if self.peers is not None and not torch.distributed.is_initialized():
             backend = f"cpu:gloo,cuda:{self.cuda_backend}" if torch.cuda.is_available() else "gloo"
-            store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store)
-            limit = timedelta(seconds=self.timeout)
+            store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store.raw)
+            limit = timedelta(seconds=self.peers.timeout)
             torch.distributed.init_process_group(
                 backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
             )

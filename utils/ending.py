@@ -14,8 +14,8 @@ import torch
 from utils import signals
 from utils.distributed import DEFAULT_TIMEOUT, Worker
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
-from utils.meeting import connect
-from utils.peers import Peers
+from utils.meeting import connect, refuse_loopback
+from utils.peers import ANSWER, FAREWELL, Peers
 
 GRACE = 10.0  # seconds that the first process has to say what ends all
 
@@ -32,14 +32,19 @@ def together() -> Iterator[Worker]:
     except Stopped as error:  # by torchrun, since another process has failed
         raise Unsaid(error.exit_code) from None
     try:
+        refuse_loopback(peers)
         yield Worker(peers)
     except BaseException as error:
         try:
             _ignore_signals()
         except Stopped:  # it came together with the error, most often for the same reason
             _ignore_signals()
+        peers.limit(ANSWER)
         # The group is left as it is: to end it, NCCL would wait for what cannot end any more.
-        raise _said_once(error, peers) from error
+        said = _said_once(error, peers)
+        peers.part()
+        raise said from error
+    peers.limit(FAREWELL)
     peers.part()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

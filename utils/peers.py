@@ -1,7 +1,7 @@
 """The processes of a run: what they agree on, who is gone, and which one says what ended it. How they have met: meeting.py.
 
-All of it goes through the store that torchrun keeps (a table of bytes by name, served by one process), by looking again and again:
-unlike a collective this can be interrupted, works before the processes are connected, and after one of them is dead.
+All of it goes through the store that torchrun keeps (store_client.py), by looking again and again: unlike a collective this can be
+interrupted, works before the processes are connected, and after one of them is dead.
 """
 
 import contextlib
@@ -16,10 +16,11 @@ from typing import Any
 from utils.errors import DistributedError, Unsaid
 from utils.process import Process
 from utils.storage import unfinished
+from utils.store_client import StoreClient
 
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
 ANSWER = 3.0  # seconds that another process has to answer
-FAREWELL = 10.0  # seconds that the first process waits for the others to have left
+FAREWELL = 10.0  # seconds that who keeps the store waits for the others to have left
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 
@@ -27,52 +28,58 @@ PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 class Peers:
     """The processes of a run by their ranks, this one being `rank`; all have come, and `store` is theirs alone."""
 
-    def __init__(self, store: Any, rank: int, processes: list[Process]) -> None:
+    def __init__(self, store: StoreClient, rank: int, processes: list[Process]) -> None:
         self.store, self.rank, self.processes, self.size = store, rank, processes, len(processes)
+        self.timeout = store.timeout  # seconds of silence after which a process counts as dead
         self.others = [process for process in processes if process.rank != rank]
+        self.keeps_store = False  # torchrun does, on one machine
 
-    def refuse_different(self, what: str, facts: dict[str, Any], timeout: float) -> None:
+    def limit(self, timeout: float) -> None:
+        """Wait for nobody longer than this many seconds."""
+        self.timeout = self.store.timeout = timeout
+
+    def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
         """Raise DistributedError unless all processes have the same facts, which are plain values; nobody goes on before that."""
         if self.rank == 0:
             self.store.set(f"facts {what}", json.dumps(facts))
-        self._await([f"facts {what}"], timeout)
+        self._await(f"facts {what}")
         first = json.loads(self.store.get(f"facts {what}"))
         for name in sorted(first.keys() | facts.keys()):
             if first.get(name) != facts.get(name):
                 raise DistributedError(
                     f"{name} is {_short(facts.get(name))} here and {_short(first.get(name))} on rank 0"
                 )
-        self.store.set(f"agreed {what} {self.rank}", "")
-        self._await([f"agreed {what} {other}" for other in range(self.size)], timeout)
+        self.store.set(f"agreed {what} {self.rank}")
+        self._await(*(f"agreed {what} {other}" for other in range(self.size)))
 
-    def refuse_unshared(self, folder: Path, timeout: float) -> None:
+    def refuse_unshared(self, folder: Path) -> None:
         """Raise DistributedError unless every process sees what the first one writes in the folder."""
         if self.rank == 0:
             token = unfinished(folder / os.urandom(8).hex())
             try:
                 token.touch()
                 self.store.set("token", token.name)
-                self._await([f"seen {other.rank}" for other in self.others], timeout)
+                self._await(*(f"seen {other.rank}" for other in self.others))
             finally:
                 token.unlink(missing_ok=True)
             return
-        self._await(["token"], timeout)
-        token, deadline = folder / self.store.get("token").decode(), time.monotonic() + SHOWN
+        self._await("token")
+        token, deadline = folder / self.store.get("token"), time.monotonic() + SHOWN
         while not token.exists():
             self._wait()
             if time.monotonic() > deadline:
                 raise DistributedError(
                     f"does not see what rank 0 writes in {folder}; all machines need one shared folder"
                 )
-        self.store.set(f"seen {self.rank}", "")
+        self.store.set(f"seen {self.rank}")
 
-    def _await(self, names: list[str], timeout: float) -> None:
+    def _await(self, *names: str) -> None:
         """Wait until the names are in the store."""
-        deadline = time.monotonic() + timeout
-        while not self.store.check(names):
+        deadline = time.monotonic() + self.timeout
+        while not self.store.has(*names):
             self._wait()
             if time.monotonic() > deadline:
-                raise self.lost(f"the others do not answer within {timeout:g} s (distributed.timeout)")
+                raise self.lost(f"the others do not answer within {self.timeout:g} s (distributed.timeout)")
 
     def _wait(self) -> None:
         """A moment. Raises Unsaid where another process has said meanwhile what ended the run."""
@@ -81,20 +88,20 @@ class Peers:
         time.sleep(LOOK)
 
     @contextlib.contextmanager
-    def first_alone(self, what: str, timeout: float) -> Iterator[None]:
+    def first_alone(self, what: str) -> Iterator[None]:
         """The first process does the block, however long it takes, as long as it gives signs of life; then the others do."""
         if self.rank == 0:
             with self._heart(what):
                 yield
-            self.store.set(f"done {what}", "")
+            self.store.set(f"done {what}")
             return
-        last, changed = b"", time.monotonic()
-        while not self.store.check([f"done {what}"]):
+        last, changed = "", time.monotonic()
+        while not self.store.has(f"done {what}"):
             self._wait()
-            if self.store.check([f"beat {what}"]) and (beat := self.store.get(f"beat {what}")) != last:
+            if self.store.has(f"beat {what}") and (beat := self.store.get(f"beat {what}")) != last:
                 last, changed = beat, time.monotonic()
-            if time.monotonic() - changed > timeout:
-                raise self.lost(f"rank 0 gives no sign of life since {timeout:g} s (distributed.timeout)")
+            if time.monotonic() - changed > self.timeout:
+                raise self.lost(f"rank 0 gives no sign of life since {self.timeout:g} s (distributed.timeout)")
         yield
 
     @contextlib.contextmanager
@@ -118,12 +125,12 @@ class Peers:
             thread.join()
 
     def part(self) -> None:
-        """Leave; the first process last, since the store may be its own, and others may still look there for what it has done."""
+        """Leave; who keeps the store leaves last, as others may still look there for what has been said and done."""
         with contextlib.suppress(RuntimeError):
-            self.store.set(f"left {self.rank}", "")
-            deadline = time.monotonic() + FAREWELL
-            while self.rank == 0 and time.monotonic() < deadline:
-                if self.store.check([f"left {other.rank}" for other in self.others]):
+            self.store.set(f"left {self.rank}")
+            deadline = time.monotonic() + self.timeout
+            while self.keeps_store and time.monotonic() < deadline:
+                if all(other.is_dead or self.store.has(f"left {other.rank}") for other in self.others):
                     return
                 time.sleep(LOOK)
 
@@ -131,14 +138,14 @@ class Peers:
     def is_told(self) -> bool:
         """Whether a process has said what ended the run."""
         with contextlib.suppress(RuntimeError):
-            return bool(self.store.check(["told"]))
+            return self.store.has("told")
         return False
 
     def may_tell(self) -> bool:
-        """Whether this process is the first that has something to say; where the store is gone each says it."""
+        """Whether this process is the first that has something to say; where the store is gone, one of each machine is."""
         with contextlib.suppress(RuntimeError):
-            return bool(self.store.add("told", 1) == 1)
-        return True
+            return self.store.is_first("told")
+        return all(other.rank > self.rank or not other.is_here or other.is_dead for other in self.others)
 
     def wait_until_told(self) -> bool:
         """Give the process in which an error began its time; -> whether it has told it."""
@@ -149,12 +156,13 @@ class Peers:
 
     def lost(self, otherwise: str) -> DistributedError:
         """The error that names who is gone; where all answer, that which is said otherwise."""
+        self.limit(ANSWER)
         return DistributedError(f"{self.gone() or otherwise}; the same command goes on")
 
     def gone(self) -> str:
         """Who is dead or does not answer, in words; empty where all are there. Called by all who have lost the others."""
         with contextlib.suppress(RuntimeError):
-            self.store.set(f"here {self.rank}", "")
+            self.store.set(f"here {self.rank}")
         return self.dead() or self._silent()
 
     def dead(self) -> str:
@@ -173,10 +181,10 @@ class Peers:
         missing, deadline = self.others, time.monotonic() + ANSWER
         try:
             while missing and time.monotonic() < deadline:
-                missing = [other for other in missing if not self.store.check([f"here {other.rank}"])]
+                missing = [other for other in missing if not self.store.has(f"here {other.rank}")]
                 time.sleep(LOOK)
         except RuntimeError:  # the store is that of rank 0, or of its torchrun
-            return "" if self.processes[0].is_here else f"{self.processes[0]} or its machine has died"
+            return "" if self.processes[0].is_here else f"{self.processes[0]} or its machine gives no answer"
         return "; ".join(f"{other} gives no answer" for other in missing)
 
 

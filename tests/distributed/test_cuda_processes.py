@@ -11,6 +11,7 @@ from torch.distributed import HashStore
 
 from utils.distributed import Worker, _Loss
 from utils.meeting import meet
+from utils.store_client import StoreClient
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", "optimizer.lr=0.003", "data.cache_folder=.cache"]
@@ -21,7 +22,7 @@ def alone() -> Iterator[Worker]:
     """A process group of NCCL with one process."""
     store = HashStore()
     store.set("process 0", "1 here")
-    worker = Worker(meet(store, 0, 1, 5.0))
+    worker = Worker(meet(StoreClient(store, 5.0), 0, 1))
     worker.connect()
     yield worker
     torch.distributed.destroy_process_group()

@@ -59,7 +59,9 @@ def check_death(job: Job, rank: int, *, is_early: bool = False) -> None:
     codes = job.wait()
     assert codes[rank] in (137, -signal.SIGKILL)
     assert job.seconds <= LIMIT
-    if is_early and not any(job.store.check([f"glassbox/{other}"]) for other in range(len(codes)) if other != rank):
+    if is_early and not any(
+        job.store.check([f"glassbox/process {other}"]) for other in range(len(codes)) if other != rank
+    ):
         assert all("stopped by SIGTERM" in text for other, text in enumerate(job.errors) if other != rank and text)
         return  # nobody was there yet who could have known
     others = {code for other, code in enumerate(codes) if other != rank}

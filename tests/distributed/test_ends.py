@@ -1,8 +1,10 @@
 """E2, E6, E7 and bad input: an error, a signal or a number that is not finite in one process ends all, and is said once."""
 
 import json
+import os
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,11 @@ def second_machine(lab: Lab, name: str) -> Path:
     for path in [*lab.folder.glob("*.yaml"), lab.folder / "tiny.jsonl"]:
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.parametrize("rank", range(2))
@@ -198,6 +205,37 @@ def test_nobody_at_the_address(lab: Lab) -> None:
     assert run.wait(LIMIT) == 7
     assert run.stderr.startswith("nobody answers at MASTER_ADDR:MASTER_PORT 127.0.0.1:9")
     assert len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("case", ["port taken", "number above the ports", "no number"])
+def test_an_address_that_is_none(lab: Lab, case: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = {"port taken": str(taken.getsockname()[1]), "number above the ports": "70000", "no number": "x"}[case]
+        environment = {
+            "WORLD_SIZE": "2",
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        run = lab.command("bilstm.yaml", environment=environment)
+        assert run.wait(LIMIT) == 7, run.stderr
+    assert run.stderr.splitlines()[-1].startswith(
+        ("no store at MASTER_ADDR:MASTER_PORT 127.0.0.1:", "RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT are not")
+    )
+    assert "Traceback" not in run.stderr
+
+
+def test_who_waits_for_the_others_hears_a_signal(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = str(found.getsockname()[1])
+    environment = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    run = lab.command("bilstm.yaml", environment=environment)  # it keeps the store itself
+    while is_free(int(port)):
+        assert run.wait(0.05) is None, run.stderr
+    os.kill(run.pid, signal.SIGTERM)
+    assert run.wait(LIMIT) == 7
+    assert run.stderr.splitlines()[-1] == "rank 0: rank 1 has not come; the same command goes on"
 
 
 def test_a_finished_run_gives_its_report_once(lab: Lab, control: str) -> None:

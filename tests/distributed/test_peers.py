@@ -20,6 +20,7 @@ from utils.errors import DistributedError, Stopped, Unsaid
 from utils.meeting import meet
 from utils.peers import Peers
 from utils.process import Process
+from utils.store_client import StoreClient
 
 
 def together(*calls: Any) -> list[Any]:
@@ -43,7 +44,7 @@ def together(*calls: Any) -> list[Any]:
 def meeting(store: Any, size: int, delays: tuple[float, ...]) -> list[Any]:
     def come(rank: int) -> Any:
         time.sleep(delays[rank])
-        return meet(store, rank, size, 5.0)
+        return meet(StoreClient(store, 5.0), rank, size)
 
     return together(*(lambda rank=rank: come(rank) for rank in range(size)))
 
@@ -53,14 +54,14 @@ def test_processes_that_are_started_again_do_not_meet_those_before(delays: tuple
     store = HashStore()
     for attempt in range(3):
         places = [peers.store for peers in meeting(store, 3, delays)]
-        assert not any(place.check(["told"]) for place in places)
+        assert not any(place.has("told") for place in places)
         places[0].set("told", str(attempt))
-        assert [place.get("told") for place in places] == [str(attempt).encode()] * 3
+        assert [place.get("told") for place in places] == [str(attempt)] * 3
 
 
 def test_one_that_does_not_come_is_waited_for_until_the_timeout() -> None:
     with pytest.raises(DistributedError, match=r"not all of 2 processes came within 0\.2 s"):
-        meet(HashStore(), 0, 2, 0.2)
+        meet(StoreClient(HashStore(), 0.2), 0, 2)
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypat
     order = []
 
     def work(rank: int) -> None:
-        with pair[rank].first_alone("work", timeout=0.4):
+        pair[rank].limit(0.4)
+        with pair[rank].first_alone("work"):
             time.sleep(1.0 if rank == 0 else 0.0)
             order.append(rank)
 
@@ -82,18 +84,19 @@ def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypat
 
 
 def test_the_others_do_not_wait_for_a_first_one_without_a_sign_of_life(pair: list[Peers]) -> None:
+    pair[1].limit(0.2)
     with (
         pytest.raises(
             DistributedError, match=r"rank 0 \(process \d+ on \S+\) gives no answer; the same command goes on"
         ),
-        pair[1].first_alone("x", 0.2),
+        pair[1].first_alone("x"),
     ):
         pass
 
 
 def test_who_waits_hears_that_the_run_has_ended(pair: list[Peers]) -> None:
     assert pair[0].may_tell()
-    with pytest.raises(Unsaid), pair[1].first_alone("x", 5.0):
+    with pytest.raises(Unsaid), pair[1].first_alone("x"):
         pass
     assert not pair[1].may_tell()
 
@@ -101,11 +104,11 @@ def test_who_waits_hears_that_the_run_has_ended(pair: list[Peers]) -> None:
 def test_the_first_difference_is_named(pair: list[Peers]) -> None:
     def differ() -> None:
         try:
-            pair[1].refuse_different("x", {"a": [1], "lr": 2}, 5.0)
+            pair[1].refuse_different("x", {"a": [1], "lr": 2})
         finally:
             pair[1].may_tell()
 
-    found = together(lambda: pair[0].refuse_different("x", {"a": [1], "lr": 1}, 5.0), differ)
+    found = together(lambda: pair[0].refuse_different("x", {"a": [1], "lr": 1}), differ)
     assert str(found[1]) == "lr is 2 here and 1 on rank 0"
     assert isinstance(found[0], Unsaid), "the first one does not go on, to remove an old run or begin a new one"
 
@@ -115,7 +118,7 @@ def test_nobody_goes_on_before_all_have_agreed(pair: list[Peers]) -> None:
 
     def agree(rank: int) -> None:
         time.sleep(0.3 * rank)
-        pair[rank].refuse_different("x", {"a": 1}, 5.0)
+        pair[rank].refuse_different("x", {"a": 1})
         moments.append(time.monotonic())
 
     begin = time.monotonic()
@@ -123,8 +126,10 @@ def test_nobody_goes_on_before_all_have_agreed(pair: list[Peers]) -> None:
     assert min(moments) - begin >= 0.3
 
 
-def test_the_first_process_leaves_last_since_the_store_may_be_its_own(pair: list[Peers]) -> None:
+@pytest.mark.parametrize("keeps_store", [True, False])
+def test_who_keeps_the_store_leaves_last(pair: list[Peers], keeps_store: bool) -> None:
     moments = [0.0, 0.0]
+    pair[0].keeps_store = keeps_store
 
     def leave(rank: int) -> None:
         time.sleep(0.3 * rank)
@@ -133,7 +138,16 @@ def test_the_first_process_leaves_last_since_the_store_may_be_its_own(pair: list
 
     begin = time.monotonic()
     assert together(lambda: leave(0), lambda: leave(1)) == [None, None]
-    assert moments[0] - begin >= 0.3
+    assert (moments[0] - begin >= 0.3) is keeps_store
+
+
+def test_nobody_waits_for_the_dead_to_leave(pair: list[Peers]) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    first, begin = believing(pair[0], child.pid, socket.gethostname()), time.monotonic()
+    first.keeps_store = True
+    first.part()
+    assert time.monotonic() - begin < 1.0
 
 
 def believing(of: Peers, pid: int, host: str) -> Peers:

@@ -3,17 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from jobs import Job
 from lab import Lab
+from torchruns import Torchrun, is_listening, is_saved, none_is_left, ours, wait_for  # noqa: F401
 
 LIMIT = 30.0  # seconds
 
@@ -29,60 +25,6 @@ def control(lab: Lab) -> dict[str, Any]:
     job = Job(lab, 2, "bilstm.yaml", "name=control", "data.cache_folder=.cache-control")
     assert job.wait() == [0, 0], job.errors
     return lab.results("control")
-
-
-class Torchrun:
-    """A started torchrun, in a session of its own."""
-
-    def __init__(self, lab: Lab, name: str, *options: str, env: dict[str, str] | None = None) -> None:
-        self.errors = lab.folder / f"{name}-{time.monotonic_ns()}.err"
-        words = ["bilstm.yaml", f"name={name}", f"data.cache_folder=.cache-{name}"]
-        command = [sys.executable, "-m", "torch.distributed.run", *options, str(ROOT / "main.py"), *words]
-        with self.errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                command, cwd=lab.folder, stdout=subprocess.PIPE, stderr=errors, text=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)} | (env or {}), start_new_session=True,
-            )  # fmt: skip
-
-    def workers(self) -> list[int]:
-        """The processes it has started, by rank."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return sorted(int(pid) for pid in children if b"main.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-    def end(self, timeout: float = 120.0) -> tuple[int, str, str]:
-        """(exit code, stdout, stderr)."""
-        try:
-            out, _ = self.process.communicate(timeout=timeout)
-        finally:
-            self.kill()
-        return self.process.returncode, out, self.errors.read_text()
-
-    def kill(self) -> None:
-        """All that is left of it."""
-        for pid in [*self.workers(), self.process.pid] if self.process.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
-
-
-def wait_for(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
-def is_saved(lab: Lab, name: str) -> bool:
-    return any(lab.path(name).glob("checkpoints/step-*"))
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def ours(errors: str) -> list[str]:
-    """The lines of stderr that are not torchrun's."""
-    return [line for line in errors.splitlines() if line.startswith(("rank ", "stopped", "Traceback"))]
 
 
 def test_torchrun_trains_and_the_report_is_printed_once(lab: Lab, control: dict[str, Any]) -> None:
