@@ -35,15 +35,13 @@ def together() -> Iterator[Worker]:
         refuse_loopback(peers)
         yield Worker(peers)
     except BaseException as error:
-        try:
-            _ignore_signals()
-        except Stopped:  # it came together with the error, most often for the same reason
-            _ignore_signals()
+        _ignore_signals()
         peers.limit(ANSWER)
         # The group is left as it is: to end it, NCCL would wait for what cannot end any more.
         said = _said_once(error, peers)
         peers.part()
         raise said from error
+    _ignore_signals()  # what was to be done is done
     peers.limit(FAREWELL)
     peers.part()
     if torch.distributed.is_initialized():
@@ -52,8 +50,10 @@ def together() -> Iterator[Worker]:
 
 def _ignore_signals() -> None:
     """Torchrun ends all as soon as one is gone; that one is to be named first."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for _ in range(2):
+        with contextlib.suppress(Stopped):  # one came together with the end, most often for the same reason
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _said_once(error: BaseException, peers: Peers) -> BaseException:

@@ -185,6 +185,13 @@ def test_a_signal_while_the_report_is_written_is_no_death(lab: Lab, control: str
     check_result(lab, "report", control)
 
 
+def test_a_signal_when_all_is_done_changes_nothing(lab: Lab) -> None:
+    fault = {"signal_in": {"place": "utils.peers:Peers.part", "numbers": [signal.SIGTERM]}}
+    job = start(lab, "done", own={rank: Own(faults=fault) for rank in range(2)})
+    assert job.wait() == [0, 0], job.errors
+    assert not job.causes
+
+
 def test_a_config_error_is_said_once_and_keeps_its_code(lab: Lab) -> None:
     job = start(lab, "typo", "optimizer.lrr=1")
     assert {2} <= set(job.wait()) <= {2, 143}, job.errors
