@@ -48,6 +48,8 @@ class Job:
 
     def wait(self, timeout: float = 60.0) -> list[int]:
         """The exit codes by rank. Raises AssertionError where a process is still there after the timeout."""
+        if len(self.codes) == len(self.runs):
+            return [self.codes[rank] for rank in range(len(self.runs))]
         deadline, first = time.monotonic() + timeout, 0.0
         while len(self.codes) < len(self.runs):
             for rank, run in enumerate(self.runs):
