@@ -6,6 +6,7 @@ store of peers.py, which is there before those and after them. How one that fail
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 
 from utils.device import choose_device
 from utils.errors import DistributedError
-from utils.peers import Peers
+from utils.peers import ANSWER, Peers
 from utils.settings import TrainSettings
 from utils.sharding import shard
 from utils.sparse_gradients import mean_over_processes, sparse_tables
+from utils.store_client import bounded
 
 DEFAULT_TIMEOUT = 300.0  # seconds
 
@@ -40,8 +42,8 @@ class DistributedSettings:
     timeout: float = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
-        if self.timeout <= 0:
-            raise ValueError(f"timeout must be positive, got {self.timeout}")
+        if not 0 < self.timeout <= 1e6:
+            raise ValueError(f"timeout must be positive and at most 1e6, got {self.timeout}")
 
 
 class Worker:
@@ -127,9 +129,8 @@ class Worker:
             backend = f"cpu:gloo,cuda:{self.cuda_backend}" if torch.cuda.is_available() else "gloo"
             store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store.raw)
             limit = timedelta(seconds=self.peers.timeout)
-            torch.distributed.init_process_group(
-                backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
-            )
+            open_group = functools.partial(torch.distributed.init_process_group, rank=self.rank, world_size=self.size)
+            bounded(lambda: open_group(backend, store=store, timeout=limit), self.peers.timeout + ANSWER)
 
     def place(self, model: nn.Module, device: torch.device, strategy: str) -> nn.Module:
         """The model where it is trained; from now on all processes go the same way."""

@@ -15,7 +15,7 @@ from utils import signals
 from utils.distributed import DEFAULT_TIMEOUT, Worker
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.meeting import connect, refuse_loopback
-from utils.peers import ANSWER, FAREWELL, Peers
+from utils.peers import ANSWER, Peers
 
 GRACE = 10.0  # seconds that the first process has to say what ends all
 
@@ -34,6 +34,7 @@ def together() -> Iterator[Worker]:
     try:
         refuse_loopback(peers)
         yield Worker(peers)
+        _ignore_signals()  # what was to be done is done
     except BaseException as error:
         _ignore_signals()
         peers.limit(ANSWER)
@@ -41,9 +42,6 @@ def together() -> Iterator[Worker]:
         said = _said_once(error, peers)
         peers.part()
         raise said from error
-    _ignore_signals()  # what was to be done is done
-    peers.limit(FAREWELL)
-    peers.part()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

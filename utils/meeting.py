@@ -1,6 +1,7 @@
 """How the processes of a run meet, in a store that may still hold what earlier ones have left there."""
 
 import contextlib
+import ipaddress
 import os
 import socket
 import time
@@ -9,32 +10,44 @@ from typing import Any
 
 import torch
 
-from utils.errors import DistributedError, Stopped
+from utils.errors import DistributedError, Stopped, Unsaid
 from utils.peers import ANSWER, LOOK, Peers
 from utils.process import Process
-from utils.store_client import StoreClient
+from utils.store_client import StoreClient, bounded
+from utils.store_keeper import keep_store
 
-KNOCK = 10.0  # seconds that the first process has to come before another one, where no torchrun keeps their store
+KNOCK = 10.0  # seconds that the first process has to come before another one, where no torchrun has started them
 
 
 def connect(timeout: float) -> Peers:
     """Meet the processes that torchrun's environment variables tell of. Raises DistributedError where one does not come."""
     rank, size, host, port = _told_by_torchrun()
-    is_host = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
-    client = StoreClient(_open_store(host, port, timeout, is_host=is_host), timeout).under("glassbox")
+    if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
+        keep_store(host, port)
+    client = StoreClient(_open_store(host, port, timeout), timeout).under("glassbox")
     try:
-        peers = meet(client, rank, size)
-        peers.keeps_store = is_host
-        return peers
-    except Stopped as error:  # by torchrun most often, since one has died before all were here
-        with contextlib.suppress(RuntimeError):
-            client.timeout = ANSWER
-            absent = "" if _is_told(client) else _absent(client, size)
-            if absent and client.is_first(f"told {absent}"):
-                raise DistributedError(f"rank {rank}: {absent}; the same command goes on") from error
-        raise
+        return meet(client, rank, size)
+    except (
+        DistributedError,
+        Stopped,
+    ) as error:  # stopped by torchrun most often, since one has died before all were here
+        raise _said_by_one(error, client, rank, size) from error
     except torch.distributed.DistError as error:
         raise DistributedError(f"rank {rank}: {error}; the same command goes on") from error
+
+
+def _said_by_one(error: DistributedError | Stopped, client: StoreClient, rank: int, size: int) -> BaseException:
+    """An end before all have met, as one of those who have come says it: with the name of who is missing."""
+    client.timeout = ANSWER
+    try:
+        absent = "" if _is_told(client) else _absent(client, rank, size)
+        if isinstance(error, Stopped) and not absent:
+            return error
+        if not client.is_first(f"told {os.environ.get('TORCHELASTIC_RESTART_COUNT', '')}"):
+            return Unsaid(error.exit_code)
+    except RuntimeError:  # the store is gone
+        return error
+    return DistributedError(f"rank {rank}: {absent or error}; the same command goes on")
 
 
 def _told_by_torchrun() -> tuple[int, int, str, int]:
@@ -53,13 +66,13 @@ def _told_by_torchrun() -> tuple[int, int, str, int]:
     return rank, size, host, port
 
 
-def _open_store(host: str, port: int, timeout: float, *, is_host: bool) -> Any:
-    """The store at the address, which `is_host` itself keeps there; nobody is waited for here, where no signal would be heard."""
-    if not is_host:
-        _knock(host, port, time.monotonic() + KNOCK)
+def _open_store(host: str, port: int, timeout: float) -> Any:
+    """The store at the address. Raises DistributedError where there is none."""
+    is_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # which starts the first process, too, however long that takes
+    _knock(host, port, time.monotonic() + (timeout if is_by_torchrun else KNOCK))
     options: dict[str, Any] = {"timeout": timedelta(seconds=timeout), "wait_for_workers": False}
     try:
-        return torch.distributed.TCPStore(host, port, is_master=is_host, **options)  # type: ignore[attr-defined]
+        return bounded(lambda: torch.distributed.TCPStore(host, port, **options), timeout)  # type: ignore[attr-defined]
     except torch.distributed.DistError as error:
         reason = str(error).partition("\n")[0]
         raise DistributedError(f"no store at MASTER_ADDR:MASTER_PORT {host}:{port} ({reason})") from error
@@ -108,8 +121,8 @@ def refuse_loopback(peers: Peers) -> None:
         return
     name, address = socket.gethostname(), "none"
     with contextlib.suppress(OSError):
-        address = socket.gethostbyname(name)
-    if address == "none" or address.startswith("127."):
+        address = str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+    if address == "none" or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         found = ", ".join(interface for _, interface in socket.if_nameindex() if interface != "lo")
         raise DistributedError(
             f"the address of {name} on itself (/etc/hosts) is {address}, where other machines do not find it; on each machine "
@@ -122,10 +135,10 @@ def _is_told(store: StoreClient) -> bool:
     return store.has("seen") and store.under(store.get("seen").split()[0]).has("told")
 
 
-def _absent(store: StoreClient, size: int) -> str:
-    """Who has not come to the meeting yet, or has died there, in words; empty where nobody is missing."""
+def _absent(store: StoreClient, rank: int, size: int) -> str:
+    """Who has not come to the meeting of `rank` yet, or has died there, in words; empty where nobody is missing."""
     words = []
-    for other in range(size):
+    for other in (other for other in range(size) if other != rank):
         if not store.has(f"process {other}"):
             words.append(f"rank {other} has not come")
             continue

@@ -20,7 +20,7 @@ from utils.store_client import StoreClient
 
 LOOK, BEAT = 0.05, 2.0  # seconds between two looks, and between two signs of life
 ANSWER = 3.0  # seconds that another process has to answer
-FAREWELL = 10.0  # seconds that who keeps the store waits for the others to have left
+FAREWELL = 5.0  # seconds within which the processes of a machine find out that the store is gone
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
 PATIENCE = 2.0  # seconds that the process in which an error began has to say so
 
@@ -32,11 +32,10 @@ class Peers:
         self.store, self.rank, self.processes, self.size = store, rank, processes, len(processes)
         self.timeout = store.timeout  # seconds of silence after which a process counts as dead
         self.others = [process for process in processes if process.rank != rank]
-        self.keeps_store = False  # torchrun does, on one machine
 
     def limit(self, timeout: float) -> None:
         """Wait for nobody longer than this many seconds."""
-        self.timeout = self.store.timeout = timeout
+        self.timeout, self.store.timeout = timeout, max(timeout, ANSWER)
 
     def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
         """Raise DistributedError unless all processes have the same facts, which are plain values; nobody goes on before that."""
@@ -125,14 +124,9 @@ class Peers:
             thread.join()
 
     def part(self) -> None:
-        """Leave; who keeps the store leaves last, as others may still look there for what has been said and done."""
-        with contextlib.suppress(RuntimeError):
-            self.store.set(f"left {self.rank}")
-            deadline = time.monotonic() + self.timeout
-            while self.keeps_store and time.monotonic() < deadline:
-                if all(other.is_dead or self.store.has(f"left {other.rank}") for other in self.others):
-                    return
-                time.sleep(LOOK)
+        """Leave; without the store not before the others of this machine know, too: to them this would be the one that has died."""
+        if self.store.is_gone and any(other.is_here for other in self.others):
+            time.sleep(FAREWELL)
 
     @property
     def is_told(self) -> bool:

@@ -27,6 +27,10 @@ def handle(number: int, frame: FrameType | None) -> None:
         return
     if _first:
         _first.append(number)
+    _obey(number)
+
+
+def _obey(number: int) -> None:
     if _is_graceful and not _received:
         _received.append(number)
         return
@@ -42,7 +46,7 @@ def _stopped(number: int) -> Stopped:
 def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
     """Raise a Stopped anew that came in a finalizer or in a fork, where Python drops every exception and would go on."""
     if isinstance(dropped.exc_value, Stopped):
-        signal.signal(signal.SIGALRM, lambda *_: handle(_raised[0], None))
+        signal.signal(signal.SIGALRM, lambda *_: _obey(_raised[0]))
         signal.setitimer(signal.ITIMER_REAL, 0.02)
     else:
         tell(dropped)

@@ -4,12 +4,32 @@ torchrun keeps it: a table of bytes by name, served by one process. The client o
 meanwhile, where that process has gone without closing its connections: where the network is cut, or its machine is off.
 """
 
+import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 import torch
+
+
+def bounded(call: Callable[[], Any], seconds: float) -> Any:
+    """What the call returns or raises. Raises DistStoreError after so many seconds; the call, which may have no end, is left."""
+    results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((call(), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = results.get(timeout=seconds)  # here signals are heard
+    except queue.Empty:
+        raise torch.distributed.DistStoreError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return value
 
 
 class StoreClient:
@@ -40,19 +60,10 @@ class StoreClient:
         return bool(self._ask(self.raw.add, name, 1) == 1)
 
     def _ask(self, question: Callable[..., Any], *words: Any) -> Any:
-        """The answer, waited for beside a thread of its own, since the client's call itself cannot be given up."""
-        answer: Future[Any] = Future()
-
-        def ask() -> None:
-            try:
-                answer.set_result(question(*words))
-            except RuntimeError as error:
-                answer.set_exception(error)
-
+        cause = None
         if not self.is_gone:
-            threading.Thread(target=ask, daemon=True).start()
             try:
-                return answer.result(self.timeout)
-            except (TimeoutError, RuntimeError):
-                self.is_gone = True
-        raise torch.distributed.DistStoreError("the store that the processes share is gone")
+                return bounded(lambda: question(*words), self.timeout)
+            except RuntimeError as error:
+                self.is_gone, cause = True, error
+        raise torch.distributed.DistStoreError("the store that the processes share is gone") from cause

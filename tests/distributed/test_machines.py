@@ -84,9 +84,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture(scope="module")
 def control(lab: Lab) -> dict[str, Any]:
-    """The results of a run of two processes that nothing disturbs."""
-    job = Job(lab, 2, "bilstm.yaml", "name=control", "data.cache_folder=.cache-control")
-    assert job.wait() == [0, 0], job.errors
+    """The results of a run of four processes that nothing disturbs."""
+    job = Job(lab, 4, "bilstm.yaml", "name=control", "data.cache_folder=.cache-control")
+    assert job.wait() == [0] * 4, job.errors
     return lab.results("control")
 
 
@@ -94,7 +94,7 @@ def start(
     lab: Lab, machines: list[Machine], name: str, *, is_told_the_way: bool = True, restarts: int = 3
 ) -> list[Torchrun]:
     """As docs/clusters.md says it, by hand on each of them."""
-    options = ["--nnodes=2", "--nproc_per_node=1", f"--max-restarts={restarts}", "--rdzv-id=1", "--rdzv-backend=c10d"]
+    options = ["--nnodes=2", "--nproc_per_node=2", f"--max-restarts={restarts}", "--rdzv-id=1", "--rdzv-backend=c10d"]
     options += [f"--rdzv-endpoint={ADDRESS.format(number=1)}:29500", "--monitor-interval=0.1"]
     runs = []
     for machine in machines:
@@ -113,6 +113,11 @@ def said(run: Torchrun) -> list[str]:
     return [line for line in run.errors.read_text().splitlines() if line.startswith("rank ")]
 
 
+def keepers() -> list[str]:
+    """The processes that still keep a store."""
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if b"name=error" in path.read_bytes()]
+
+
 def check_end(lab: Lab, runs: list[Torchrun], name: str, control: dict[str, Any]) -> None:
     codes = [run.end(240)[0] for run in runs]
     assert codes == [0, 0], [run.errors.read_text() for run in runs]
@@ -127,7 +132,7 @@ def test_an_address_that_leads_nowhere_is_refused(lab: Lab, machines: list[Machi
     runs = start(lab, machines, "loopback", is_told_the_way=False, restarts=0)
     assert [run.end()[0] for run in runs] == [1, 1]
     (line,) = [line for run in runs for line in said(run)]
-    number = 1 + ("rank 1" in runs[1].errors.read_text())
+    number = 1 if line.startswith(("rank 0", "rank 1")) else 2
     assert (
         f"the address of node{number} on itself (/etc/hosts) is 127.0.1.1, where other machines do not find it" in line
     )
@@ -151,8 +156,11 @@ def test_machines_that_lose_each_other_say_so_and_go_on_when_they_are_back(
     check_end(lab, runs, "cut", control)
     lines = [line for run in runs for line in said(run)]
     assert len(lines) == 2, lines
-    assert f"rank 0: rank 1 (process {workers[1][0]} on node2) gives no answer" in "".join(lines)
-    assert f"rank 1: rank 0 (process {workers[0][0]} on node1) or its machine gives no answer" in "".join(lines)
+    there = "; ".join(
+        f"rank {2 + rank} (process {pid} on node2) gives no answer" for rank, pid in enumerate(workers[1])
+    )
+    assert any(line in (f"rank {rank}: {there}; the same command goes on" for rank in (0, 1)) for line in lines), lines
+    assert any(f": rank 0 (process {workers[0][0]} on node1) or its machine gives no answer" in line for line in lines)
 
 
 @pytest.mark.parametrize("number", range(2))
@@ -162,12 +170,24 @@ def test_a_death_is_said_and_the_run_goes_on(
     name = f"dead-{number}"
     runs = start(lab, machines, name)
     wait_for(lambda: is_saved(lab, name))
-    (pid,) = runs[number].workers()
+    pid = runs[number].workers()[0]
     os.kill(pid, signal.SIGKILL)
     check_end(lab, runs, name, control)
     (line,) = [line for run in runs for line in said(run)]
-    assert f"(process {pid} on node{number + 1})" in line
-    assert "gives no answer; the same command goes on" in line
+    assert f"rank {2 * number} (process {pid} on node{number + 1}) " in line
+    assert line.endswith(("has died; the same command goes on", "gives no answer; the same command goes on"))
+
+
+def test_an_error_of_the_first_process_is_said_once(lab: Lab, machines: list[Machine]) -> None:
+    runs = start(lab, machines, "error", restarts=0)
+    wait_for(lambda: is_saved(lab, "error"))
+    folder = lab.path("error") / "checkpoints"
+    folder.rename(lab.folder / "elsewhere")
+    folder.touch()  # the next save meets a file in its place
+    assert [run.end()[0] for run in runs] == [1, 1]
+    (line,) = [line for run in runs for line in said(run)]
+    assert line.startswith("rank 0: experiments/error/checkpoints")
+    wait_for(lambda: not keepers(), timeout=LIMIT)
 
 
 def test_a_signal_to_both_is_said_once(lab: Lab, machines: list[Machine], control: dict[str, Any]) -> None:

@@ -126,30 +126,6 @@ def test_nobody_goes_on_before_all_have_agreed(pair: list[Peers]) -> None:
     assert min(moments) - begin >= 0.3
 
 
-@pytest.mark.parametrize("keeps_store", [True, False])
-def test_who_keeps_the_store_leaves_last(pair: list[Peers], keeps_store: bool) -> None:
-    moments = [0.0, 0.0]
-    pair[0].keeps_store = keeps_store
-
-    def leave(rank: int) -> None:
-        time.sleep(0.3 * rank)
-        pair[rank].part()
-        moments[rank] = time.monotonic()
-
-    begin = time.monotonic()
-    assert together(lambda: leave(0), lambda: leave(1)) == [None, None]
-    assert (moments[0] - begin >= 0.3) is keeps_store
-
-
-def test_nobody_waits_for_the_dead_to_leave(pair: list[Peers]) -> None:
-    child = subprocess.Popen(["true"])
-    child.wait()
-    first, begin = believing(pair[0], child.pid, socket.gethostname()), time.monotonic()
-    first.keeps_store = True
-    first.part()
-    assert time.monotonic() - begin < 1.0
-
-
 def believing(of: Peers, pid: int, host: str) -> Peers:
     """The first of two, which sees in the other one another process."""
     return Peers(of.store, 0, [of.processes[0], Process(1, pid, host)])
