@@ -27,17 +27,17 @@ def connect(timeout: float) -> Peers:
     client = StoreClient(_open_store(host, port, timeout), timeout).under("glassbox")
     try:
         return meet(client, rank, size)
-    except (
-        DistributedError,
-        Stopped,
-    ) as error:  # stopped by torchrun most often, since one has died before all were here
+    except (DistributedError, Stopped) as error:
         raise _said_by_one(error, client, rank, size) from error
     except torch.distributed.DistError as error:
         raise DistributedError(f"rank {rank}: {error}; the same command goes on") from error
 
 
 def _said_by_one(error: DistributedError | Stopped, client: StoreClient, rank: int, size: int) -> BaseException:
-    """An end before all have met, as one of those who have come says it: with the name of who is missing."""
+    """An end before all have met, as one of those who have come says it: with the name of who is missing.
+
+    Torchrun stops all where one has died, which most often is then the one that has not come.
+    """
     client.timeout = ANSWER
     try:
         absent = "" if _is_told(client) else _absent(client, rank, size)
