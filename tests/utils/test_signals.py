@@ -72,11 +72,14 @@ class Finalizer:
 
 @pytest.mark.parametrize("is_one_of_many", [False, True])
 def test_a_signal_that_python_drops_comes_again(capsys: pytest.CaptureFixture[str], is_one_of_many: bool) -> None:
-    started = time.monotonic()
-    with pytest.raises(Stopped, match="SIGTERM"), signals.installed():
+    def work() -> None:
         if is_one_of_many:
             signals.only_the_first()
         time.sleep(5.0 if Finalizer() else 0.0)
+
+    started = time.monotonic()
+    with pytest.raises(Stopped, match="SIGTERM"), signals.installed():
+        work()
     assert time.monotonic() - started < 2.0
     assert capsys.readouterr().err == ""
 
