@@ -186,7 +186,7 @@ def test_a_signal_while_the_report_is_written_is_no_death(lab: Lab, control: str
 
 
 def test_a_signal_when_all_is_done_changes_nothing(lab: Lab) -> None:
-    fault = {"signal_in": {"place": "utils.peers:Peers.part", "numbers": [signal.SIGTERM]}}
+    fault = {"signal_in": {"place": "torch.distributed:destroy_process_group", "numbers": [signal.SIGTERM]}}
     job = start(lab, "done", own={rank: Own(faults=fault) for rank in range(2)})
     assert job.wait() == [0, 0], job.errors
     assert not job.causes
