@@ -16,7 +16,7 @@ from utils.process import Process
 from utils.store_client import StoreClient, bounded
 from utils.store_keeper import keep_store
 
-KNOCK = 10.0  # seconds that the first process has to come before another one, where no torchrun has started them
+KNOCK = 10.0  # seconds that somebody has to answer at the address of the store
 
 
 def connect(timeout: float) -> Peers:
@@ -68,8 +68,7 @@ def _told_by_torchrun() -> tuple[int, int, str, int]:
 
 def _open_store(host: str, port: int, timeout: float) -> Any:
     """The store at the address. Raises DistributedError where there is none."""
-    is_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # which starts the first process, too, however long that takes
-    _knock(host, port, time.monotonic() + (timeout if is_by_torchrun else KNOCK))
+    _knock(host, port, time.monotonic() + KNOCK)
     options: dict[str, Any] = {"timeout": timedelta(seconds=timeout), "wait_for_workers": False}
     try:
         return bounded(lambda: torch.distributed.TCPStore(host, port, **options), timeout)  # type: ignore[attr-defined]
