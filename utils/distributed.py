@@ -6,7 +6,6 @@ store of peers.py, which is there before those and after them. How one that fail
 """
 
 import contextlib
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -129,8 +128,12 @@ class Worker:
             backend = f"cpu:gloo,cuda:{self.cuda_backend}" if torch.cuda.is_available() else "gloo"
             store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store.raw)
             limit = timedelta(seconds=self.peers.timeout)
-            open_group = functools.partial(torch.distributed.init_process_group, rank=self.rank, world_size=self.size)
-            bounded(lambda: open_group(backend, store=store, timeout=limit), self.peers.timeout + ANSWER)
+            bounded(
+                lambda: torch.distributed.init_process_group(
+                    backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
+                ),
+                self.peers.timeout + ANSWER,
+            )
 
     def place(self, model: nn.Module, device: torch.device, strategy: str) -> nn.Module:
         """The model where it is trained; from now on all processes go the same way."""

@@ -177,7 +177,7 @@ class Peers:
             while missing and time.monotonic() < deadline:
                 missing = [other for other in missing if not self.store.has(f"here {other.rank}")]
                 time.sleep(LOOK)
-        except RuntimeError:  # the store is that of rank 0, or of its torchrun
+        except RuntimeError:  # the store is kept on the machine of rank 0
             return "" if self.processes[0].is_here else f"{self.processes[0]} or its machine gives no answer"
         return "; ".join(f"{other} gives no answer" for other in missing)
 

@@ -79,9 +79,8 @@ MODELS: dict[str, dict[str, object]] = {
 # A pre-norm encoder's first gradients, of words of 0.02, are too large for float16: there the first steps are left out, on purpose.
 MIXED = [(name, dtype) for name in MODELS for dtype in (torch.bfloat16, torch.float16)]
 MIXED.remove(("transformer", torch.float16))
-MIXED.remove(
-    ("bilstm", torch.float16)
-)  # oneDNN's LSTM learns in float16 on some CPUs only; no run on a CPU asks for it
+# OneDNN's LSTM learns in float16 on some CPUs only; no run on a CPU asks for it.
+MIXED.remove(("bilstm", torch.float16))
 
 
 @pytest.mark.parametrize(("model", "dtype"), MIXED)

@@ -20,9 +20,7 @@ OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", "optimizer.
 @pytest.fixture
 def alone() -> Iterator[Worker]:
     """A process group of NCCL with one process."""
-    store = HashStore()
-    store.set("process 0", "1 here")
-    worker = Worker(meet(StoreClient(store, 5.0), 0, 1))
+    worker = Worker(meet(StoreClient(HashStore(), 5.0), 0, 1))
     worker.connect()
     yield worker
     torch.distributed.destroy_process_group()

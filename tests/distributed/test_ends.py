@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from jobs import Job, Own
 from lab import Lab, of_tier
+from torch.distributed import TCPStore
+from torchruns import free_port, is_listening
 
 LIMIT = 15.0  # seconds
 ENDED = (7, 143)  # of a process that another one has ended: it has found out, or torchrun was faster
@@ -61,9 +63,10 @@ def second_machine(lab: Lab, name: str) -> Path:
     return folder
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) != 0
+def one_of_two(rank: int, port: object) -> dict[str, str]:
+    """What tells a process that it is one of two, whose store is at the port, and kept by the first one."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), **place}
 
 
 @pytest.mark.parametrize("rank", range(2))
@@ -207,8 +210,7 @@ def test_what_one_process_does_is_refused_to_many(lab: Lab, control: str, comman
 
 
 def test_nobody_at_the_address(lab: Lab) -> None:
-    environment = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
-    run = lab.command("bilstm.yaml", environment=environment)
+    run = lab.command("bilstm.yaml", environment=one_of_two(1, 9))
     assert run.wait(LIMIT) == 7
     assert run.stderr.startswith("nobody answers at MASTER_ADDR:MASTER_PORT 127.0.0.1:9")
     assert len(run.stderr.splitlines()) == 1
@@ -218,14 +220,7 @@ def test_nobody_at_the_address(lab: Lab) -> None:
 def test_an_address_that_is_none(lab: Lab, case: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = {"port taken": str(taken.getsockname()[1]), "number above the ports": "70000", "no number": "x"}[case]
-        environment = {
-            "WORLD_SIZE": "2",
-            "RANK": "0",
-            "LOCAL_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
-        run = lab.command("bilstm.yaml", environment=environment)
+        run = lab.command("bilstm.yaml", environment=one_of_two(0, port))
         assert run.wait(LIMIT) == 7, run.stderr
     assert run.stderr.splitlines()[-1].startswith(
         ("no store at MASTER_ADDR:MASTER_PORT 127.0.0.1:", "RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT are not")
@@ -234,11 +229,12 @@ def test_an_address_that_is_none(lab: Lab, case: str) -> None:
 
 
 def test_who_waits_for_the_others_hears_a_signal(lab: Lab) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = str(found.getsockname()[1])
-    environment = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    run = lab.command("bilstm.yaml", environment=environment)  # it keeps the store itself
-    while is_free(int(port)):
+    port = free_port()
+    run = lab.command("bilstm.yaml", environment=one_of_two(0, port))
+    while not is_listening(port):
+        assert run.wait(0.05) is None, run.stderr
+    store = TCPStore("127.0.0.1", port, wait_for_workers=False)
+    while not store.check(["glassbox/process 0"]):  # a moment later it has come to the meeting
         assert run.wait(0.05) is None, run.stderr
     os.kill(run.pid, signal.SIGTERM)
     assert run.wait(LIMIT) == 7

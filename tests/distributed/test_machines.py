@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Job
+from jobs import undisturbed
 from lab import Lab
 from torchruns import Torchrun, is_saved, none_is_left, wait_for  # noqa: F401
 
@@ -29,9 +29,8 @@ class Machine:
     def __init__(self, number: int, folder: Path) -> None:
         self.number, self.space, self.link = number, f"glassbox{number}-{os.getpid()}", f"gb{number}-{os.getpid()}"
         self.hosts = folder / f"hosts{number}"
-        self.hosts.write_text(
-            f"127.0.0.1 localhost\n127.0.1.1 node{number}\n"
-        )  # as Debian has it: none knows the other's name
+        # As Debian has it, and neither knows the other's name.
+        self.hosts.write_text(f"127.0.0.1 localhost\n127.0.1.1 node{number}\n")
         ip("netns", "add", self.space)
 
     def plug_in(self) -> None:
@@ -85,9 +84,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="module")
 def control(lab: Lab) -> dict[str, Any]:
     """The results of a run of four processes that nothing disturbs."""
-    job = Job(lab, 4, "bilstm.yaml", "name=control", "data.cache_folder=.cache-control")
-    assert job.wait() == [0] * 4, job.errors
-    return lab.results("control")
+    return undisturbed(lab, 4)
 
 
 def start(

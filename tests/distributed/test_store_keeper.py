@@ -8,6 +8,7 @@ import time
 
 from conftest import ROOT
 from torch.distributed import TCPStore
+from torchruns import free_port, is_listening
 
 KEEP = "import utils.store_keeper as k; k.LINGER = 2.0; k.keep_store('127.0.0.1', {port}); print('kept', flush=True); input()"
 
@@ -19,14 +20,8 @@ def start(port: int) -> subprocess.Popen[str]:
     )
 
 
-def is_open(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 def test_the_store_outlives_the_process_that_has_begun_it_by_seconds() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     with start(port) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "kept\n"
@@ -37,7 +32,7 @@ def test_the_store_outlives_the_process_that_has_begun_it_by_seconds() -> None:
         assert process.stdout.read() == "", "who reads the output does not wait for the store"
         assert time.monotonic() - begin < 1.0
     assert store.get("told") == b"x"
-    while is_open(port):
+    while is_listening(port):
         assert time.monotonic() - begin < 15.0
         time.sleep(0.05)
 

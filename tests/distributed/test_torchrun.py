@@ -2,14 +2,13 @@
 
 import os
 import signal
-import socket
 import time
 from typing import Any
 
 import pytest
-from jobs import Job
+from jobs import undisturbed
 from lab import Lab
-from torchruns import Torchrun, is_listening, is_saved, none_is_left, ours, wait_for  # noqa: F401
+from torchruns import Torchrun, free_port, is_listening, is_saved, none_is_left, ours, wait_for  # noqa: F401
 
 LIMIT = 30.0  # seconds
 
@@ -22,9 +21,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="module")
 def control(lab: Lab) -> dict[str, Any]:
     """The results of a run of two processes that nothing disturbs."""
-    job = Job(lab, 2, "bilstm.yaml", "name=control", "data.cache_folder=.cache-control")
-    assert job.wait() == [0, 0], job.errors
-    return lab.results("control")
+    return undisturbed(lab, 2)
 
 
 def test_torchrun_trains_and_the_report_is_printed_once(lab: Lab, control: dict[str, Any]) -> None:
@@ -65,8 +62,7 @@ def test_torchrun_starts_a_dead_run_again_and_it_goes_on(lab: Lab, control: dict
 
 @pytest.mark.full
 def test_one_of_two_machines_dies_and_comes_back(lab: Lab, control: dict[str, Any]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     options = [
         "--nnodes=2",
         "--nproc_per_node=1",

@@ -86,6 +86,12 @@ def is_saved(lab: Lab, name: str) -> bool:
     return any(lab.path(name).glob("checkpoints/step-*"))
 
 
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
 def is_listening(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
