@@ -1,29 +1,32 @@
-"""The labelled records that a trained run is tested on: its own test split, or a file with the same columns."""
+"""The records that a trained run is tested on or predicts: its own test split, or a file with the same columns."""
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agents.prediction import Predictor
 from agents.text_data import data_key
-from datasets.files import Files
-from datasets.readers import FORMATS, Layout, Reader, check_file, format_of
+from datasets.files import Files, check_encodings
+from datasets.readers import FORMATS, STDIN, Layout, Row, check_file, format_of
 from datasets.records import Record
+from utils.errors import ConfigError
 
 logger = logging.getLogger("glassbox")
 
 
-def labelled_records(predictor: Predictor, path: Path | None) -> tuple[Iterator[Record], Callable[[], dict[str, Any]]]:
+def labelled_records(
+    predictor: Predictor, path: Path | None, format: str = "auto", encoding: str | None = None
+) -> tuple[Iterator[Record], Callable[[], dict[str, Any]]]:
     """Records, and a function that says how many rows were read, used and skipped once they are all taken."""
     corpus = predictor.corpus
     if path is None:
         _warn_of_other_data(predictor)
         scan = corpus.scan()
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
-    read, layout = reader_of(predictor, path)
-    reader = corpus.reader()
-    records = (record for record in reader.read(read(path, layout)) if record is not None)
+    rows, reader = rows_of(predictor, path, format, encoding), corpus.reader()
+    records = (record for record in reader.read(rows) if record is not None)
 
     def counts() -> dict[str, Any]:
         skipped = dict(reader.skipped)
@@ -41,13 +44,39 @@ def _warn_of_other_data(predictor: Predictor) -> None:
         )
 
 
-def reader_of(predictor: Predictor, path: Path, name: str = "auto") -> tuple[Reader, Layout]:
-    """How to read a file for a run: the format by name or ending, written as the run's training file where that was one."""
+def rows_of(
+    predictor: Predictor, path: Path, format: str = "auto", encoding: str | None = None, *, has_labels: bool = True
+) -> Iterator[Row]:
+    """The rows of a file: its format by name or ending, written as the run's own files of that format, or else as is usual.
+
+    encoding: one or several separated by commas, instead of those of the run; has_labels: False for texts to predict.
+    """
     predictor.worker.refuse_other_file(path)
-    source = predictor.corpus.source
-    layout = source.layout if isinstance(source, Files) else Layout()
-    if name == "auto":
-        is_same = isinstance(source, Files) and source.format != "auto" and path.suffix == source.paths["train"].suffix
+    corpus, source = predictor.corpus, predictor.corpus.source
+    if path is STDIN:
+        format = "jsonl" if format == "auto" else format
+    elif format == "auto":
         check_file(path, "folder" if path.is_dir() else "file")
-        name = source.format if isinstance(source, Files) and is_same else format_of(path)
-    return FORMATS[name], layout
+        format = source.format_of(path) if isinstance(source, Files) else format_of(path)
+    layout = source.layout_of(format) if isinstance(source, Files) else Layout()
+    if encoding is not None:
+        layout = replace(layout, encodings=_encodings(encoding))
+    if format == "text" and len(corpus.fields) == 1:
+        layout = replace(layout, columns=corpus.fields)
+    return FORMATS[format](path, layout if has_labels else replace(layout, optional=corpus.label))
+
+
+def _encodings(given: str) -> list[str]:
+    try:
+        return check_encodings(given.split(","))
+    except ValueError as error:
+        raise ConfigError(f"command line: --{error}") from None
+
+
+def check_format(format: str, *, is_standard_input: bool = False) -> None:
+    """Raise ConfigError for a --format that is unknown, or that is no stream."""
+    if format not in ("auto", *FORMATS):
+        known = ", ".join(FORMATS)
+        raise ConfigError(f"command line: --format must be auto or one of {known}, got {format!r}")
+    if is_standard_input and format == "folder":
+        raise ConfigError("command line: --format folder reads a folder; standard input is one stream of rows")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "predict the labels of texts with a trained run"
 
-STDIN = "/dev/stdin"
+STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0")
 
 logger = logging.getLogger("glassbox")
 
@@ -37,36 +37,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", default="-", help="where the lines go; - (default) for standard output"
     )
-    parser.add_argument(
-        "--format", default="auto", help="csv, tsv, jsonl, text, parquet; default by ending, jsonl for -"
-    )
+    add_reading(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How a file is read that is none of the run's own."""
+    parser.add_argument(
+        "--format", default="auto", help="csv, tsv, jsonl, text, parquet, folder; default by ending, jsonl for -"
+    )
+    parser.add_argument(
+        "--encoding",
+        help="of the file, such as latin-1, or several to be tried: utf-8,latin-1; default: data.encoding for files of the "
+        "training files' format, utf-8 for others",
+    )
+
+
 def run(options: argparse.Namespace) -> None:
     """Stream texts through the model."""
-    from datasets.readers import FORMATS
+    from agents.evaluation import check_format
     from utils.ending import together
     from utils.errors import ConfigError, DistributedError
     from utils.run_log import set_up_console
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
-        if options.format not in ("auto", *FORMATS):
-            known = ", ".join(FORMATS)
-            raise ConfigError(f"command line: --format must be auto or one of {known}, got {options.format!r}")
+        check_format(options.format, is_standard_input=options.input in STANDARD_INPUT)
         if options.attention and options.text is None:
             raise ConfigError("command line: --attention goes with --text")
-        if options.input == "-" and worker.size > 1:
+        if options.input in STANDARD_INPUT and worker.size > 1:
             raise DistributedError("command line: --input - is read by one process; give a file, or leave torchrun out")
         predict(options, worker)
 
 
 def predict(options: argparse.Namespace, worker: "Worker") -> None:
     """All processes predict their share of the texts; the first one writes all lines."""
-    from agents.evaluation import reader_of
+    from agents.evaluation import rows_of
     from agents.prediction import Predictor
+    from datasets.readers import STDIN
 
     predictor = Predictor(options.folder, options.device, worker)
     output = _output(options.output) if worker.is_first else contextlib.nullcontext()
@@ -78,12 +87,9 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
         with output as file:
             _write(file, lines)
         return
-    is_standard_input = options.input == "-"
-    path = Path(STDIN if is_standard_input else options.input)
-    name = "jsonl" if is_standard_input and options.format == "auto" else options.format
-    read, layout = reader_of(predictor, path, name)
+    path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
+    rows = rows_of(predictor, path, options.format, options.encoding, has_labels=False)
     reader = predictor.corpus.reader(has_labels=False)
-    rows = (row._replace(place=row.place.replace(STDIN, "stdin", 1)) for row in read(path, layout))
     records = (record for record in reader.read(rows) if record is not None)
     with output as file:
         _write(file, predictor.predict_records(records))

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from commands.predict import add_reading
+
 SUMMARY = "measure a trained run on its test split or another file"
 
 
@@ -13,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FILE", help="a file with the run's columns; default: the run's own test split"
     )
+    add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -20,16 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load the best weights, read, count, print."""
-    from agents.evaluation import labelled_records
+    from agents.evaluation import check_format, labelled_records
     from agents.prediction import Predictor
     from utils.ending import together
+    from utils.errors import ConfigError
     from utils.run_log import set_up_console
     from utils.run_report import describe_split, print_report
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
+        if not options.data and (options.format != "auto" or options.encoding):
+            raise ConfigError("command line: --format and --encoding go with --data")
+        check_format(options.format)
         predictor = Predictor(options.folder, options.device, worker)
-        records, counts = labelled_records(predictor, Path(options.data) if options.data else None)
+        path = Path(options.data) if options.data else None
+        records, counts = labelled_records(predictor, path, options.format, options.encoding)
         result = predictor.evaluate(records)
     if not worker.is_first:
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.readers import FORMATS, Layout, Row, check_file, folder_files, format_of
+from datasets.readers import ENDINGS, FORMATS, Layout, Row, check_file, ending_of, folder_files, format_of
 from utils.errors import DataError
 
 
@@ -14,7 +14,7 @@ class Files:
     valid: the same for validation; null: data.split's share of train
     test: the same for the test; null: data.split's share of train
     format: csv, tsv, jsonl, parquet, text or folder; auto goes by the name
-    encoding: of the files, or several to be tried in this order
+    encoding: of the files, or several to be tried in this order; JSON is tried as UTF-8 first
     delimiter: what stands between two cells; null: a comma in CSV, a tab in TSV
     quotes: whether quotes enclose a cell; null: in CSV they do, in TSV not
     columns: the names of the columns where a file has no header line
@@ -70,10 +70,20 @@ class Files:
         check_file(path, kind)
         return FORMATS[kind](path, self.layout)
 
+    def format_of(self, path: Path) -> str:
+        """The format of a file that is none of the data set: data.format where one of those ends alike, or else by its ending."""
+        is_alike = self.format != "auto" and ending_of(path) in map(ending_of, self.paths.values())
+        return self.format if is_alike else format_of(path)
+
+    def layout_of(self, kind: str) -> Layout:
+        """How a file of this format is written: as those of the data set that have it, or else as is usual."""
+        return self.layout if kind in map(self._format, self.paths.values()) else Layout()
+
     def _format(self, path: Path) -> str:
         if self.format != "auto":
             return self.format
-        return format_of(path) if path.exists() else "csv"
+        is_known = path.exists() or ending_of(path) in ENDINGS
+        return format_of(path) if is_known else "folder"  # `check_file` says that it is not there
 
 
 def check_encodings(encoding: str | list[str]) -> list[str]:

@@ -5,19 +5,22 @@ may refuse or count it. Nothing is ever dropped here.
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from utils.errors import ConfigError, DataError, printable
 
 BOM, LINE_END = codecs.BOM_UTF8, ord("\n")
+STDIN = Path("stdin")  # this very object is standard input; another path of that name is a file
 BLANK = "blank line"  # harmless: counted, never an error
 NUL = "a NUL byte, which no text has; is it UTF-16, or no text at all?"
 NOT_TEXT = {  # how files begin that some encodings would read all the same
@@ -43,6 +46,7 @@ class Layout:
     delimiter: str | None = None
     has_quotes: bool | None = None  # None: in CSV, where quotes enclose a field with a comma, and not in TSV
     columns: Sequence[str] | None = None
+    optional: str | None = None  # one of `columns` that a file may lack, as texts to predict lack the label
 
 
 def read_csv(path: Path, layout: Layout) -> Iterator[Row]:
@@ -59,8 +63,9 @@ def read_tsv(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
-    """JSON lines: one object a line."""
-    for number, line, problem in _lines(path, layout):
+    """JSON lines: one object a line, in UTF-8 (RFC 8259); other encodings are tried where a file is not UTF-8."""
+    encodings = list(dict.fromkeys(["utf-8", *layout.encodings]))
+    for number, line, problem in _lines(path, replace(layout, encodings=encodings)):
         place = f"{path}:{number}"
         if problem or not line.strip():
             yield Row(place, {}, problem or BLANK)
@@ -90,10 +95,11 @@ JSON = json.JSONDecoder(object_pairs_hook=_once_each)
 
 
 def read_text(path: Path, layout: Layout) -> Iterator[Row]:
-    """Plain text: every line is a row with the one column `text`."""
+    """Plain text: every line is a row with one column, `text` unless the layout names it."""
+    column = layout.columns[0] if layout.columns else "text"
     for number, line, problem in _lines(path, layout):
         text = line.rstrip("\r\n")
-        yield Row(f"{path}:{number}", {"text": text}, problem or (None if text.strip() else BLANK))
+        yield Row(f"{path}:{number}", {column: text}, problem or (None if text.strip() else BLANK))
 
 
 def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
@@ -104,7 +110,7 @@ def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
         raise ConfigError(f"{path}: reading Parquet needs the package pyarrow: pip install pyarrow") from None
     try:
         number = 0
-        source = io.BytesIO(read_bytes(path)) if path.name.endswith(".gz") else path
+        source = io.BytesIO(read_bytes(path)) if path is STDIN or path.name.endswith(".gz") else path
         for batch in parquet.ParquetFile(source).iter_batches(batch_size=1000):
             for values in batch.to_pylist():
                 number += 1
@@ -137,12 +143,17 @@ def format_of(path: Path) -> str:
     """The format by the file's ending, less `.gz`. Raises DataError where it says nothing."""
     if path.is_dir():
         return "folder"
-    ending = Path(path.name.removesuffix(".gz")).suffix.lower()
+    ending = ending_of(path)
     if ending not in ENDINGS:
         raise DataError(
             f"{path}: the ending {ending or '(none)'!s} says no format; write data.format: one of {', '.join(FORMATS)}"
         )
     return ENDINGS[ending]
+
+
+def ending_of(path: Path) -> str:
+    """The ending that says the format: that of x.CSV.gz is .csv."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
 def check_file(path: Path, kind: str) -> None:
@@ -168,22 +179,21 @@ def read_bytes(path: Path) -> bytes:
 
 
 def open_binary(path: Path) -> Any:
-    """The file's bytes as a stream, unpacked where its name ends in .gz."""
+    """The file's bytes as a stream, unpacked where its name ends in .gz; of standard input what nobody has read yet."""
+    if path is STDIN:
+        if sys.__stdin__ is None:
+            raise DataError("stdin: is closed; give a file, or pipe the rows in")
+        return contextlib.nullcontext(sys.stdin.buffer)
     return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
-class data_errors:  # noqa: N801 (a context manager reads as a verb)
+@contextlib.contextmanager
+def data_errors(path: Path) -> Iterator[None]:
     """Turn what a damaged or unreadable file raises into a DataError that names it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | EOFError | zlib.error):
-            raise DataError(f"{self.path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def decode(data: bytes, encodings: Sequence[str]) -> tuple[str, str | None]:
@@ -203,9 +213,8 @@ def decode(data: bytes, encodings: Sequence[str]) -> tuple[str, str | None]:
 
 def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | None]]:
     """(line number, text with its line end, problem); the encoding is one for the whole file, but for a pipe's lines."""
-    encodings = layout.encodings
-    if len(encodings) > 1 and path.is_file():  # a pipe cannot be read twice
-        encodings = [_encoding_of(path, encodings)]
+    is_file = path is not STDIN and path.is_file()  # a pipe cannot be read twice
+    encodings = [_encoding_of(path, layout.encodings)] if is_file and len(layout.encodings) > 1 else layout.encodings
     with data_errors(path), open_binary(path) as file:
         for number, line in enumerate(file, 1):
             if number == 1 and line[:2] in NOT_TEXT:
@@ -239,7 +248,7 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
 
     quoting: Any = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
     reader = csv.reader(text_lines(), delimiter=delimiter, quoting=quoting, strict=has_quotes)
-    columns = layout.columns
+    columns, is_first = layout.columns, True
     while True:
         first, cells = last + 1, None
         try:
@@ -248,6 +257,9 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
             problems.append(f"not CSV ({error}); where quotes mean nothing write data.quotes: false")
         if cells is None and not problems:
             return
+        if is_first and cells and columns and len(cells) == len(columns) - 1:
+            columns = [column for column in columns if column != layout.optional]
+        is_first = is_first and not cells
         place, problem = f"{path}:{first}", problems[0] if problems else None
         problems.clear()
         if problem and (columns is None or (is_at_end and last > first)):
