@@ -9,7 +9,7 @@ import traceback
 from typing import NoReturn
 
 from commands import COMMANDS, SHARED
-from utils import signals
+from utils import signals, streams
 from utils.errors import GlassboxError, Stopped
 
 EPILOG = """\
@@ -18,6 +18,7 @@ commands (python main.py COMMAND --help):
 
 exit codes: 0 ok; 1 a bug of ours; 2 config or usage; 3 data; 4 checkpoint or no usable run; 5 storage, or a run in use;
 6 a loss that is not finite; 7 distributed; 130 and 143 after Ctrl-C and SIGTERM: the same command goes on.
+Standard output is storage, too: 5 where it cannot be written, 0 where its reader has gone.
 """
 
 
@@ -28,19 +29,19 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if os.environ.get("WORLD_SIZE", "1") != "1":  # DistributedDataParallel says so where no parameter is left unused
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    streams.prepare()
     is_debug = "--debug" in arguments
     try:
         with signals.installed():
-            return run([argument for argument in arguments if argument != "--debug"])
+            code = run([argument for argument in arguments if argument != "--debug"])
+            sys.stdout.flush()  # what does not reach the disk decides the code
+            return code
     except (GlassboxError, Stopped) as error:
         if is_debug:
             traceback.print_exc()
         if text := str(error):
             print(text, file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def run(arguments: list[str]) -> int:
@@ -55,7 +56,13 @@ def run(arguments: list[str]) -> int:
 
         refuse_many_processes(name)
     command.add_arguments(parser)
-    command.run(parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments))
+    try:
+        options = parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments)
+    except Stopped:
+        raise
+    except SystemExit as end:  # argparse has printed its help, or what is wrong
+        return int(end.code or 0)
+    command.run(options)
     return 0
 
 
@@ -74,7 +81,7 @@ def leave(code: int) -> NoReturn:
     """End the process without taking the interpreter down: that costs up to 1 s after torch, and nothing is left to do."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(GlassboxError, OSError):  # the code already tells what was first to fail
             stream.flush()
     os._exit(code)
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from utils.streams import to_json
+
 if TYPE_CHECKING:
     from utils.distributed import Worker
 
@@ -119,7 +121,7 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
     """file: None in a process that leaves the writing to another one."""
     for line in lines:
         if file is not None:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(to_json(line, file))
     if file is not None:
         file.flush()
 

@@ -1,7 +1,7 @@
 """Measure a trained run on its test split, or on another file with the same columns."""
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
 from commands.predict import add_reading
@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> None:
     from utils.errors import ConfigError
     from utils.run_log import set_up_console
     from utils.run_report import describe_split, print_report
+    from utils.streams import to_json
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if not worker.is_first:
         return
     if options.json:
-        print(json.dumps(result | {"data": counts()}, ensure_ascii=False))
+        print(to_json(result | {"data": counts()}, sys.stdout), end="")
     else:
         print_report({"name": options.folder, "test": result})
         print(describe_split("test", counts()))

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sys
 
 SUMMARY = "train what a config says (this word may be left out)"
 
@@ -28,12 +29,13 @@ def run(options: argparse.Namespace) -> None:
     from utils.run_log import set_up_console
     from utils.run_report import print_report
     from utils.settings import TrainSettings
+    from utils.streams import is_utf8
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
         config = checked_config(options.config, options.overrides)
         if options.dry_run:
-            print(config.to_yaml() if worker.is_first else "", end="")
+            print(config.to_yaml(is_ascii=not is_utf8(sys.stdout)) if worker.is_first else "", end="")
             return
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))
@@ -50,5 +52,8 @@ def run(options: argparse.Namespace) -> None:
             report = build_agent(config, experiment).run()
     if not worker.is_first:
         return
-    print_report(report)
-    logger.info("report: %s/report.json; compare: tensorboard --logdir %s", experiment.folder, experiment.folder.parent)
+    try:
+        print_report(report)
+    finally:  # the report is there, whatever has become of its reader
+        folder = experiment.folder
+        logger.info("report: %s/report.json; compare: tensorboard --logdir %s", folder, folder.parent)

@@ -64,9 +64,9 @@ class Config(MutableMapping[str, Any]):
         """The settings as plain dicts and lists."""
         return _plain(self.values_by_key)
 
-    def to_yaml(self) -> str:
+    def to_yaml(self, *, is_ascii: bool = False) -> str:
         """The settings as YAML that load_config reads back to the same values."""
-        return strict_yaml.dump(self.to_dict())
+        return strict_yaml.dump(self.to_dict(), is_ascii=is_ascii)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:

@@ -72,6 +72,7 @@ def _git(*arguments: str) -> str | None:
             cwd=PROJECT,
             capture_output=True,
             text=True,
+            errors="replace",  # of a file name in another encoding
             timeout=10,
             check=True,
         )

@@ -43,6 +43,15 @@ class StorageError(GlassboxError):
     exit_code = 5
 
 
+class ReaderGone(StorageError):
+    """The reader of standard output has gone, as `head` does: nobody misses the rest, and nothing is left to say."""
+
+    exit_code = 0
+
+    def __str__(self) -> str:
+        return ""
+
+
 class NonFiniteError(GlassboxError):
     """A loss or gradient that is not finite; the weights were not touched by it."""
 

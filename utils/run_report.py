@@ -43,8 +43,19 @@ def final_report(
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """The report as tables on stdout."""
+    """The report as tables on stdout; not by rich, which ends the program with its own code where the reader has gone."""
+    print(report_text(report), end="")
+
+
+def report_text(report: Mapping[str, Any]) -> str:
+    """The report as tables, as wide as the terminal."""
     console = rich.console.Console(markup=False, emoji=False)  # a label such as [b] or :ok: is shown as it is
+    with console.capture() as captured:
+        _print_to(console, report)
+    return captured.get()
+
+
+def _print_to(console: rich.console.Console, report: Mapping[str, Any]) -> None:
     console.print(_summary(report))
     split = "test" if report.get("test") else "valid"
     result = report.get(split) or {}

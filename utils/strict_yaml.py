@@ -98,9 +98,9 @@ def parse(text: str, source: str) -> Parsed:
     return parsed
 
 
-def dump(values: Any) -> str:
+def dump(values: Any, *, is_ascii: bool = False) -> str:
     """Plain values -> YAML text that `parse` reads back to the same values."""
-    return yaml.dump(values, Dumper=StrictDumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(values, Dumper=StrictDumper, sort_keys=False, allow_unicode=not is_ascii)
 
 
 def _build(node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:

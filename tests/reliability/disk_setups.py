@@ -9,6 +9,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,26 @@ class _FaultyFile(io.FileIO):
         if self.layer.kind == "short" and self.layer.count >= self.layer.at:
             data = memoryview(data)[: random.randrange(1, 8) if len(data) < 500 else len(data) // 3]
         return super().write(data)
+
+
+def streams(out: str | None, error: str | None) -> None:
+    """Standard output and error as a shell may leave them to a program that starts; None: as they are."""
+    for number, name, kind in ((1, "stdout", out), (2, "stderr", error)):
+        if kind is not None:
+            _stream(number, name, kind)
+            setattr(sys, f"__{name}__", getattr(sys, name))  # as if Python had found it so
+
+
+def _stream(number: int, name: str, kind: str) -> None:
+    """kind: closed, full, no reader, or the encoding that PYTHONIOENCODING names."""
+    if kind == "closed":
+        os.close(number)
+        setattr(sys, name, None)
+    elif kind == "full":
+        os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+    elif kind == "no reader":
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, number)
+    else:
+        setattr(sys, name, io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding=kind))

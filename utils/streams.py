@@ -1,0 +1,83 @@
+"""Standard input, output and error as a program may find them: closed, on a full disk, a pipe without a reader, not in UTF-8.
+
+Standard output is storage: what cannot be written there ends the program with exit code 5. Standard error is not: where it cannot
+be written the exit code still tells how the program ended.
+"""
+
+import codecs
+import errno
+import io
+import json
+import os
+import select
+import stat
+import sys
+from typing import Any, TextIO
+
+from utils.errors import ReaderGone, StorageError
+
+OUT, ERROR = 1, 2
+ESCAPES = "glassbox.escapes"  # the name of our codec error handler
+
+
+def prepare() -> None:
+    """Replace the process's own streams by ones that keep these promises; those that a test or notebook has put there stay.
+
+    A missing one becomes the null device before any file is opened: that file would get its number, and what others print.
+    """
+    codecs.register_error(ESCAPES, _escapes)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.set_inheritable(number, True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _opened(OUT, sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _opened(ERROR, sys.stderr)
+
+
+def to_json(values: Any, stream: TextIO) -> str:
+    """One line of JSON; only a stream in UTF-8 gets letters beyond ASCII, as a reader of JSON expects nothing else."""
+    return json.dumps(values, ensure_ascii=not is_utf8(stream)) + "\n"
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Whether the stream takes every character."""
+    return stream.encoding is None or codecs.lookup(stream.encoding).name == "utf-8"
+
+
+def _opened(number: int, old: TextIO | None) -> TextIO:
+    is_line_wise = number == ERROR or bool(old and (old.line_buffering or getattr(old, "write_through", False)))
+    encoding = old.encoding if old is not None else "utf-8"
+    buffer = io.BufferedWriter(_Stream(number, "w", closefd=False))
+    return io.TextIOWrapper(buffer, encoding=encoding, errors=ESCAPES, line_buffering=is_line_wise)
+
+
+def _escapes(error: UnicodeError) -> tuple[str, int]:
+    """JSON's escapes for characters that an encoding lacks: in a line of JSON they are the same characters."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+class _Stream(io.FileIO):
+    """A standard stream whose failure has an exit code."""
+
+    def write(self, data: Any) -> int:
+        """Raise StorageError, or ReaderGone, once: what is written later goes to the null device."""
+        try:
+            while (written := super().write(data)) is None:  # another program has made the pipe a non-blocking one
+                select.select([], [self], [])
+            return written
+        except OSError as error:
+            if self.fileno() == ERROR:
+                return len(data)
+            is_terminal = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(OUT).st_mode)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), OUT)
+            if is_terminal or error.errno in (errno.EPIPE, errno.ECONNRESET):
+                raise ReaderGone("standard output: its reader has gone") from None
+            raise StorageError(f"standard output: cannot be written: {error.strerror}") from None
