@@ -196,7 +196,8 @@ class Corpus:
         scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
         scan.report["leaks"] = leaks
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
-        scan.report["warnings"] += describe_unmeasured(scan.labels, {s: scan.labels_of(s) for s in SPLITS[1:]})
+        measured, is_multi_label = {s: scan.labels_of(s) for s in SPLITS[1:]}, self.label_separator is not None
+        scan.report["warnings"] += describe_unmeasured(scan.labels, measured, is_multi_label=is_multi_label)
         self._check(scan)
         return scan
 

@@ -31,15 +31,16 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
         )
 
 
-def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]]) -> list[str]:
+def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *, is_multi_label: bool) -> list[str]:
     """A line for each split that is measured and has no row of some labels; found: the labels of each split's rows."""
+    effect = "counts as 0 in macro F1" if is_multi_label else "counts in macro F1 only where it is predicted, as 0"
     lines = []
     for split, present in found.items():
         if present and (missing := [label for label in labels if label not in present]):
             listed = ", ".join(map(repr, missing[:MAX_LISTED])) + (", ..." if len(missing) > MAX_LISTED else "")
             lines.append(
                 f"{split} has no row of {len(missing)} of the {len(labels)} labels ({listed}): "
-                "what is learnt of them is not measured, and each counts as 0 in macro F1"
+                f"what is learnt of them is not measured, and each {effect}"
             )
     return lines
 

@@ -70,6 +70,8 @@ class LossMeter:
 class ConfusionMatrix:
     """Gold label by predicted label: accuracy, macro F1 and precision, recall and F1 of every label.
 
+    Macro F1 is the mean over the labels that are gold or predicted somewhere, as in scikit-learn's f1_score.
+
     Of more than MAX_MATRIX labels, only how often each was gold, predicted, and both is counted: all but the matrix follows.
     """
 
@@ -102,7 +104,7 @@ class ConfusionMatrix:
         correct, gold, predicted = self._columns()
         return {
             "accuracy": _ratio(correct.sum(), gold.sum()),
-            "macro_f1": float(f1_scores(correct, gold, predicted)[2].mean()),
+            "macro_f1": _ratio(f1_scores(correct, gold, predicted)[2].sum(), ((gold + predicted) > 0).sum()),
         }
 
     def report(self) -> dict[str, Any]:
@@ -125,7 +127,10 @@ class ConfusionMatrix:
 
 
 class MultiLabelCounts:
-    """True positives, gold and predicted counts of every label, and texts with exactly the gold labels."""
+    """True positives, gold and predicted counts of every label, and texts with exactly the gold labels.
+
+    Macro F1 is the mean over all labels, as in scikit-learn's f1_score of indicator matrices: one that is nowhere counts as 0.
+    """
 
     scalars = ("accuracy", "macro_f1", "micro_f1", "exact_match")
 

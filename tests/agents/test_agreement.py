@@ -60,3 +60,49 @@ def assert_counts(trained: dict, gold: list[str], predicted: list[str]) -> None:
     assert trained["accuracy"] == pytest.approx(sklearn.accuracy_score(gold, predicted))
     assert trained["macro_f1"] == pytest.approx(sklearn.f1_score(gold, predicted, average="macro"))
     assert 0.5 < trained["accuracy"] < 1, "neither chance nor all right, or the comparison says little"
+
+
+def test_a_class_that_a_split_lacks_is_no_error_of_the_model(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Macro F1 as scikit-learn has it, over the labels that are gold or predicted: monitored, in the report, and by `test`."""
+    rows = [row for row in tiny_rows(200) if row["label"] != "chess"]
+    write_jsonl(workplace / "train.jsonl", [*tiny_rows(60), *rows[:60]])
+    write_jsonl(workplace / "valid.jsonl", rows[60:90])
+    write_jsonl(workplace / "test.jsonl", rows[90:])
+    files = [f"data.{split}={split}.jsonl" for split in ("train", "valid", "test")]
+    assert main(["tiny.yaml", "name=x", "train.num_epochs=4", "train.monitor=+macro_f1", *files]) == 0
+    warning = "each counts in macro F1 only where it is predicted, as 0"
+    assert warning in capsys.readouterr().err
+    report = json.loads((workplace / "experiments/x/report.json").read_text())
+    assert report["best"]["value"] == report["valid"]["macro_f1"]
+    for split in ("valid", "test"):
+        assert main(["test", "experiments/x", "--data", f"{split}.jsonl", "--json"]) == 0
+        tested = json.loads(capsys.readouterr().out)
+        assert main(["predict", "experiments/x", "--input", f"{split}.jsonl"]) == 0
+        predicted = [json.loads(line)["predicted"] for line in capsys.readouterr().out.splitlines()]
+        gold = [row["label"] for row in (rows[60:90] if split == "valid" else rows[90:])]
+        expected = sklearn.f1_score(gold, predicted, average="macro")
+        assert report[split]["macro_f1"] == tested["macro_f1"] == pytest.approx(expected)
+        assert tested["macro_f1"] > 0.7, "over three labels it could be 2/3 at most"
+        assert tested["per_class"]["chess"]["support"] == 0
+
+
+def test_of_any_number_of_labels_every_label_counts(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in scikit-learn, which averages over all columns of an indicator matrix."""
+    rows = [row | {"label": [row["label"]]} for row in tiny_rows()]
+    write_jsonl(workplace / "train.jsonl", rows)
+    write_jsonl(workplace / "test.jsonl", [row for row in rows if row["label"] != ["chess"]])
+    data = [
+        "data.train=train.jsonl",
+        "data.test=test.jsonl",
+        "data.multi_label=true",
+        "loss={name: binary_cross_entropy}",
+    ]
+    assert main(["tiny.yaml", "name=x", "data.split=[0.8, 0.2, 0.0]", *data]) == 0
+    assert (
+        "test has no row of 1 of the 3 labels ('chess'): what is learnt of them is not measured, and each counts as 0"
+        in (capsys.readouterr().err)
+    )
+    report = json.loads((workplace / "experiments/x/report.json").read_text())["test"]
+    assert report["macro_f1"] == pytest.approx(sum(row["f1"] for row in report["per_class"].values()) / 3)

@@ -37,6 +37,8 @@ CASES = {
     "a class without gold": (random_labels((50,), 3, L - 1), random_labels((50,), 4)),
     "a class never predicted": (random_labels((50,), 5), random_labels((50,), 6, L - 1)),
     "one class only": (torch.zeros(5, dtype=torch.int64), torch.zeros(5, dtype=torch.int64)),
+    "a class neither gold nor predicted": (random_labels((50,), 10, L - 1), random_labels((50,), 11, L - 1)),
+    "a class absent, all right": (ROWS[:3], ROWS[:3]),
     "some are not counted": (torch.where(random_labels((90,), 7) == 0, IGNORED, random_labels((90,), 8)), random_labels((90,), 9)),
 }  # fmt: skip
 
@@ -55,10 +57,10 @@ def test_confusion_matrix_equals_scikit_learn(case: str, batch_size: int) -> Non
     metrics = filled(gold, predicted, batch_size)
     is_counted = gold != IGNORED
     y = gold[is_counted].numpy(), predicted[is_counted].numpy()
-    every = {"labels": range(L), "zero_division": 0}
+    every: dict[str, Any] = {"labels": range(L), "zero_division": 0}
     assert (metrics.matrix() == sklearn.confusion_matrix(*y, labels=range(L))).all()
     assert metrics.compute() == pytest.approx(
-        {"accuracy": sklearn.accuracy_score(*y), "macro_f1": sklearn.f1_score(*y, average="macro", **every)}
+        {"accuracy": sklearn.accuracy_score(*y), "macro_f1": sklearn.f1_score(*y, average="macro", zero_division=0)}
     )
     assert_per_class(metrics.report(), sklearn.precision_recall_fscore_support(*y, **every))
     assert metrics.report()["majority_accuracy"] == pytest.approx(np.bincount(y[0]).max() / len(y[0]))
@@ -134,6 +136,7 @@ MULTI_LABEL_CASES = {
     "none predicted": (ALL, NONE),
     "none at all": (NONE, NONE),
     "one row": (ALL[:1], ALL[:1]),
+    "a label neither gold nor predicted": (ALL * torch.tensor([1, 1, 1, 0]), ALL * torch.tensor([1, 1, 1, 0])),
     "a label that never occurs": (random_labels((30, L), 5, 2) * torch.tensor([1, 1, 1, 0]), ALL.repeat(5, 1)),
 }
 
