@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
     if os.environ.get("WORLD_SIZE", "1") != "1":  # DistributedDataParallel says so where no parameter is left unused
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     streams.prepare()
+    arguments = joined(arguments)
     is_debug = "--debug" in arguments
     try:
         with signals.installed():
@@ -42,6 +43,14 @@ def main(arguments: list[str]) -> int:
         if text := str(error):
             print(text, file=sys.stderr)
         return error.exit_code
+
+
+def joined(arguments: list[str], option: str = "--text") -> list[str]:
+    """The arguments with an option and its value as one, `--text=-bad`: argparse takes a value with a dash for an option."""
+    words = iter(arguments)
+    return [
+        f"{word}={value}" if word == option and (value := next(words, None)) is not None else word for word in words
+    ]
 
 
 def run(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "predict the labels of texts with a trained run"
 
-STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0")
+STANDARD_INPUT, STANDARD_OUTPUT = ("-", "/dev/stdin", "/dev/fd/0"), ("-", "/dev/stdout", "/dev/fd/1")
 
 logger = logging.getLogger("glassbox")
 
@@ -128,21 +129,37 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def _output(name: str) -> Iterator[TextIO]:
-    """Standard output, or a file that has its name only when it is complete."""
+    """Standard output, or a file that has its name only when it is complete; a device or a pipe is written as it is."""
     from utils.storage import storage_errors, sync_folder, unfinished
 
-    if name == "-":
+    if name in STANDARD_OUTPUT:
         yield sys.stdout
         return
     path = Path(name)
-    temporary = unfinished(path)
     with storage_errors(path):
+        if _is_stream(path):
+            with path.open("a", encoding="utf-8") as file:
+                yield file
+            return
+        target = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
+        temporary = unfinished(target)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
+            with temporary.open("x", encoding="utf-8") as file:
+                if target.exists():
+                    os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
+            temporary.replace(target)
+            sync_folder(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether the path is no regular file, or an open file of this process, as /dev/stderr is."""
+    places = path.parent.resolve(), path.readlink() if path.is_symlink() else path
+    try:
+        return any(place.is_relative_to("/proc") for place in places) or not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False

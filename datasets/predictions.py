@@ -7,6 +7,14 @@ import numpy as np
 
 from datasets.records import Record
 
+OWN_KEYS = {"id", "gold", "predicted", "probabilities", "truncated", "problem", "attention", "fields"}
+
+
+def texts_by_field(fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    """The texts as a line holds them: by their fields' names, or all under `fields` where one has the name of another key."""
+    named = dict(zip(fields, texts, strict=True))
+    return {"fields": named} if named.keys() & OWN_KEYS else named
+
 
 def prediction(
     record: Record,
@@ -25,7 +33,7 @@ def prediction(
         predicted, gold = labels[int(probabilities.argmax())], record.labels[0] if record.labels else None
     return {
         "id": record.id,
-        **dict(zip(fields, record.texts, strict=True)),
+        **texts_by_field(fields, record.texts),
         **({"gold": gold} if record.labels else {}),
         "predicted": predicted,
         "probabilities": dict(zip(labels, probabilities.tolist(), strict=True)),

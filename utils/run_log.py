@@ -81,7 +81,8 @@ class RunLog:
         """The first predictions of `lines` as text."""
         rows = ["| id | gold | predicted | text |", "| --- | --- | --- | --- |"]
         for line in lines[:MAX_MISTAKES]:
-            text = " / ".join(str(line[field]) for field in fields).replace("|", "&#124;").replace("\n", " ")
+            texts = line.get("fields", line)  # see datasets/predictions.py
+            text = " / ".join(str(texts[field]) for field in fields).replace("|", "&#124;").replace("\n", " ")
             rows.append(f"| {line['id']} | {line['gold']} | {line['predicted']} | {text[:300]} |")
         self.to_tensorboard(lambda writer: writer.add_text(f"{split}/mistakes", "\n".join(rows), step))
 

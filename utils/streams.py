@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import re
 import select
 import stat
 import sys
@@ -41,8 +42,18 @@ def prepare() -> None:
 
 
 def to_json(values: Any, stream: TextIO) -> str:
-    """One line of JSON; only a stream in UTF-8 gets letters beyond ASCII, as a reader of JSON expects nothing else."""
-    return json.dumps(values, ensure_ascii=not is_utf8(stream)) + "\n"
+    """One line of JSON; only a stream in UTF-8 gets letters beyond ASCII, as a reader of JSON expects nothing else.
+
+    On a terminal, what could drive it (U+009B) or reorder the line (U+202E) stands as its escape, which is the same JSON.
+    """
+    line = json.dumps(values, ensure_ascii=not is_utf8(stream))
+    if stream.isatty() and not line.isprintable():
+        line = "".join(character if character.isprintable() else _escaped(character) for character in line)
+    return line + "\n"
+
+
+def _escaped(character: str) -> str:
+    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
 
 
 def is_utf8(stream: TextIO) -> bool:
