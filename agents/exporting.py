@@ -7,14 +7,14 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from agents.initial import best_weights
+from agents.initial import best_weights, open_run
 from agents.parts import build_corpus
 from agents.text_data import saved_tokenizer
 from datasets.subword_tokenizer import SubwordTokenizer
 from graphs.models.pretrained import to_config, to_hugging_face
 from utils.config import Config
 from utils.errors import ConfigError, StorageError
-from utils.experiment import open_saved, saved_labels
+from utils.experiment import saved_labels
 from utils.hub import CONFIG
 from utils.model_files import write_model
 from utils.storage import storage_errors
@@ -25,7 +25,7 @@ INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leav
 
 def export_hugging_face(folder: Path, out: Path) -> None:
     """Write the best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
-    config, labels = open_saved(folder), saved_labels(folder)
+    config, labels = open_run(folder), saved_labels(folder)
     tokenizer = saved_tokenizer(folder)
     _check(config, folder)
     weights = _renamed(best_weights(folder, tokenizer, labels)[0])

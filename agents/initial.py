@@ -16,12 +16,27 @@ from graphs.models.embedding import Embedding
 from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import CheckpointStore, load_weights, read_manifest
 from utils.config import Config
-from utils.errors import CheckpointError
-from utils.experiment import LABELS, TOKENIZER, labels_hash, saved_config, saved_labels
+from utils.errors import CheckpointError, ConfigError
+from utils.experiment import LABELS, TOKENIZER, labels_hash, open_saved, saved_config, saved_labels
 from utils.hub import is_published
-from utils.schema import construct
+from utils.schema import check_config, construct, lookup
+from utils.settings import RunSettings
 
 logger = logging.getLogger("glassbox")
+
+
+def open_run(folder: Path) -> Config:
+    """The config of a trained run, with the defaults of options that its version did not have. Raises CheckpointError."""
+    from agents import AGENTS  # which imports this module
+
+    config = open_saved(folder)
+    config.setdefault("agent", "classification")  # as of runs before there were others
+    try:
+        agent = lookup(AGENTS, config.agent, config, "agent")
+        check_config(config, agent.sections, RunSettings)
+    except ConfigError as error:
+        raise CheckpointError(f"{error}; the run is of another version") from None
+    return config
 
 
 def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> None:

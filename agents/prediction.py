@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.initial import best_checkpoint, best_weights
+from agents.initial import best_checkpoint, best_weights, open_run
 from agents.parts import build_corpus, build_loss, build_model, probabilities_of
 from agents.text_data import saved_tokenizer
 from datasets.batches import Batch, collate
@@ -23,7 +23,7 @@ from utils.checkpoint import MANIFEST, check_fits
 from utils.distributed import Worker
 from utils.environment import start_facts
 from utils.errors import CheckpointError, ConfigError, DataError
-from utils.experiment import open_saved, saved_labels
+from utils.experiment import saved_labels
 from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
 
 CHUNK, BATCH_SIZE = 1024, 64
@@ -37,8 +37,8 @@ class Predictor:
         """worker: this process among several that share the work, each taking every so manieth chunk."""
         self.worker = worker or Worker()
         self.folder = Path(folder)
-        self.config = open_saved(self.folder)
-        if self.config.get("agent") not in (None, "classification"):
+        self.config = open_run(self.folder)
+        if self.config.agent != "classification":
             raise CheckpointError(
                 f"{self.folder}: is a run of agent {self.config.agent}; test, predict and load know those of classification"
             )
@@ -129,13 +129,12 @@ class Predictor:
         return losses.compute() | metrics.report()
 
     def _gold(self, record: Record) -> np.ndarray:
-        labels = record.labels or ()
-        for label in labels:
+        for label in record.labels:
             if label not in self.labels:
                 raise DataError(
                     f"{record.place}: the label {label!r} is none of this run's: {', '.join(self.labels[:20])}"
                 )
-        ids = [self.labels.index(label) for label in labels]
+        ids = [self.labels.index(label) for label in record.labels]
         if not self.is_multi_label:
             return np.array(ids[0])
         return np.isin(np.arange(len(self.labels)), ids).astype(np.float32)

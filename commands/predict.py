@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import stat
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from utils import strict_json
 from utils.streams import to_json
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
 def text_of(given: str, fields: list[str]) -> str | dict[str, Any]:
     """What --text says: a JSON object that names some of several fields, or else the last field's text as it is."""
     try:
-        values = json.loads(given) if len(fields) > 1 else given
+        values = strict_json.parse(given) if len(fields) > 1 else given
     except ValueError:
         return given
     return values if isinstance(values, dict) and values.keys() & set(fields) else given

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     from utils.environment import start_facts
     from utils.experiment import Experiment
     from utils.run_log import set_up_console
-    from utils.run_report import print_report
+    from utils.run_report import check_report, print_report
     from utils.settings import TrainSettings
     from utils.streams import is_utf8
 
@@ -43,11 +43,12 @@ def run(options: argparse.Namespace) -> None:
         worker.choose_device(config.device)  # refuses more processes than devices, before --fresh removes anything
         experiment = Experiment.open(config, is_fresh=options.fresh, worker=worker)
         if (report := experiment.report) is not None:
+            experiment.close()
+            check_report(report, experiment.folder)
             logger.info(
                 "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):",
                 experiment.folder,
             )
-            experiment.close()
         else:
             report = build_agent(config, experiment).run()
     if not worker.is_first:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.readers import data_errors
+from utils import strict_json
 from utils.errors import StorageError
 from utils.storage import atomic_write, probe, read_regular, remove_leftovers
 
@@ -54,8 +55,8 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
 
 def _read_memory(memory: Path) -> dict[str, Any]:
     try:
-        known = json.loads(read_regular(memory))
-    except (OSError, ValueError, RecursionError):
+        known = strict_json.parse(read_regular(memory))
+    except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
 

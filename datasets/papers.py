@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from utils import strict_json
 from utils.errors import DataError
 from utils.storage import atomic_write, storage_errors
 
@@ -73,8 +74,8 @@ def _papers(source: Path) -> Iterator[tuple[str, str, str]]:
     for path in files:
         try:
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            records = json.loads(data)
-        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+            records = strict_json.parse(data)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read: {error}") from None
         try:
             papers = [(record.get("title") or "", record.get("abstract") or "") for record in records]

@@ -1,6 +1,5 @@
 """The tokenizer of a published model, read from its folder in one of the forms that Hugging Face gives it."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from datasets.special_tokens import SpecialTokens
 from datasets.subword_tokenizer import SubwordTokenizer
+from utils import strict_json
 from utils.errors import DataError
 from utils.storage import read_regular
 
@@ -35,7 +35,7 @@ def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
     for names, read in FORMS.items():
         if all((folder / name).exists() for name in names):
             try:
-                return SubwordTokenizer.from_json({"tokenizer": json.loads(read(folder))})
+                return SubwordTokenizer.from_json({"tokenizer": strict_json.parse(read(folder))})
             except OSError as error:
                 raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
             except Exception as error:  # the library's own are bare ones
@@ -71,7 +71,7 @@ def _read_vocab(folder: Path) -> str:
 
 def _read_merges(folder: Path) -> str:
     """RoBERTa's: the byte-level BPE of GPT-2, with a text between <s> and </s> (Liu et al. 2019)."""
-    vocab, options = json.loads(read_regular(folder / "vocab.json")), _options(folder)
+    vocab, options = strict_json.parse(read_regular(folder / "vocab.json")), _options(folder)
     lines = read_regular(folder / "merges.txt").decode().split("\n")
     pairs = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     merges = [(first, second) for first, second in pairs]
@@ -100,7 +100,7 @@ FORMS: dict[tuple[str, ...], Callable[[Path], str]] = {
 def _options(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json, where there is one."""
     path = folder / "tokenizer_config.json"
-    options = json.loads(read_regular(path)) if path.exists() else {}
+    options = strict_json.parse(read_regular(path)) if path.exists() else {}
     return dict(options)
 
 

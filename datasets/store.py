@@ -31,11 +31,12 @@ from datasets.corpus import Corpus, Scan
 from datasets.split import SPLITS
 from datasets.store_writer import KINDS, write_arrays
 from datasets.tokens import Tokens
+from utils import strict_json
 from utils.errors import DataError
 from utils.storage import read_regular, remove, remove_leftovers, storage_errors, sync_folder, unfinished, write_synced
 
 logger = logging.getLogger("glassbox")
-FORMAT = 5  # part of the key: a store of another format is never opened
+FORMAT = 4  # part of the key: a store of another format is never opened
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
 VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
@@ -125,7 +126,7 @@ def _files(corpus: Corpus) -> list[Path]:
 def load_tokenizer(path: Path) -> Any:
     """A saved tokenizer. Raises ValueError where the file is not one."""
     try:
-        values = json.loads(read_regular(path))
+        values = strict_json.parse(read_regular(path))
         return SAVED_TOKENIZERS[values["type"]].from_json(values)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a tokenizer ({type(error).__name__}: {error})") from None
@@ -156,7 +157,7 @@ def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
 
 def _read_header(folder: Path, *, is_new: bool) -> dict[str, Any]:
     """The header, after its own digest and the sizes and sha256 of the files were checked."""
-    header = dict(json.loads(read_regular(folder / "header.json")))
+    header = dict(strict_json.parse(read_regular(folder / "header.json")))
     if header.pop("digest") != _digest(header):
         raise ValueError("header.json does not fit its digest")
     for name, (size, sha256) in header["files"].items():

@@ -11,6 +11,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from datasets.long_texts import fit, fit_pairs
 from datasets.special_tokens import SpecialTokens
 from datasets.tokens import Tokens
+from utils.interruptible import interruptible
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD_ID, UNKNOWN_ID = 0, 1
@@ -62,10 +63,9 @@ class SubwordTokenizer:
     def _bare(self, texts: list[str], *, may_be_empty: bool) -> Tokens:
         """The ids of whole texts, without special tokens."""
         try:
-            encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            encodings = _encodings(self.tokenizer, texts)
         except (TypeError, UnicodeError):  # half of a surrogate pair, which the library cannot take
-            whole = [text.encode("utf-8", "replace").decode() for text in texts]
-            encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+            encodings = _encodings(self.tokenizer, [text.encode("utf-8", "replace").decode() for text in texts])
         nothing = [] if may_be_empty else [self.unknown_id]
         encoded = [encoding.ids or nothing for encoding in encodings]
         flat = np.array([id for ids in encoded for id in ids], dtype=np.int32)
@@ -85,9 +85,7 @@ class SubwordTokenizer:
         """The trained tokenizer that `to_json` described. Raises ValueError for a file that is not one."""
         try:
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(values["tokenizer"]))
-            tokenizer.encode_batch_fast(
-                ["a b", "", "\u4dbf \U0001f9ff"], add_special_tokens=False
-            )  # some files fail only here
+            _encodings(tokenizer, ["a b", "", "\u4dbf \U0001f9ff"])  # some files fail only here
             found = SubwordTokenizer(tokenizer)
         except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -130,7 +128,7 @@ class WordPieceTokenizer(SubwordTokenizer):
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocab_size, min_frequency=self.min_count, special_tokens=special, show_progress=False
         )
-        tokenizer.train_from_iterator(chunks, trainer)
+        interruptible(lambda: tokenizer.train_from_iterator(chunks, trainer))
         return dict(tokenizer.get_vocab())
 
     def _of(self, vocab: dict[str, int]) -> tokenizers.Tokenizer:
@@ -167,7 +165,12 @@ class ByteBPETokenizer(SubwordTokenizer):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        self.tokenizer.train_from_iterator(chunks, trainer)
+        interruptible(lambda: self.tokenizer.train_from_iterator(chunks, trainer))
+
+
+def _encodings(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> list[tokenizers.Encoding]:
+    """What the library makes of texts; a pattern of a published tokenizer may take for ever, and a signal then ends the wait."""
+    return list(interruptible(lambda: tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
 
 
 def _around_texts() -> processors.PostProcessor:

@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from utils import strict_json
 from utils.errors import CheckpointError, StorageError
 from utils.state_file import load_state
 from utils.storage import (
@@ -148,7 +149,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint folder, its digest and shape checked. Raises CheckpointError."""
     path = folder / MANIFEST
     try:
-        manifest = dict(json.loads(read_regular(path, MAX_MANIFEST)))
+        manifest = dict(strict_json.parse(read_regular(path, MAX_MANIFEST)))
         if manifest.pop("digest") != _digest(manifest):
             raise CheckpointError(f"{path}: is damaged (its digest does not fit)")
         if manifest["format"] != FORMAT:
@@ -158,7 +159,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is missing; the checkpoint is not whole") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: is damaged ({type(error).__name__})") from None
     return manifest
 

@@ -177,6 +177,8 @@ def _depth(pair: tuple[str, Any]) -> tuple[int, bool]:
 
 def _override(values: dict[str, Any], places: dict[str, str], key: str, value: Any) -> None:
     *sections, last = key.split(".")
+    if len(sections) > strict_yaml.MAX_DEPTH:
+        raise ConfigError(f"{COMMAND_LINE}: {key[:40]}... is nested deeper than {strict_yaml.MAX_DEPTH} levels")
     nested: dict[str, Any] = {last: value}
     for section in reversed(sections):
         nested = {section: nested}

@@ -51,7 +51,7 @@ class Worker:
     def __init__(self, peers: Peers | None = None) -> None:
         self.peers = peers
         self.rank, self.size = (peers.rank, peers.size) if peers is not None else (0, 1)
-        self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if peers is not None else 1
+        self.local_rank, self.local_size = _place_on_machine() if peers is not None else (0, 1)
         self.cuda_backend, self.is_sharded = "nccl", False
 
     @property
@@ -112,7 +112,7 @@ class Worker:
                     f"{self.local_size} processes on a machine with {count} CUDA devices; "
                     f"torchrun --nproc_per_node={count}, or device=cuda:0 for all of them on one"
                 )
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            device = torch.device("cuda", self.local_rank)
         else:
             self.cuda_backend = "gloo"  # NCCL refuses two processes on one device
         torch.cuda.set_device(device)
@@ -215,6 +215,14 @@ class Worker:
     def barrier(self) -> None:
         """Wait for the others."""
         self.total({"": 0.0})
+
+
+def _place_on_machine() -> tuple[int, int]:
+    """The rank of this process among those of its machine, and how many these are. Raises DistributedError."""
+    rank, size = os.environ.get("LOCAL_RANK", "0"), os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if not (rank.isdecimal() and size.isdecimal() and int(size) > 0):
+        raise DistributedError(f"LOCAL_RANK, LOCAL_WORLD_SIZE are not as torchrun sets them: {rank}, {size}")
+    return int(rank), int(size)
 
 
 class _Loss(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 import filelock
 
-from utils import strict_yaml
+from utils import strict_json, strict_yaml
 from utils.config import Config, flatten, is_free
 from utils.distributed import Worker
 from utils.errors import CheckpointError, ConfigError, StorageError
@@ -75,11 +75,11 @@ class Experiment:
         if not path.exists():
             return None
         try:
-            report = dict(json.loads(read_regular(path)))
+            report = dict(strict_json.parse(read_regular(path)))
             if report.pop("digest", None) != _digest(report):
                 raise ValueError("its digest does not fit")
             return report
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"{path}: is damaged ({error}); remove it, and the same command writes it anew"
             ) from None
@@ -166,8 +166,8 @@ def saved_labels(folder: Path) -> list[str]:
     """The labels of a run, in the order of its outputs. Raises CheckpointError."""
     path = folder / LABELS
     try:
-        labels = json.loads(read_regular(path))
-    except (OSError, ValueError, RecursionError) as error:
+        labels = strict_json.parse(read_regular(path))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(f"{path}: is no list of labels")

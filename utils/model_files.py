@@ -7,7 +7,6 @@ checked against it: of SHA256SUMS beside it (`export` writes one), of the hub's 
 import base64
 import csv
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from utils import strict_json
 from utils.errors import CheckpointError
 from utils.hub import CONFIG, WEIGHTS
 from utils.state_file import load_state
@@ -31,8 +31,8 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     """The values of config.json. Raises CheckpointError."""
     path = folder / CONFIG
     try:
-        values = json.loads(read_regular(path, MAX_CONFIG))
-    except (OSError, ValueError, RecursionError) as error:
+        values = strict_json.parse(read_regular(path, MAX_CONFIG))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is no config of a model")
@@ -92,7 +92,7 @@ def _parts(path: Path) -> list[Path]:
     if path.suffix != ".json":
         return [path]
     try:
-        names = sorted(set(json.loads(read_regular(path, MAX_CONFIG))["weight_map"].values()))
+        names = sorted(set(strict_json.parse(read_regular(path, MAX_CONFIG))["weight_map"].values()))
         if any(Path(name).name != name for name in names):
             raise ValueError("it names files outside its folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,6 +19,7 @@ from typing import Any
 import rich.console
 import rich.progress
 
+from utils import strict_json
 from utils.config import flatten, is_free
 from utils.errors import printable
 from utils.matrix_image import draw_matrix
@@ -99,10 +100,11 @@ class RunLog:
     def _drop_after(self, step: int, *, is_validated: bool) -> None:
         """Keep what stands up to `step`; the final metrics come again at the end."""
         if self._metrics_path.exists():
-            lines = self._metrics_path.read_bytes().splitlines()
-            kept = [line for line in lines if _step_of(line) <= step and json.loads(line)["split"] not in FINAL]
-            if not is_validated:
-                kept = [line for line in kept if _step_of(line) < step or json.loads(line)["split"] != "valid"]
+            lines = [(line, _values_of(line)) for line in self._metrics_path.read_bytes().splitlines()]
+            known = [
+                (line, values) for line, values in lines if values["step"] <= step and values["split"] not in FINAL
+            ]
+            kept = [line for line, at in known if is_validated or at["step"] < step or at["split"] != "valid"]
             atomic_write(self._metrics_path, b"".join(line + b"\n" for line in kept))  # a torn line end is mended, too
 
     def _open_writer(self, step: int) -> None:
@@ -112,9 +114,10 @@ class RunLog:
         suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
         self._writer = SummaryWriter(str(self.folder / "summaries"), purge_step=step, filename_suffix=suffix)
         for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
-            if _step_of(line) == step:
-                values = json.loads(line)
-                self._write_scalars(values.pop("split"), values, values.pop("step"))
+            values = _values_of(line)
+            if values.pop("step") == step:
+                scalars = {name: value for name, value in values.items() if isinstance(value, int | float)}
+                self._write_scalars(values["split"], scalars, step)
 
     def _write_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
@@ -213,10 +216,10 @@ class _FileHandler(logging.Handler):
             file.write(line)
 
 
-def _step_of(line: bytes) -> float:
-    """The step of a metrics line; infinity for one that a kill has torn."""
-    try:
-        values = json.loads(line)
-        return float(values["step"]) if "split" in values else math.inf
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+def _values_of(line: bytes) -> dict[str, Any]:
+    """The values of a metrics line; one that a kill has torn, or that is none of ours, has the step infinity."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        values = strict_json.parse(line)
+        if isinstance(values["split"], str) and type(values["step"]) in (int, float) and not math.isnan(values["step"]):
+            return dict(values)
+    return {"step": math.inf, "split": ""}

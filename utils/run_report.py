@@ -1,6 +1,7 @@
 """The report of a finished run: report.json and the tables on the screen."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import rich.box
@@ -10,7 +11,7 @@ from torch import nn
 
 from utils.config import Config
 from utils.environment import peak_memory_bytes, versions
-from utils.errors import printable
+from utils.errors import CheckpointError, printable
 from utils.run_state import RunState
 
 MAX_ROWS = 30  # labels shown on the screen; the file has all
@@ -53,6 +54,15 @@ def report_text(report: Mapping[str, Any]) -> str:
     with console.capture() as captured:
         _print_to(console, report)
     return captured.get()
+
+
+def check_report(report: Mapping[str, Any], folder: Path) -> None:
+    """Raise CheckpointError for a saved report that cannot be shown."""
+    try:
+        report_text(report)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = f"{folder}/report.json: is not of this version ({type(error).__name__}: {error})"
+        raise CheckpointError(f"{reason}; remove it, and the same command writes it again") from None
 
 
 def _print_to(console: rich.console.Console, report: Mapping[str, Any]) -> None:

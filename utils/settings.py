@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 from utils.run_state import RunState
 
+MAX_THREADS = 1024  # OpenMP ends the process where the machine has no room for so many
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -33,8 +35,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be between 0 and 2**63 - 1, got {self.seed}")
-        if self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        if not 1 <= self.num_threads <= MAX_THREADS:
+            raise ValueError(f"num_threads must be between 1 and {MAX_THREADS}, got {self.num_threads}")
 
 
 class Interval(NamedTuple):

@@ -4,32 +4,20 @@ torchrun keeps it: a table of bytes by name, served by one process. The client o
 meanwhile, where that process has gone without closing its connections: where the network is cut, or its machine is off.
 """
 
-import queue
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from utils.interruptible import interruptible
+
 
 def bounded(call: Callable[[], Any], seconds: float) -> Any:
     """What the call returns or raises. Raises DistStoreError after so many seconds; the call, which may have no end, is left."""
-    results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            results.put((call(), None))
-        except BaseException as error:
-            results.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
     try:
-        value, error = results.get(timeout=seconds)  # here signals are heard
-    except queue.Empty:
-        raise torch.distributed.DistStoreError(f"no answer within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return value
+        return interruptible(call, seconds)
+    except TimeoutError as error:
+        raise torch.distributed.DistStoreError(str(error)) from None
 
 
 class StoreClient:

@@ -296,5 +296,5 @@ def test_a_bar_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_step_that_is_not_a_number_comes_last() -> None:
-    assert run_log._step_of(b'{"step": 3, "split": "x"}') == 3
-    assert run_log._step_of(b"torn") == math.inf
+    assert run_log._values_of(b'{"step": 3, "split": "x"}')["step"] == 3
+    assert run_log._values_of(b"torn")["step"] == math.inf

@@ -158,7 +158,7 @@ def test_a_bad_train_setting_is_refused(values: dict[str, Any], message: str) ->
     [
         ({"seed": -1}, "seed must be between 0 and"),
         ({"seed": 2**63}, "seed must be between 0 and"),
-        ({"num_threads": 0}, "num_threads must be at least 1, got 0"),
+        ({"num_threads": 0}, "num_threads must be between 1 and 1024, got 0"),
     ],
 )
 def test_a_bad_run_setting_is_refused(values: dict[str, Any], message: str) -> None:
