@@ -129,12 +129,13 @@ class Predictor:
         return losses.compute() | metrics.report()
 
     def _gold(self, record: Record) -> np.ndarray:
-        for label in record.labels:
+        labels = record.labels or ()
+        for label in labels:
             if label not in self.labels:
                 raise DataError(
                     f"{record.place}: the label {label!r} is none of this run's: {', '.join(self.labels[:20])}"
                 )
-        ids = [self.labels.index(label) for label in record.labels]
+        ids = [self.labels.index(label) for label in labels]
         if not self.is_multi_label:
             return np.array(ids[0])
         return np.isin(np.arange(len(self.labels)), ids).astype(np.float32)

@@ -26,7 +26,7 @@ def write_split(folder: Path, seed: int) -> None:
     for split in ("train", "test"):
         with (folder / f"{seed}-{split}.jsonl").open("w", encoding="utf-8") as file:
             for record in corpus.records(split, scan.rows[split]):
-                file.write(json.dumps({"text": " ".join(record.texts), "label": record.labels[0]}) + "\n")
+                file.write(json.dumps({"text": " ".join(record.texts), "label": "".join(record.labels or ())}) + "\n")
 
 
 def main() -> None:

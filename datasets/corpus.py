@@ -13,6 +13,7 @@ from datasets.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.readers import Row
 from datasets.records import Record, RecordReader
 from datasets.split import SPLITS, assign, text_key
+from datasets.stratified import ids_of
 from utils.errors import DataError
 
 
@@ -196,7 +197,10 @@ class Corpus:
         scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
         scan.report["leaks"] = leaks
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
-        measured, is_multi_label = {s: scan.labels_of(s) for s in SPLITS[1:]}, self.label_separator is not None
+        measured, is_multi_label = (
+            {s: scan.labels_of(s) for s in SPLITS[1:] if len(scan.rows[s])},
+            self.label_separator is not None,
+        )
         scan.report["warnings"] += describe_unmeasured(scan.labels, measured, is_multi_label=is_multi_label)
         self._check(scan)
         return scan
@@ -212,7 +216,7 @@ class Corpus:
 
         def noted() -> Iterator[Record]:
             for record in reader.read(self.source.rows(origin)):
-                numbers.append(label_sets.setdefault(record.labels, len(label_sets)) if record else -1)
+                numbers.append(label_sets.setdefault(record.labels or (), len(label_sets)) if record else -1)
                 if record is not None:
                     watch.see(record)
                     yield record
@@ -226,10 +230,12 @@ class Corpus:
             shares = {origin: 1.0}
         keys, assigned = np.zeros(len(is_used), dtype=np.uint64), np.full(len(is_used), -1, dtype=np.int8)
         keys[is_used] = used_keys
-        rank = {labels: i for i, labels in enumerate(sorted(label_sets))}
-        ranks = np.array([rank[labels] for labels in label_sets], dtype=np.int64)  # the same in any order of the rows
+        in_order = sorted(label_sets)  # the same in any order of the rows
+        rank = {labels: i for i, labels in enumerate(in_order)}
+        ranks = np.array([rank[labels] for labels in label_sets], dtype=np.int64)
         used_labels = ranks[np.frombuffer(numbers, dtype=np.int64)[is_used]]
-        assigned[is_used] = assign(used_keys, used_labels, shares, self.split_seed, self.limit)
+        sets = ids_of(in_order) if any(len(labels) != 1 for labels in in_order) else None
+        assigned[is_used] = assign(used_keys, used_labels, shares, self.split_seed, self.limit, sets)
         return _FileScan(keys, numbers, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
@@ -253,9 +259,9 @@ class Corpus:
                 skipped = scan.report[split]["skipped"]
                 reason = f" ({_in_words(skipped)} skipped)" if skipped else ""
                 origin = self.source.files(split)[0] if split in self.source.splits else name
-                raise DataError(
-                    f"{origin}: leaves no row for {split}{reason}; {scan.report['train']['read']} rows were read"
-                )
+                same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
+                num_read = sum(scan.report[s]["read"] for s in same_file)
+                raise DataError(f"{origin}: leaves no row for {split}{reason}; {num_read} rows were read")
         if len(scan.labels) < 2:
             raise DataError(
                 f"{name}: the column {self.label!r} holds one label only ({', '.join(map(repr, scan.labels))}); two are needed"

@@ -36,7 +36,7 @@ def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *,
     effect = "counts as 0 in macro F1" if is_multi_label else "counts in macro F1 only where it is predicted, as 0"
     lines = []
     for split, present in found.items():
-        if present and (missing := [label for label in labels if label not in present]):
+        if missing := [label for label in labels if label not in present]:
             listed = ", ".join(map(repr, missing[:MAX_LISTED])) + (", ..." if len(missing) > MAX_LISTED else "")
             lines.append(
                 f"{split} has no row of {len(missing)} of the {len(labels)} labels ({listed}): "

@@ -25,16 +25,16 @@ def prediction(
     is_multi_label: bool,
     truncated: bool,
 ) -> dict[str, Any]:
-    """id, the text fields, gold (where the record has labels), predicted, the probability (L,) of each label, truncated."""
+    """id, the text fields, gold (where labels were asked for), predicted, the probability (L,) of each label, truncated."""
     if is_multi_label:
         predicted: Any = [label for label, p in zip(labels, probabilities, strict=True) if p > 0.5]
-        gold: Any = list(record.labels)
     else:
-        predicted, gold = labels[int(probabilities.argmax())], record.labels[0] if record.labels else None
+        predicted = labels[int(probabilities.argmax())]
+    gold = {} if record.labels is None else {"gold": list(record.labels) if is_multi_label else record.labels[0]}
     return {
         "id": record.id,
         **texts_by_field(fields, record.texts),
-        **({"gold": gold} if record.labels else {}),
+        **gold,
         "predicted": predicted,
         "probabilities": dict(zip(labels, probabilities.tolist(), strict=True)),
         "truncated": bool(truncated),

@@ -17,12 +17,12 @@ DELIMITERS = {
 
 
 class Record(NamedTuple):
-    """One text to classify: where it stands, its id, its fields, and its labels (none where they are not asked for)."""
+    """One text to classify: where it stands, its id, its fields, and its labels (None where they are not asked for)."""
 
     place: str
     id: str
     texts: tuple[str, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
 
 
 class RecordReader:
@@ -78,14 +78,14 @@ class RecordReader:
             return None, problem
         id = row.values.get(self.id) if self.id else None
         record = Record(row.place, printable(row.place) if id is None else str(id), tuple(map(str, texts)), labels)
-        if any(map(_has_lone_surrogate, [record.id, *record.texts, *record.labels])):
+        if any(map(_has_lone_surrogate, [record.id, *record.texts, *(labels or ())])):
             return None, "half of a surrogate pair, which is no text"
         return record, None
 
-    def _labels(self, values: dict[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    def _labels(self, values: dict[str, Any]) -> tuple[tuple[str, ...] | None, str | None]:
         """The label, or with a separator given the labels (a list, or one text that is split), as text."""
         if self.label is None:
-            return (), None
+            return None, None
         value = values.get(self.label)
         if self.label_separator is not None:
             if isinstance(value, str):

@@ -36,7 +36,7 @@ from utils.errors import DataError
 from utils.storage import read_regular, remove, remove_leftovers, storage_errors, sync_folder, unfinished, write_synced
 
 logger = logging.getLogger("glassbox")
-FORMAT = 4  # part of the key: a store of another format is never opened
+FORMAT = 5  # part of the key: a store of another format is never opened
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
 VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds

@@ -57,6 +57,21 @@ def test_several_labels_a_text(workplace: Path) -> None:
     )
 
 
+def test_texts_without_labels_are_tested_and_shown(workplace: Path) -> None:
+    rows = [row | {"label": [row["label"]] * (i % 4 > 0)} for i, row in enumerate(tiny_rows())]
+    path = write_jsonl(workplace / "tiny.jsonl", rows)
+    report = train("data.multi_label=true", "loss.name=binary_cross_entropy")
+    lines = [json.loads(line) for line in Path("experiments/x/predictions.jsonl").read_text().splitlines()]
+    unlabelled = [line for line in lines if line["gold"] == []]
+    assert len(unlabelled) == 6  # a quarter of 24
+    assert report["test"]["exact_match"] == sum(line["gold"] == line["predicted"] for line in lines) / len(lines)
+    predictor = load("experiments/x")
+    assert predictor.evaluate(records("test"))["loss"] == pytest.approx(report["test"]["loss"], abs=1e-6)
+    assert "gold" not in predictor.predict([rows[0]])[0]
+    assert main(["test", "experiments/x", "--data", str(path)]) == 0
+    assert main(["tiny.yaml", "data.multi_label=true", "loss.name=binary_cross_entropy", "name=x"]) == 0  # again
+
+
 @pytest.mark.parametrize(
     "tokenizer", ["{name: wordpiece, vocab_size: 400}", "{name: byte_bpe, vocab_size: 400}", "{name: word, ngrams: 3}"]
 )

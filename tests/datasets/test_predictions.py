@@ -15,17 +15,18 @@ from datasets.records import Record
 from main import main
 
 LABELS = ["x", "y", "z"]
-CASES: list[tuple[tuple[str, ...], list[float], bool, dict[str, Any]]] = [
+CASES: list[tuple[tuple[str, ...] | None, list[float], bool, dict[str, Any]]] = [
     (("y",), [0.1, 0.2, 0.7], False, {"gold": "y", "predicted": "z"}),
-    ((), [0.5, 0.3, 0.2], False, {"predicted": "x"}),
+    (None, [0.5, 0.3, 0.2], False, {"predicted": "x"}),  # no label was asked for
     (("x", "z"), [0.9, 0.5, 0.6], True, {"gold": ["x", "z"], "predicted": ["x", "z"]}),
-    ((), [0.1, 0.2, 0.3], True, {"predicted": []}),
+    (None, [0.1, 0.2, 0.3], True, {"predicted": []}),
+    ((), [0.1, 0.2, 0.9], True, {"gold": [], "predicted": ["z"]}),  # it was, and there is none
 ]
 
 
 @pytest.mark.parametrize(("labels", "probabilities", "is_multi_label", "expected"), CASES)
 def test_a_prediction_is_a_line_of_json(
-    labels: tuple[str, ...], probabilities: list[float], is_multi_label: bool, expected: dict[str, Any]
+    labels: tuple[str, ...] | None, probabilities: list[float], is_multi_label: bool, expected: dict[str, Any]
 ) -> None:
     record = Record("file:1", "7", ("a title", "a text"), labels)
     line = prediction(
