@@ -39,6 +39,7 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
     agent = lookup(AGENTS, config.agent, config, "agent")
     agent.complete(config)
     check_config(config, agent.sections, RunSettings)
+    config.train["monitor"] = config.train.monitor or agent.monitor
     with blamed_on(config, "", config):
         RunSettings(**{key: value for key, value in config.items() if key not in agent.sections})
         choose_device(config.device)

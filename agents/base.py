@@ -6,21 +6,19 @@ This file holds the loop and only the loop. A task's file says how a batch becom
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.parts import build_average, build_freezing
+from agents.assembly import build_schedule, build_snapshot, build_updater, check_run, resume
+from agents.parts import build_freezing
 from agents.text_data import TextData
 from datasets.batches import Batch, Loader
 from utils import signals
-from utils.checkpoint import CheckpointStore
 from utils.config import Config
 from utils.distributed import DistributedSettings
-from utils.environment import environment_facts
-from utils.errors import NonFiniteError
 from utils.experiment import Experiment
 from utils.freezing import Freezing
 from utils.metrics import LossMeter, Metrics
@@ -31,11 +29,12 @@ from utils.run_log import RunLog, StepBar
 from utils.run_report import final_report
 from utils.run_state import RunState
 from utils.schedules import SCHEDULERS, Schedule
-from utils.schema import Section, construct
+from utils.schema import Section
 from utils.seed import separate_seeds
 from utils.settings import TrainSettings
 from utils.snapshot import Snapshot
 from utils.train_meter import TrainMeter
+from utils.validation import judge
 from utils.weight_average import WeightAverage
 
 logger = logging.getLogger("glassbox")
@@ -52,6 +51,8 @@ class BaseAgent:
         "average": Section(shared=WeightAverage, is_optional=True),
         "distributed": Section(shared=DistributedSettings),
     }
+    monitor: ClassVar[str] = "-loss"  # the default of train.monitor
+    metrics: ClassVar[Sequence[str]] = ()  # what `new_metrics` computes: names that train.monitor may have besides loss
     data: TextData  # its loaders by split, what it read, and the hashes that a checkpoint belongs to
     model: nn.Module
     loss: nn.Module
@@ -78,15 +79,17 @@ class BaseAgent:
     @classmethod
     def check(cls, config: Config) -> None:
         """Refuse bad values before any data is read: build every part once, on the meta device, with placeholder sizes."""
-        with torch.device("meta"):
-            construct(config, "train", TrainSettings, config.train)
-            construct(config, "distributed", DistributedSettings, config.distributed)
-            construct(config, "scheduler", SCHEDULERS[config.scheduler.name], config.scheduler, total_steps=10**12)
+        check_run(config, cls.known_metrics(config))
 
-    # What a task says; the last two only where it has more than one loss term, or something to write.
+    @classmethod
+    def known_metrics(cls, config: Config) -> Sequence[str]:
+        """The names that `metrics` and train.monitor may have; with none, only the first validation shows them."""
+        return cls.metrics
 
-    def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """({loss term: its sum over the counted labels}, outputs) of a batch on the device, in float32; training and validation."""
+    # What a task says; the last three only where it has more than one loss term, or something to write.
+
+    def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Any]:
+        """({loss term: its sum over the counted labels}, outputs) of a batch on the device, in float32; outputs of any form."""
         raise NotImplementedError
 
     def new_metrics(self) -> Metrics:
@@ -97,15 +100,17 @@ class BaseAgent:
         """What the sum of each loss term is divided by; of a batch on the host."""
         return {"loss": self.loss.count(batch.labels)}  # type: ignore[operator]
 
-    def _counts(self, batch: Batch) -> dict[str, float]:
-        return {name: 0.0 if batch.is_filler else count for name, count in self.count_labels(batch).items()}
-
     def place(self, model: nn.Module) -> nn.Module:
         """The model where it is trained, before an optimizer takes its weights."""
         return self.worker.place(model, self.device, self.config.distributed.strategy)
 
-    def describe(self, split: str, outputs: Tensor) -> None:
-        """Write down what was predicted for each text of a split; outputs (N, ...) in the order of its rows."""
+    def predictions(self, batch: Batch, outputs: Any) -> list[Any]:
+        """What was predicted for each text of a batch: small plain values, one a row of it; none by default."""
+        return []
+
+    def write_views(self, split: str, lines: Sequence[Any]) -> None:
+        """Write the `predictions` of a split, in the order of its rows; called on rank 0."""
+        self.experiment.write_lines("predictions.jsonl", lines)
 
     # The life of a run.
 
@@ -127,6 +132,7 @@ class BaseAgent:
         self.finish_step()  # what was still due when the run was stopped
         while not self.settings.is_done(self.state):
             self.train_one_epoch()
+        self.state.is_stopped_early = self.settings.is_stopped_early(self.state)
 
     def train_one_epoch(self) -> None:
         """The rest of the epoch under way, or until the run is done."""
@@ -151,7 +157,7 @@ class BaseAgent:
 
     def train_step(self, batches: list[Batch]) -> Tensor:
         """One optimizer step: one global batch, however it is cut into micro-batches and shares; -> the gradient norm, ()."""
-        counts = [self._counts(batch) for batch in batches]
+        counts = [{k: 0.0 if batch.is_filler else n for k, n in self.count_labels(batch).items()} for batch in batches]
         own = {name: sum(count[name] for count in counts) for name in counts[0]}
         divisor = self.worker.total(own)  # of the whole global batch
         self.scheduler.apply(self.optimizer, self.state.step)
@@ -172,9 +178,7 @@ class BaseAgent:
 
     def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
         """Count a step that is done, and log what the last ones gave where that is due."""
-        own = [batch for batch in batches if not batch.is_filler]
-        sizes = {"texts": float(sum(len(b.rows) for b in own)), "tokens": float(sum(b.num_tokens for b in own))}
-        num_texts, num_tokens = map(int, self.worker.total(sizes).values())
+        num_texts, num_tokens = self.meter.sizes_of(batches)
         self.state.count_step(seconds, num_texts, num_tokens)
         self.meter.count_step(seconds, num_texts, num_tokens)
         if self.state.step % self.settings.log_every == 0:
@@ -184,10 +188,10 @@ class BaseAgent:
 
     def finish_step(self) -> None:
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
-        is_due = self.settings.is_validation_due(self.state) and self.state.validated_step != self.state.step
-        is_validated = is_due and self.validate()
+        is_new = "valid" in self.data.loaders and self.state.validated_step != self.state.step
+        is_validated = is_new and self.settings.is_validation_due(self.state) and self.validate()
         number = self._signal()
-        if number or is_validated or self.settings.is_save_due(self.state):
+        if number or is_validated or self.settings.is_save_due(self.state) or self.settings.is_done(self.state):
             self.save_checkpoint(is_changed=is_validated)
         if number:
             place = f"step {self.state.step} in {self.experiment.folder}"
@@ -199,12 +203,7 @@ class BaseAgent:
             values = self.evaluate(self.data.loaders["valid"], self.new_metrics())
         if self._signal():
             return False
-        gain = self.settings.gain(values)
-        if gain != gain:
-            raise NonFiniteError(
-                f"step {self.state.step}: valid {self.settings.metric} is not a number; lower optimizer.lr"
-            )
-        is_best = self.state.observe(gain, self.settings.patience)
+        gain, is_best = judge(values, self.state, self.settings, len(self.data.loaders["valid"]))
         self.scheduler.observe(gain)
         self.log.scalars("valid", values, self.state.step)
         words = ", ".join(f"{name} {value:.4f}" for name, value in values.items()) + " (best)" * is_best
@@ -213,9 +212,9 @@ class BaseAgent:
 
     @torch.no_grad()
     def evaluate(
-        self, loader: Loader, metrics: Metrics, outputs_of: list[tuple[np.ndarray, Tensor]] | None = None
+        self, loader: Loader, metrics: Metrics, lines: list[tuple[int, Any]] | None = None
     ) -> dict[str, float]:
-        """Loss and metrics of every text once; (rows, outputs) of all batches are kept where asked for. A signal cuts it short."""
+        """Loss and metrics of every text once; `lines` gets (row, its prediction) of all, on rank 0. A signal cuts it short."""
         losses = LossMeter()
         self.model.eval()
         for batch in loader.eval_batches():
@@ -224,37 +223,36 @@ class BaseAgent:
             if not batch.is_filler:
                 losses.update(terms, self.count_labels(batch))
                 metrics.update(outputs, on_device.labels)
-                if outputs_of is not None:
-                    outputs_of.append((batch.rows, outputs.cpu()))
+                if lines is not None and (found := self.predictions(batch, outputs)):
+                    lines += zip(batch.rows.tolist(), found, strict=True)
             if self._signal():
                 break
         self.model.train()
         metrics.counts = self.worker.summed(metrics.counts)
-        if outputs_of is not None:
-            outputs_of[:] = [batch for own in self.worker.gathered(outputs_of) for batch in own]
+        if lines is not None:
+            lines[:] = [line for own in self.worker.gathered_by_first(lines) for line in own]
         return losses.over(self.worker).compute() | metrics.compute()
 
     def _signal(self) -> int:
         """The signal that any of the processes has got and that asks for an end; 0 where none has."""
         return self.worker.largest(signals.received() or 0)
 
-    def test(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Validation and test split with the best weights, which the model then has: the full report, and what was predicted."""
-        self.snapshot.load_weights(self.state.best_step)
-        results, outputs = {}, {}
-        for split in ("valid", "test"):
-            metrics, found = self.new_metrics(), list[tuple[np.ndarray, Tensor]]()
-            results[split] = self.evaluate(self.data.loaders[split], metrics, found) | metrics.report()
-            rows, values = zip(*found, strict=True)
-            outputs[split] = torch.cat(values)[np.argsort(np.concatenate(rows))]
-        return results, outputs
+    def test(self) -> tuple[dict[str, Any], list[Any]]:
+        """Measure the splits with the best weights (without validation, the last): -> their reports, the test's predictions."""
+        self.snapshot.load_weights(self.state.best_step or self.state.step)
+        results, lines = dict[str, Any](), list[tuple[int, Any]]()
+        for split in [split for split in ("valid", "test") if split in self.data.loaders]:
+            metrics = self.new_metrics()
+            values = self.evaluate(self.data.loaders[split], metrics, lines if split == "test" else None)
+            results[split] = values | metrics.report()
+        return results, [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
     def finalize(self) -> dict[str, Any]:
         """Test the best weights and write the report; that file is what makes the run a finished one."""
-        results, outputs = self.test()
+        results, lines = self.test()
         with self.worker.first_alone("report"):  # the others stay until it is written
-            for split in outputs if self.worker.is_first else ():
-                self.describe(split, outputs[split])
+            if lines:
+                self.write_views("test", lines)
             report = final_report(self.config, self.state, self.model, self.data.report, results)
             self.log.report(report, self.config.to_dict(), self.state.step)
             self.experiment.finish(report)
@@ -268,23 +266,14 @@ class BaseAgent:
 
     def load_checkpoint(self) -> None:
         """Take the run up where its newest undamaged checkpoint stands, or begin it."""
-        total_steps = self.settings.num_steps or self.settings.num_epochs * self.data.loaders["train"].num_steps()
-        schedule = SCHEDULERS[self.config.scheduler.name]
-        self.scheduler = construct(self.config, "scheduler", schedule, self.config.scheduler, total_steps=total_steps)
+        self.scheduler = build_schedule(self.config, self.settings, self.data.loaders["train"])
         self.freezing = build_freezing(self.config, self.model)
         self.precision = Precision(self.settings.precision, self.device)
-        average = build_average(self.config, self.model)
-        self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
+        self.updater = build_updater(self.config, self.model, self.optimizer, self.precision)
         self.meter = TrainMeter(self.new_metrics(), self.worker)
-        parts: dict[str, Any] = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        parts["precision"] = self.precision
-        facts = self.data.facts | environment_facts(self.device, self.worker.size)
-        self.worker.connect()
-        self.worker.refuse_different("data", self.data.facts | {"device": self.device.type})
-        store = CheckpointStore(self.experiment.folder / "checkpoints", keep=self.settings.keep)
-        own = {"meter": self.meter}
-        self.snapshot = Snapshot(store, self.model, parts, facts, average, own=own, worker=self.worker)
+        parts = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        places = self.experiment, self.settings.keep, self.device, self.data.facts
+        self.snapshot = build_snapshot(*places, self.model, parts, self.updater, self.meter)
         separate_seeds(self.config.seed, self.worker.rank)
-        if self.snapshot.restore():
-            logger.info("going on from step %d (epoch %d)", self.state.step, self.state.epoch + 1)
+        resume(self.snapshot, self.state, self.settings, self.scheduler, self.optimizer)
         self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)

@@ -1,9 +1,10 @@
 """Text classification: one text, or several fields of it -> one label, or any number of labels."""
 
-import json
 import sys
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from agents.parts import (
     build_corpus,
     build_freezing,
     build_loss,
+    build_metrics,
     build_model,
     build_optimizer,
     build_tokenizer,
@@ -35,7 +37,7 @@ from utils.config import Config
 from utils.device import choose_device, missing_compiler
 from utils.experiment import Experiment
 from utils.memory import too_large
-from utils.metrics import ConfusionMatrix, Metrics, MultiLabelCounts
+from utils.metrics import Metrics, known_metrics
 from utils.schema import Section, blamed_on, construct
 from utils.sharding import refuse_uncuttable
 
@@ -43,6 +45,7 @@ from utils.sharding import refuse_uncuttable
 class ClassificationAgent(BaseAgent):
     """Trains a text classifier: an encoder for each field, a head, and a loss over labels."""
 
+    monitor = "+accuracy"
     sections: ClassVar[dict[str, Section]] = {
         **TextData.sections,
         "model": Section(ENCODERS),
@@ -69,6 +72,10 @@ class ClassificationAgent(BaseAgent):
         if self.teacher is not None:
             self.data.facts["teacher"] = self.teacher.sha256
         self.optimizer = build_optimizer(config, self.model)
+
+    @classmethod
+    def known_metrics(cls, config: Config) -> Sequence[str]:
+        return known_metrics(is_multi_label=config.data.multi_label)
 
     @classmethod
     def complete(cls, config: Config) -> None:
@@ -102,13 +109,6 @@ class ClassificationAgent(BaseAgent):
                 "loss",
                 f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; take {fitting}",
             )
-        metrics = MultiLabelCounts if config.data.multi_label else ConfusionMatrix
-        known = ("loss", *metrics.scalars)
-        if config.train.monitor[1:] not in known:
-            raise config.error(
-                "train.monitor",
-                f"train.monitor: there is no metric {config.train.monitor[1:]!r}; known: {', '.join(known)}",
-            )
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         logits = self.model(batch.fields).float()  # (B, num_labels); a loss of 16 bits would be a rough one
@@ -124,30 +124,32 @@ class ClassificationAgent(BaseAgent):
         return {"loss": loss}, logits
 
     def new_metrics(self) -> Metrics:
-        kind = MultiLabelCounts if self.config.data.multi_label else ConfusionMatrix
-        return kind(self.labels, self.device)
+        return build_metrics(self.config, self.labels, self.device)
 
-    def describe(self, split: str, outputs: Tensor) -> None:
+    def predictions(self, batch: Batch, outputs: Tensor) -> list[list[float]]:
+        """The probability of each label, for each text of the batch."""
+        probabilities: list[list[float]] = probabilities_of(
+            outputs, is_multi_label=self.config.data.multi_label
+        ).tolist()
+        return probabilities
+
+    def write_views(self, split: str, lines: Sequence[list[float]]) -> None:
         """predictions.jsonl of the test split, and its surest mistakes in TensorBoard."""
-        if split != "test":
-            return
-        corpus, data = self.data.corpus, self.data.splits[split]
-        is_multi_label = self.config.data.multi_label
-        probabilities = probabilities_of(outputs, is_multi_label=is_multi_label).numpy()
-        lines, wrong = [], []
+        corpus, truncated = self.data.corpus, self.data.splits[split].truncated
+        full, wrong = [], []
         for i, record in enumerate(self.data.records(split)):
             line = prediction(
                 record,
                 corpus.fields,
                 self.labels,
-                probabilities[i],
-                is_multi_label=is_multi_label,
-                truncated=data.truncated[i],
+                np.array(lines[i], dtype=np.float32),
+                is_multi_label=self.config.data.multi_label,
+                truncated=truncated[i],
             )
-            lines.append(json.dumps(line, ensure_ascii=False))
+            full.append(line)
             if line["gold"] != line["predicted"]:
-                wrong.append((float(probabilities[i].max()), line))
-        self.experiment.write("predictions.jsonl", "".join(line + "\n" for line in lines))
+                wrong.append((max(lines[i]), line))
+        super().write_views(split, full)
         self.log.mistakes(
             split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], corpus.fields, self.state.step
         )

@@ -22,6 +22,8 @@ def labelled_records(
     """Records, and a function that says how many rows were read, used and skipped once they are all taken."""
     corpus = predictor.corpus
     if path is None:
+        if "test" not in corpus.splits:
+            raise ConfigError(f"{predictor.folder}: this run has no test split (data.split); give a file with --data")
         _warn_of_other_data(predictor)
         scan = corpus.scan()
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]

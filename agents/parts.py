@@ -13,6 +13,7 @@ from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
 from utils.freezing import Freezing
+from utils.metrics import ConfusionMatrix, MultiLabelCounts
 from utils.optim import Optimizer, takes_sparse
 from utils.optim import build_optimizer as optimizer_of
 from utils.schema import blamed_on, construct
@@ -74,6 +75,17 @@ def build_loss(config: Config, labels: list[str]) -> nn.Module:
     """The loss over the labels."""
     loss: nn.Module = construct(config, "loss", LOSSES[config.loss.name], config.loss, labels=labels)
     return loss
+
+
+def build_metrics(
+    config: Config, labels: list[str], device: torch.device | None = None
+) -> ConfusionMatrix | MultiLabelCounts:
+    """Empty counts that give the config's `metrics`, and the one that is monitored."""
+    kind = MultiLabelCounts if config.data.multi_label else ConfusionMatrix
+    names = dict.fromkeys(config.get("metrics") or kind.scalars)
+    if config.train.monitor[1:] != "loss":
+        names |= {config.train.monitor[1:]: None}
+    return kind(labels, device, list(names))
 
 
 def build_optimizer(config: Config, model: nn.Module) -> Optimizer:

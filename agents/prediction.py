@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from agents.initial import best_checkpoint, best_weights, open_run
-from agents.parts import build_corpus, build_loss, build_model, probabilities_of
+from agents.parts import build_corpus, build_loss, build_metrics, build_model, probabilities_of
 from agents.text_data import saved_tokenizer
 from datasets.batches import Batch, collate
 from datasets.order import cut, ordered_batches
@@ -24,7 +24,7 @@ from utils.distributed import Worker
 from utils.environment import start_facts
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import saved_labels
-from utils.metrics import ConfusionMatrix, LossMeter, MultiLabelCounts
+from utils.metrics import LossMeter
 
 CHUNK, BATCH_SIZE = 1024, 64
 BATCH_TOKENS = BATCH_SIZE * 512  # of texts in many windows a batch holds fewer
@@ -116,7 +116,7 @@ class Predictor:
 
     def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
         """The report of labelled records: loss, metrics, counts by label."""
-        metrics = (MultiLabelCounts if self.is_multi_label else ConfusionMatrix)(self.labels)
+        metrics = build_metrics(self.config, self.labels)
         losses, loss = LossMeter(), build_loss(self.config, self.labels)
         for chunk in itertools.islice(chunked(records, CHUNK), self.worker.rank, None, self.worker.size):
             logits, _ = self.logits(chunk)

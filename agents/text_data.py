@@ -14,7 +14,6 @@ from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
 from datasets.records import Record
-from datasets.split import SPLITS
 from datasets.store import load_tokenizer, open_store, store_key
 from datasets.tokens import num_unknown
 from utils.config import Config, is_free
@@ -49,14 +48,16 @@ class TextData:
         self._key_now = partial(store_key, self.corpus, options, trained)
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
         warnings = [*store.report.get("warnings", []), *self._unknown()]
-        truncated = {split: float(data.truncated.mean()) if len(data) else 0.0 for split, data in self.splits.items()}
+        truncated = {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
         seconds = time.perf_counter() - started
         self.report = store.report | {"truncated": truncated, "warnings": warnings, "seconds": seconds}
         for line in [*describe_rows(store.report), *describe_truncated(truncated, self.corpus.max_length)]:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
-        self.loaders = {split: self._loader(split, settings, config.seed, experiment.worker) for split in SPLITS}
+        self.loaders = {
+            split: self._loader(split, settings, config.seed, experiment.worker) for split in self.corpus.splits
+        }
         experiment.write("tokenizer.json", store.tokenizer_json)
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
         self.facts = {"data": store.key, "vocabulary": store.vocabulary, "labels": labels_hash(self.labels)}

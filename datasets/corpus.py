@@ -69,7 +69,7 @@ class Corpus:
     label_separator: what stands between the labels of a text in its column, with multi_label
     join_fields: true: the fields are one text; false: each has an encoder of its own
     pair: the two fields are one input of two segments, as BERT reads pairs
-    split: the shares for training, validation and test of what is split here
+    split: the shares for training, validation and test of what is split here; 0: without that split, such as [0.9, 0.1, 0]
     split_seed: another number, another split
     max_length: tokens that a text may have, special ones included; null: any number
     long_texts: what of a longer text is read; head_tail: a quarter head, the rest tail; windows: all, their vectors averaged
@@ -130,6 +130,11 @@ class Corpus:
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
         self.on_bad_row, self.limit = on_bad_row, limit
         self.num_workers, self.cache_folder = num_workers, cache_folder
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have rows: those with a file of their own, or with a share of the training file."""
+        return [split for split in SPLITS if split in self.source.splits or self.shares[split] > 0]
 
     @property
     def num_encoder_texts(self) -> int:
@@ -254,8 +259,8 @@ class Corpus:
     def _check(self, scan: Scan) -> None:
         name = self.source.files("train")[0]
         check_labels(scan.label_sets, str(name), self.label)
-        for split in SPLITS:
-            if len(scan.rows[split]) == 0 and (self.shares[split] > 0 or split in self.source.splits):
+        for split in self.splits:
+            if len(scan.rows[split]) == 0:
                 skipped = scan.report[split]["skipped"]
                 reason = f" ({_in_words(skipped)} skipped)" if skipped else ""
                 origin = self.source.files(split)[0] if split in self.source.splits else name

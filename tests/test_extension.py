@@ -87,10 +87,21 @@ def test_an_agent_is_one_file_and_one_entry(copy: Path) -> None:
     values = {"cooking": 1, "sailing": 2, "chess": 5}
     write_jsonl(copy / "tiny.jsonl", [row | {"label": values[row["label"]]} for row in tiny_rows()])
     config = TINY_CONFIG.replace("agent: classification", "agent: regression")
-    (copy / "tiny.yaml").write_text(config + "  monitor: -absolute_error\n")
+    (copy / "tiny.yaml").write_text(config)
     report = start(copy, "tiny.yaml", "train.num_epochs=20", "name=ratings", "train.save_every=1 step")
     assert report["test"]["absolute_error"] < 0.7  # always answering the mean is 1.5 off
+    refused = [sys.executable, "main.py", "tiny.yaml", "--dry-run", "train.monitor=+accuracy"]
+    last = subprocess.run(refused, cwd=copy, capture_output=True, text=True, check=False).stderr.splitlines()[-1]
+    assert last.endswith("train.monitor: there is no metric 'accuracy'; known: loss, absolute_error")
     command = [sys.executable, "main.py", "predict", "experiments/ratings", "--text", "x"]
     refused = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert refused.returncode == 4
     assert "experiments/ratings: is a run of agent regression; test, predict and load know" in refused.stderr
+
+
+def test_the_examples_pass_the_type_checker(copy: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "agents/regression.py", "graphs/models/text_cnn.py", "--cache-dir"]
+    result = subprocess.run(
+        [*command, str(ROOT / ".mypy_cache")], cwd=copy, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout

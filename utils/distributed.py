@@ -212,6 +212,14 @@ class Worker:
         torch.distributed.all_gather_object(values, value)
         return values
 
+    def gathered_by_first(self, value: Any) -> list[Any]:
+        """What every process has, by rank, in the first one; nothing in the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size if self.is_first else []
+        torch.distributed.gather_object(value, values or None)
+        return values
+
     def barrier(self) -> None:
         """Wait for the others."""
         self.total({"": 0.0})

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ class Experiment:
         """Write a file of the run, whole or not at all."""
         if self._lock is not None:
             atomic_write(self.folder / name, content)
+
+    def write_lines(self, name: str, lines: Iterable[Any]) -> None:
+        """Write a JSON lines file of the run."""
+        self.write(name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def close(self) -> None:
         """Let other processes have the folder."""

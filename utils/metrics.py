@@ -3,8 +3,8 @@
 L: labels, B: texts. A label of -100 is not counted.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -67,8 +67,65 @@ class LossMeter:
         self.update({name: total.to(device) for name, total in state["sums"].items()}, state["counts"])
 
 
+class Counts(NamedTuple):
+    """What every metric is computed from: of each label how often it was right, gold and predicted, (L,) each; of all texts how
+    many were right in every label; and over how many labels a macro average is taken."""
+
+    correct: np.ndarray
+    gold: np.ndarray
+    predicted: np.ndarray
+    num_right: int
+    num_texts: int
+    num_averaged: int
+
+    def precision_recall_f1(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(L,) each."""
+        return f1_scores(self.correct, self.gold, self.predicted)
+
+    def macro(self) -> list[float]:
+        """Precision, recall and F1, the mean over the labels."""
+        return [_ratio(values.sum(), self.num_averaged) for values in self.precision_recall_f1()]
+
+    def micro(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Precision, recall and F1 of the summed counts, () each."""
+        return f1_scores(self.correct.sum(), self.gold.sum(), self.predicted.sum())
+
+
+def mcc(counts: Counts) -> float:
+    """Matthews correlation coefficient of several classes (Gorodkin 2004); 0 where all texts have one label, or one answer."""
+    n, gold, predicted = counts.num_texts, counts.gold.tolist(), counts.predicted.tolist()  # exact integers of any size
+    covariance = counts.num_right * n - _sumprod(gold, predicted)
+    variances = (n * n - _sumprod(gold, gold)) * (n * n - _sumprod(predicted, predicted))
+    return _ratio(covariance, variances**0.5)
+
+
+# What `metrics` and train.monitor choose from. A new one is a function of the counts and an entry here.
+METRICS: dict[str, Callable[[Counts], float]] = {
+    "accuracy": lambda counts: _ratio(counts.num_right, counts.num_texts),
+    "macro_f1": lambda counts: counts.macro()[2],
+    "micro_f1": lambda counts: float(counts.micro()[2]),
+    "weighted_f1": lambda counts: _ratio(counts.precision_recall_f1()[2] @ counts.gold, counts.gold.sum()),
+    "exact_match": lambda counts: _ratio(counts.num_right, counts.num_texts),
+    "macro_precision": lambda counts: counts.macro()[0],
+    "macro_recall": lambda counts: counts.macro()[1],
+    "micro_precision": lambda counts: float(counts.micro()[0]),
+    "micro_recall": lambda counts: float(counts.micro()[1]),
+    # The mean recall of the labels that have rows.
+    "balanced_accuracy": lambda counts: _ratio(
+        counts.precision_recall_f1()[1].sum(), int(np.count_nonzero(counts.gold))
+    ),
+    "mcc": mcc,
+}
+SINGLE_LABEL = ("balanced_accuracy", "mcc")  # not defined for several labels a text
+
+
+def known_metrics(*, is_multi_label: bool) -> list[str]:
+    """The names in METRICS for one label a text, or any number."""
+    return [name for name in METRICS if not (is_multi_label and name in SINGLE_LABEL)]
+
+
 class ConfusionMatrix:
-    """Gold label by predicted label: accuracy, macro F1 and precision, recall and F1 of every label.
+    """Gold label by predicted label: the `names` out of METRICS, and precision, recall and F1 of every label.
 
     Macro F1 is the mean over the labels that are gold or predicted somewhere, as in scikit-learn's f1_score.
 
@@ -77,10 +134,12 @@ class ConfusionMatrix:
 
     scalars = ("accuracy", "macro_f1")
 
-    def __init__(self, labels: Sequence[str], device: torch.device | None = None) -> None:
+    def __init__(
+        self, labels: Sequence[str], device: torch.device | None = None, names: Sequence[str] = scalars
+    ) -> None:
         if len(labels) > MAX_LABELS:
             raise ValueError(f"{len(labels):,} labels are more than the {MAX_LABELS:,} that can be told apart here")
-        self.labels = list(labels)
+        self.labels, self.names = list(labels), names
         self.has_matrix = len(labels) <= MAX_MATRIX
         self.num_cells = len(labels) ** 2 if self.has_matrix else 3 * len(labels)
         self.counts = torch.zeros(self.num_cells + 1, dtype=torch.int64, device=device)  # the last: what is not counted
@@ -102,10 +161,9 @@ class ConfusionMatrix:
 
     def compute(self) -> dict[str, float]:
         correct, gold, predicted = self._columns()
-        return {
-            "accuracy": _ratio(correct.sum(), gold.sum()),
-            "macro_f1": _ratio(f1_scores(correct, gold, predicted)[2].sum(), ((gold + predicted) > 0).sum()),
-        }
+        num_present = int(((gold + predicted) > 0).sum())
+        counts = Counts(correct, gold, predicted, int(correct.sum()), int(gold.sum()), num_present)
+        return {name: METRICS[name](counts) for name in self.names}
 
     def report(self) -> dict[str, Any]:
         correct, gold, predicted = self._columns()
@@ -134,8 +192,10 @@ class MultiLabelCounts:
 
     scalars = ("accuracy", "macro_f1", "micro_f1", "exact_match")
 
-    def __init__(self, labels: Sequence[str], device: torch.device | None = None) -> None:
-        self.labels = list(labels)
+    def __init__(
+        self, labels: Sequence[str], device: torch.device | None = None, names: Sequence[str] = scalars
+    ) -> None:
+        self.labels, self.names = list(labels), names
         self.counts = torch.zeros(3 * len(labels) + 2, dtype=torch.int64, device=device)
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
@@ -146,11 +206,9 @@ class MultiLabelCounts:
         self.counts += torch.cat([columns, texts])
 
     def compute(self) -> dict[str, float]:
-        correct, gold, predicted = self._columns()
-        micro = f1_scores(correct.sum(), gold.sum(), predicted.sum())[2]
-        exact = _ratio(*self.counts[-2:].tolist())
-        macro = float(f1_scores(correct, gold, predicted)[2].mean())
-        return {"accuracy": exact, "macro_f1": macro, "micro_f1": float(micro), "exact_match": exact}
+        num_right, num_texts = self.counts[-2:].tolist()
+        counts = Counts(*self._columns(), num_right, num_texts, len(self.labels))
+        return {name: METRICS[name](counts) for name in self.names}
 
     def report(self) -> dict[str, Any]:
         return self.compute() | {"per_class": per_class(self.labels, *self._columns())}
@@ -177,3 +235,7 @@ def per_class(labels: Sequence[str], correct: np.ndarray, gold: np.ndarray, pred
 
 def _ratio(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else 0.0
+
+
+def _sumprod(left: list[int], right: list[int]) -> int:
+    return sum(a * b for a, b in zip(left, right, strict=True))

@@ -66,7 +66,8 @@ class RunLog:
     def report(self, report: Mapping[str, Any], config: Mapping[str, Any], step: int) -> None:
         """The final metrics: as scalars, for TensorBoard's HPARAMS page, and the confusion matrix as an image."""
         for split in ("valid", "test"):
-            result = report.get(split) or {}
+            if not (result := report.get(split)):
+                continue
             values = {name: value for name, value in result.items() if isinstance(value, float)}
             values.pop("majority_accuracy", None)  # a property of the data, not of the run
             self.scalars(FINAL[split == "test"], values, step)

@@ -22,11 +22,12 @@ def final_report(
 ) -> dict[str, Any]:
     """Everything that report.json holds. `results` are the reports by split, `data` the rows read, used and skipped."""
     seconds = max(state.seconds, 1e-9)
-    best = state.best_gain * (1.0 if config.train.monitor[0] == "+" else -1.0)
+    value = state.best_gain * (1.0 if config.train.monitor[0] == "+" else -1.0)
+    best = {"step": state.best_step, "monitor": config.train.monitor, "value": value}
     return {
         "name": config.name,
         **results,
-        "best": {"step": state.best_step, "monitor": config.train.monitor, "value": best},
+        "best": best if state.best_step else None,  # without a validation split the last weights count
         "train": {
             "seconds": state.seconds,
             "epochs": state.epoch,
@@ -66,7 +67,8 @@ def check_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def _print_to(console: rich.console.Console, report: Mapping[str, Any]) -> None:
-    console.print(_summary(report))
+    if report.get("valid") or report.get("test"):
+        console.print(_summary(report))
     split = "test" if report.get("test") else "valid"
     result = report.get(split) or {}
     if "per_class" in result:
@@ -74,18 +76,23 @@ def _print_to(console: rich.console.Console, report: Mapping[str, Any]) -> None:
     if "confusion_matrix" in result:
         console.print(_confusion(split, **result["confusion_matrix"]))
     if "train" in report:
-        train, memory = report["train"], report["peak_memory_bytes"] / 2**20
+        train, memory, best = report["train"], report["peak_memory_bytes"] / 2**20, report["best"]
         console.print(
             f"{train['epochs']} epochs, {train['steps']} steps in {train['seconds']:.1f} s of training "
             f"({train['texts_per_second']:,.0f} texts/s, {train['tokens_per_second']:,.0f} tokens/s), "
-            f"{report['parameters']:,} parameters, {memory:,.0f} MB at most; best at step {report['best']['step']}",
+            f"{report['parameters']:,} parameters, {memory:,.0f} MB at most; "
+            + (
+                f"best at step {best['step']}"
+                if best
+                else "the weights of the last step, for want of a validation split"
+            ),
             highlight=False,
         )
 
 
 def describe_rows(report: Mapping[str, Any]) -> list[str]:
     """One line a split: rows read = used + skipped."""
-    return [describe_split(split, report[split]) for split in ("train", "valid", "test")]
+    return [describe_split(split, report[split]) for split in ("train", "valid", "test") if report[split]["read"]]
 
 
 def describe_split(split: str, counts: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+NEW = ("best_loss", "highest_gain")
+
 
 @dataclass
 class RunState:
@@ -12,25 +14,37 @@ class RunState:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best_gain: float = -math.inf  # the monitored value with its sign, so that larger is better
+    best_gain: float = -math.inf  # the monitored value of the best weights with its sign, so that larger is better
     best_step: int = 0
-    num_bad: int = 0  # validations since the best
+    num_bad: int = 0  # validations since the highest gain
     validated_step: int = -1  # the last step that was validated
     is_stopped_early: bool = False
     seconds: float = 0.0  # in training steps, summed over resumes
     num_texts: int = 0
     num_tokens: int = 0
+    best_loss: float = math.inf  # of the best weights
+    highest_gain: float = -math.inf  # of any weights
 
-    def observe(self, gain: float, patience: int | None) -> bool:
-        """Take note of a validation at this step; -> whether it is the best so far."""
-        is_best = gain > self.best_gain
+    def observe(self, gain: float, loss: float = math.inf, noise: float = 0.0) -> bool:
+        """Record a validation at this step; -> whether its weights are now the best.
+
+        Gains within `noise` of the highest are ties: of those the smallest loss is the best, then the higher gain, then the first.
+        Patience counts the validations since the highest gain, whichever weights are the best.
+        """
+        self.num_bad = 0 if gain > self.highest_gain else self.num_bad + 1
+        self.highest_gain = max(gain, self.highest_gain)
+        lowest = self.highest_gain - noise
+        loss = math.inf if math.isnan(loss) else loss
+        is_best = gain >= lowest and (self.best_gain < lowest or (loss, -gain) < (self.best_loss, -self.best_gain))
         if is_best:
-            self.best_gain, self.best_step, self.num_bad = gain, self.step, 0
-        else:
-            self.num_bad += 1
+            self.best_gain, self.best_loss, self.best_step = gain, loss, self.step
         self.validated_step = self.step
-        self.is_stopped_early = patience is not None and self.num_bad >= patience
         return is_best
+
+    def forget_best(self) -> None:
+        """Begin the search for the best weights again, with a validation of this step."""
+        self.best_gain = self.highest_gain = -math.inf
+        self.best_loss, self.best_step, self.num_bad, self.validated_step = math.inf, 0, 0, -1
 
     def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
         """Count an optimizer step."""
@@ -44,9 +58,12 @@ class RunState:
         self.epoch, self.batch = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; those that earlier versions do not have are left out before the first validation."""
+        return {name: value for name, value in asdict(self).items() if name not in NEW or math.isfinite(value)}
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Take up the counters that `state_dict` gave."""
+        """Load the counters that `state_dict` gave, in this or an earlier version. Raises TypeError for other types."""
+        values = {"highest_gain": values["best_gain"], **values}
+        if wrong := [name for name, value in values.items() if type(value) is not type(getattr(self, name))]:
+            raise TypeError(f"{wrong[0]} is a {type(values[wrong[0]]).__name__}")
         self.__init__(**values)  # type: ignore[misc]

@@ -12,6 +12,8 @@ from utils.optim import Optimizer
 class Schedule:
     """A constant learning rate, and the base of the others: they say `factor`."""
 
+    has_length = False  # whether the factor depends on the length of the run
+
     def __init__(self, total_steps: int) -> None:
         if total_steps < 1:
             raise ValueError(f"a schedule needs at least one step, got {total_steps}")
@@ -51,6 +53,7 @@ class _WarmUp(Schedule):
     update behind: theirs gives (n - 1) / warmup_steps, 0 for the first. After the warm-up both are the same.
     """
 
+    has_length = True
     min_warmup_steps = 0
 
     def __init__(self, total_steps: int, *, warmup_steps: int = 0, warmup_ratio: float | None = None) -> None:
@@ -124,6 +127,8 @@ class OneCycle(Schedule):
     The super-convergence of Smith and Topin 2018 with the numbers of torch.optim.lr_scheduler.OneCycleLR, whose div_factor is
     1 / start_factor and whose final_div_factor is start_factor / final_factor. The momentum is left as it is.
     """
+
+    has_length = True
 
     def __init__(
         self,

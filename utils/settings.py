@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from utils.errors import ConfigError
 from utils.run_state import RunState
 
 MAX_THREADS = 1024  # OpenMP ends the process where the machine has no room for so many
@@ -21,6 +22,7 @@ class RunSettings:
     deterministic: whether torch refuses a computation that may give other bits at another start, as some do on CUDA
     init_from: begin with the weights of a run's folder, a published model's folder, pip:PACKAGE, or a name of the Hugging Face hub
     init_head: whether a published classifier's last layer is taken, too; its labels must be the data's
+    metrics: what is computed of every split, such as [accuracy, macro_f1, mcc]; null: the agent's own; train.monitor's is added
     """
 
     agent: str
@@ -31,12 +33,15 @@ class RunSettings:
     deterministic: bool = False
     init_from: str | None = None
     init_head: bool = True
+    metrics: list[str] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be between 0 and 2**63 - 1, got {self.seed}")
         if not 1 <= self.num_threads <= MAX_THREADS:
             raise ValueError(f"num_threads must be between 1 and {MAX_THREADS}, got {self.num_threads}")
+        if self.metrics == []:
+            raise ValueError("metrics must name at least one, or be left out for the agent's own")
 
 
 class Interval(NamedTuple):
@@ -71,8 +76,8 @@ class TrainSettings:
     accumulation_steps: a batch is computed in so many pieces, one after the other, for less memory; the update is the same
     max_grad_norm: longer gradients are scaled down to this norm (clipping); null: none are
     precision: of training's forward and backward pass; mixed: in 16 bits, faster on many GPUs; auto: mixed where that is faster
-    monitor: the metric that decides which weights are best, with + where more is better and - where less is
-    patience: end the run after so many validations in a row without a better one; null: never
+    monitor: the metric that decides which weights are best, + where more is better, - where less; null: the agent's own
+    patience: end the run after so many validations in a row without a higher value of monitor; null: never
     validate_every: steps or epochs between two validations, such as '200 steps' or '1 epoch'; the last step is validated, too
     save_every: steps or epochs between two checkpoints; a validation saves one, too
     log_every: steps between two lines of training figures in metrics.jsonl and TensorBoard
@@ -86,7 +91,7 @@ class TrainSettings:
     accumulation_steps: int = 1
     max_grad_norm: float | None = None
     precision: Literal["float32", "mixed", "auto"] = "float32"
-    monitor: str = "+accuracy"
+    monitor: str | None = None
     patience: int | None = None
     validate_every: str = "1 epoch"
     save_every: str = "200 steps"
@@ -109,7 +114,7 @@ class TrainSettings:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise ValueError(f"max_grad_norm must be positive, or null for none, got {self.max_grad_norm}")
-        if not re.fullmatch(r"[+-]\w+", self.monitor):
+        if self.monitor is not None and not re.fullmatch(r"[+-]\w+", self.monitor):
             raise ValueError(
                 f"monitor must be a metric with its direction, such as +accuracy or -loss, got {self.monitor!r}"
             )
@@ -122,11 +127,13 @@ class TrainSettings:
     @property
     def metric(self) -> str:
         """The monitored metric without its direction."""
-        return self.monitor[1:]
+        return (self.monitor or "-loss")[1:]
 
     def gain(self, metrics: dict[str, float]) -> float:
-        """The monitored value with its sign, so that larger is better."""
-        return metrics[self.metric] * (1.0 if self.monitor[0] == "+" else -1.0)
+        """The monitored value with its sign, so that larger is better. Raises ConfigError where there is none."""
+        if self.metric not in metrics:
+            raise ConfigError(f"train.monitor: there is no metric {self.metric!r}; known: {', '.join(metrics)}")
+        return metrics[self.metric] * (1.0 if (self.monitor or "-loss")[0] == "+" else -1.0)
 
     def is_validation_due(self, state: RunState) -> bool:
         """Whether the step just done asks for a validation; the last one always does."""
@@ -138,5 +145,12 @@ class TrainSettings:
 
     def is_done(self, state: RunState) -> bool:
         """Whether a run has had all its steps, or has run out of patience (of this start's: a longer one goes on)."""
-        is_over = state.epoch >= self.num_epochs if self.num_steps is None else state.step >= self.num_steps
-        return is_over or (self.patience is not None and state.num_bad >= self.patience)
+        return self._has_all_steps(state) or self.is_stopped_early(state)
+
+    def is_stopped_early(self, state: RunState) -> bool:
+        """Whether patience has ended a run before its last step."""
+        is_out = self.patience is not None and state.num_bad >= self.patience
+        return is_out and not self._has_all_steps(state)
+
+    def _has_all_steps(self, state: RunState) -> bool:
+        return state.epoch >= self.num_epochs if self.num_steps is None else state.step >= self.num_steps

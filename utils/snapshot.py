@@ -117,6 +117,17 @@ class Snapshot:
                 _check_like(state[name], part.state_dict(), name)
                 part.load_state_dict(state[name])
 
+    def problem(self, step: int) -> str | None:
+        """What is wrong with the files of a step's checkpoint, if anything."""
+        return self.worker.gathered(self._problem(step) if self.worker.is_first else None)[0]
+
+    def _problem(self, step: int) -> str | None:
+        try:
+            self.store.manifest(step)
+        except CheckpointError as error:
+            return str(error)
+        return None
+
     def load_weights(self, step: int) -> None:
         """Give the model the weights of one step. Raises CheckpointError."""
         self._use(self.store.load(step)[0], step)

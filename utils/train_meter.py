@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from utils.distributed import Worker
@@ -18,11 +19,19 @@ class TrainMeter:
         self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
         self.note = ""  # loss and speed at the last logged step, in words
 
-    def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Tensor, labels: Tensor) -> None:
+    @torch.no_grad()
+    def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Any, labels: Tensor) -> None:
         """Add a micro-batch: the sums of its loss terms, their counts, its outputs and labels."""
-        self.metrics.update(outputs.detach(), labels)
+        self.metrics.update(outputs, labels)
         self.epoch.update(terms, counts)
         self.recent.update(terms, counts)
+
+    def sizes_of(self, batches: list[Any]) -> tuple[int, int]:
+        """(texts, tokens) of a step over all processes; its batches here, without fillers, are a part of it."""
+        own = [batch for batch in batches if not batch.is_filler]
+        sizes = {"texts": float(sum(len(b.rows) for b in own)), "tokens": float(sum(b.num_tokens for b in own))}
+        num_texts, num_tokens = map(int, self.worker.total(sizes).values())
+        return num_texts, num_tokens
 
     def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
         """Add one optimizer step's time and size."""

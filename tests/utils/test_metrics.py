@@ -10,7 +10,16 @@ from torch import Tensor
 
 from datasets import labels
 from utils import metrics as metrics_module
-from utils.metrics import IGNORED, MAX_LABELS, ConfusionMatrix, LossMeter, MultiLabelCounts
+from utils.metrics import (
+    IGNORED,
+    MAX_LABELS,
+    METRICS,
+    ConfusionMatrix,
+    Counts,
+    LossMeter,
+    MultiLabelCounts,
+    known_metrics,
+)
 from utils.train_meter import TrainMeter
 
 LABELS = ["a", "b", "c", "d"]
@@ -160,6 +169,61 @@ def test_multi_label_counts_equal_scikit_learn(case: str, batch_size: int) -> No
 def test_the_scalars_that_may_be_monitored_are_those_that_are_computed(kind: Any) -> None:
     assert tuple(kind(LABELS).compute()) == kind.scalars
     assert kind(LABELS).compute().items() <= kind(LABELS).report().items()
+
+
+# The table of metrics.
+
+
+def averages(gold: Any, predicted: Any, **options: Any) -> dict[str, float]:
+    """scikit-learn's precision, recall and F1 by the names here."""
+    parts = {"precision": sklearn.precision_score, "recall": sklearn.recall_score, "f1": sklearn.f1_score}
+    return {
+        f"{kind}_{name}": score(gold, predicted, average=kind, **options)
+        for name, score in parts.items()
+        for kind in ("macro", "micro", "weighted")
+        if f"{kind}_{name}" in METRICS
+    }
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes", "ignore:A single label was found")
+@pytest.mark.parametrize("has_matrix", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_every_metric_equals_scikit_learn(case: str, has_matrix: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "MAX_MATRIX", L if has_matrix else L - 1)
+    gold, predicted = CASES[case]
+    metrics = ConfusionMatrix(LABELS, names=known_metrics(is_multi_label=False))
+    metrics.update(logits_of(predicted), gold)
+    y = gold[gold != IGNORED].numpy(), predicted[gold != IGNORED].numpy()
+    expected = averages(*y, zero_division=0) | {
+        "accuracy": sklearn.accuracy_score(*y),
+        "exact_match": sklearn.accuracy_score(*y),
+        "balanced_accuracy": sklearn.balanced_accuracy_score(*y),
+        "mcc": sklearn.matthews_corrcoef(*y),
+    }
+    assert metrics.compute() == pytest.approx(expected, abs=1e-12)
+    assert set(expected) == set(METRICS)
+
+
+@pytest.mark.parametrize("case", MULTI_LABEL_CASES)
+def test_every_metric_of_several_labels_equals_scikit_learn(case: str) -> None:
+    gold, predicted = MULTI_LABEL_CASES[case]
+    metrics = MultiLabelCounts(LABELS, names=known_metrics(is_multi_label=True))
+    metrics.update(predicted * 3.0 - 1.5, gold.float())
+    y = gold.numpy(), predicted.numpy()
+    exact = sklearn.accuracy_score(*y)
+    expected = averages(*y, zero_division=0) | {"accuracy": exact, "exact_match": exact}
+    assert metrics.compute() == pytest.approx(expected, abs=1e-12)
+    assert set(METRICS) - set(expected) == {"balanced_accuracy", "mcc"}
+
+
+def test_mcc_is_exact_for_billions_of_texts() -> None:
+    n = 3 * 10**9  # n**4 is far beyond 64 bits
+    counts = Counts(np.array([n, n]), np.array([n, n]), np.array([n, n]), 2 * n, 2 * n, 2)
+    assert METRICS["mcc"](counts) == 1.0
+    half = Counts(np.array([n, 0]), np.array([n, n]), np.array([2 * n, 0]), n, 2 * n, 2)
+    assert METRICS["mcc"](half) == 0.0, "one answer for all"
+    third = Counts(np.array([n, n]), np.array([2 * n, n]), np.array([n, 2 * n]), 2 * n, 3 * n, 2)
+    assert METRICS["mcc"](third) == pytest.approx(0.5), "2 n * 3 n - 4 n * n over 9 n * n - 5 n * n"
 
 
 # Losses.

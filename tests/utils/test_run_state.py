@@ -34,10 +34,27 @@ def test_counters_count_what_is_finished() -> None:
 def test_a_state_is_plain_and_goes_on_exactly() -> None:
     state, other = RunState(), RunState()
     state.count_step(0.1, 16, 100)
-    state.observe(-0.3, 1)
+    state.observe(-0.3, 1.0)
     other.load_state_dict(json.loads(json.dumps(state.state_dict())))
     assert other == state
     assert RunState().best_gain == -math.inf
+
+
+def test_a_state_of_an_earlier_version_goes_on() -> None:
+    saved = {"epoch": 2, "batch": 0, "step": 8, "best_gain": 0.9, "best_step": 4, "num_bad": 1, "validated_step": 8}
+    saved |= {"is_stopped_early": False, "seconds": 1.5, "num_texts": 64, "num_tokens": 640}
+    state = RunState()
+    assert state.state_dict().keys() == saved.keys(), "what a checkpoint of then lacks is not asked of it"
+    state.load_state_dict(saved)
+    assert not state.observe(0.8, 0.1)
+    assert state.num_bad == 2
+    assert state.observe(0.95, 0.3)
+    assert (state.best_step, state.num_bad) == (8, 0)
+
+
+def test_a_foreign_state_is_refused() -> None:
+    with pytest.raises(TypeError, match="best_loss is a str"):
+        RunState().load_state_dict(RunState().state_dict() | {"best_loss": "0.5"})
 
 
 # Facts.

@@ -70,11 +70,11 @@ def test_saves_follow_their_own_interval() -> None:
 # Patience.
 
 
-def observed(gains: list[float], patience: int | None) -> RunState:
+def observed(gains: list[float]) -> RunState:
     state = RunState()
     for gain in gains:
         state.count_step(0.0, 1, 1)
-        state.observe(gain, patience)
+        state.observe(gain)
     return state
 
 
@@ -88,7 +88,7 @@ def observed(gains: list[float], patience: int | None) -> RunState:
     ],
 )
 def test_the_best_is_the_first_of_the_largest(gains: list[float], best_step: int, num_bad: int) -> None:
-    state = observed(gains, None)
+    state = observed(gains)
     assert (state.best_step, state.best_gain, state.num_bad) == (best_step, max(gains), num_bad)
     assert state.validated_step == len(gains)
     assert not state.is_stopped_early
@@ -96,13 +96,19 @@ def test_the_best_is_the_first_of_the_largest(gains: list[float], best_step: int
 
 @pytest.mark.parametrize(("patience", "is_stopped"), [(None, False), (1, True), (2, True), (3, False)])
 def test_a_run_that_is_out_of_patience_is_done(patience: int | None, is_stopped: bool) -> None:
-    state = observed([0.3, 0.1, 0.2], patience)
-    assert state.is_stopped_early is is_stopped
+    state = observed([0.3, 0.1, 0.2])
+    assert TrainSettings(num_steps=100, patience=patience).is_stopped_early(state) is is_stopped
     assert TrainSettings(num_steps=100, patience=patience).is_done(state) is is_stopped
 
 
+def test_a_run_that_did_all_its_steps_is_not_stopped_early() -> None:
+    state = observed([0.3, 0.1, 0.2])  # 3 steps
+    assert TrainSettings(num_steps=3, patience=2).is_done(state)
+    assert not TrainSettings(num_steps=3, patience=2).is_stopped_early(state)
+
+
 def test_a_longer_patience_goes_on_where_a_shorter_one_had_stopped() -> None:
-    state = observed([0.3, 0.1, 0.2], 2)
+    state = observed([0.3, 0.1, 0.2])
     assert TrainSettings(num_steps=100, patience=2).is_done(state)
     assert not TrainSettings(num_steps=100, patience=3).is_done(state)
     assert not TrainSettings(num_steps=100, patience=None).is_done(state)
