@@ -14,10 +14,15 @@ from datasets.records import Record
 from utils.errors import ConfigError
 
 logger = logging.getLogger("glassbox")
+SKIP_OPTION = "--on-bad-row skip"
 
 
 def labelled_records(
-    predictor: Predictor, path: Path | None, format: str = "auto", encoding: str | None = None
+    predictor: Predictor,
+    path: Path | None,
+    format: str = "auto",
+    encoding: str | None = None,
+    on_bad_row: str | None = None,
 ) -> tuple[Iterator[Record], Callable[[], dict[str, Any]]]:
     """Records, and a function that says how many rows were read, used and skipped once they are all taken."""
     corpus = predictor.corpus
@@ -27,7 +32,8 @@ def labelled_records(
         _warn_of_other_data(predictor)
         scan = corpus.scan()
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
-    rows, reader = rows_of(predictor, path, format, encoding), corpus.reader()
+    rows = rows_of(predictor, path, format, encoding)
+    reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_labels=True)
     records = (record for record in reader.read(rows) if record is not None)
 
     def counts() -> dict[str, Any]:

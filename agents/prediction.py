@@ -17,7 +17,7 @@ from datasets.order import cut, ordered_batches
 from datasets.parallel import chunked
 from datasets.predictions import prediction
 from datasets.readers import Row
-from datasets.records import Record
+from datasets.records import Record, RecordReader, Skipped
 from datasets.tokens import Tokens
 from utils.checkpoint import MANIFEST, check_fits
 from utils.distributed import Worker
@@ -76,17 +76,24 @@ class Predictor:
         own = {"the checkpoint": hashlib.sha256(manifest).hexdigest()} | start_facts(self.config)
         self.worker.refuse_different("run", self.facts | own)
 
-    def predict(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a record for each, in order."""
-        return list(self.predict_records(self._records(texts)))
+    def predict(self, texts: Iterable[str | Mapping[str, Any]], *, on_bad_row: str = "error") -> list[dict[str, Any]]:
+        """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a line for each, in order.
 
-    def _records(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Record]:
-        rows = (
-            Row(str(i), self._fields_of(text) if isinstance(text, str) else dict(text)) for i, text in enumerate(texts)
-        )
-        reader = self.corpus.reader(has_labels=False)
-        reader.on_bad_row = "error"
-        return (record for record in reader.read(rows) if record is not None)
+        on_bad_row: "error" raises DataError at a text that cannot be used; "skip" gives it a line that says why.
+        """
+        return list(self.predict_records(self.reader(on_bad_row).answers(self._rows(texts))))
+
+    def _rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:
+        for i, text in enumerate(texts):
+            yield Row(str(i), self._fields_of(text) if isinstance(text, str) else dict(text))
+
+    def reader(self, on_bad_row: str, *, skip_option: str = "", has_labels: bool = False) -> RecordReader:
+        """A reader of texts that are not the run's own: they need no ids, and what the run did with bad rows decides nothing."""
+        if on_bad_row not in ("error", "skip"):
+            raise ValueError(f"on_bad_row must be error or skip, got {on_bad_row!r}")
+        reader = self.corpus.reader(has_labels=has_labels)
+        reader.on_bad_row, reader.skip_option, reader.needs_id = on_bad_row, skip_option, False
+        return reader
 
     def _fields_of(self, text: str) -> dict[str, str]:
         """A bare text as the last field. Raises DataError where that would leave half of a pair out."""
@@ -97,7 +104,7 @@ class Predictor:
             )
         return {**dict.fromkeys(others, ""), last: text}
 
-    def predict_records(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    def predict_records(self, records: Iterable[Record | Skipped]) -> Iterator[dict[str, Any]]:
         """A line of predictions.jsonl for each record, in order; only a chunk of them for each process is in memory."""
         for chunks in chunked(chunked(records, CHUNK), self.worker.size):
             own = [self._lines(chunk) for chunk in chunks[self.worker.rank : self.worker.rank + 1]]
@@ -105,7 +112,18 @@ class Predictor:
                 for lines in found:
                     yield from lines
 
-    def _lines(self, records: list[Record]) -> list[dict[str, Any]]:
+    def _lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
+        predicted = iter(self._predictions([record for record in records if isinstance(record, Record)]))
+        return [
+            next(predicted)
+            if isinstance(record, Record)
+            else {"id": record.id, "predicted": None, "problem": record.problem}
+            for record in records
+        ]
+
+    def _predictions(self, records: list[Record]) -> list[dict[str, Any]]:
+        if not records:
+            return []
         logits, truncated = self.logits(records)
         probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
         options = {"is_multi_label": self.is_multi_label}
@@ -150,7 +168,8 @@ class Predictor:
                 f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
             )
         first, found = np.zeros(1, dtype=np.int64), []
-        batch = collate(self._encoded(list(self._records([text]))), first, first)
+        records = self.reader("error").read(self._rows([text]))
+        batch = collate(self._encoded([record for record in records if record is not None]), first, first)
         for encoder, field in zip(encoders, batch.to(self.device).fields, strict=True):
             ids, mask = field["input_ids"], field["attention_mask"]
             layers = encoder.attention_of(ids, mask, field.get("token_type_ids"))  # each (W, A, T, T)

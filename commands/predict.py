@@ -55,6 +55,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="of the file, such as latin-1, or several to be tried: utf-8,latin-1; default: data.encoding for files of the "
         "training files' format, utf-8 for others",
     )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=["error", "skip"],
+        help="skip: count a row that cannot be used, and predict null for it; default: error, in a test as the run's data",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace, worker: "Worker") -> None:
     """All processes predict their share of the texts; the first one writes all lines."""
-    from agents.evaluation import rows_of
+    from agents.evaluation import SKIP_OPTION, rows_of
     from agents.prediction import Predictor
     from datasets.readers import STDIN
 
@@ -84,7 +89,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     output = _output(options.output) if worker.is_first else contextlib.nullcontext()
     if options.text is not None:
         text = text_of(options.text, predictor.corpus.fields)
-        lines = predictor.predict([text])
+        lines = predictor.predict([text], on_bad_row=options.on_bad_row or "error")
         if options.attention:
             lines[0]["attention"] = predictor.attention(text)
         with output as file:
@@ -92,10 +97,9 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
         return
     path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
     rows = rows_of(predictor, path, options.format, options.encoding, has_labels=False)
-    reader = predictor.corpus.reader(has_labels=False)
-    records = (record for record in reader.read(rows) if record is not None)
+    reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
     with output as file:
-        _write(file, predictor.predict_records(records))
+        _write(file, predictor.predict_records(reader.answers(rows)))
     with worker.first_alone("output"):  # the others stay until it is written
         pass
     num_skipped = sum(reader.skipped.values())

@@ -33,12 +33,13 @@ def run(options: argparse.Namespace) -> None:
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
-        if not options.data and (options.format != "auto" or options.encoding):
-            raise ConfigError("command line: --format and --encoding go with --data")
+        if not options.data and (options.format != "auto" or options.encoding or options.on_bad_row):
+            raise ConfigError("command line: --format, --encoding and --on-bad-row go with --data")
         check_format(options.format)
         predictor = Predictor(options.folder, options.device, worker)
         path = Path(options.data) if options.data else None
-        records, counts = labelled_records(predictor, path, options.format, options.encoding)
+        reading = options.format, options.encoding, options.on_bad_row
+        records, counts = labelled_records(predictor, path, *reading)
         result = predictor.evaluate(records)
     if not worker.is_first:
         return

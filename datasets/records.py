@@ -25,6 +25,13 @@ class Record(NamedTuple):
     labels: tuple[str, ...] | None
 
 
+class Skipped(NamedTuple):
+    """A row that was not used: its id and why."""
+
+    id: str
+    problem: str
+
+
 class RecordReader:
     """Turns rows into records. `skipped` counts what was not used by reason, `num_read` all."""
 
@@ -40,8 +47,10 @@ class RecordReader:
         self.fields, self.label, self.id = list(fields), label, id
         self.label_separator = label_separator
         self.on_bad_row = on_bad_row
+        self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
         self.num_read = 0
         self.skipped: Counter[str] = Counter()
+        self.last_skipped: Skipped | None = None
 
     def read(self, rows: Iterable[Row]) -> Iterator[Record | None]:
         """A record for every row, None for one that is skipped. Raises DataError at a bad row unless they are to be skipped."""
@@ -56,10 +65,18 @@ class RecordReader:
                     raise DataError(problem)
             record, problem = self._record(row)
             if problem is not None:
-                self._refuse(row.place, problem)
+                self._refuse(row, problem)
             yield record
         if missing is not None and not has_columns:
             raise DataError(missing)
+
+    def answers(self, rows: Iterable[Row]) -> Iterator[Record | Skipped]:
+        """A record for every row, and where bad rows are skipped what is wrong with each of those."""
+        for record in self.read(rows):
+            if record is not None:
+                yield record
+            elif self.on_bad_row == "skip" and self.last_skipped is not None:
+                yield self.last_skipped
 
     def _record(self, row: Row) -> tuple[Record | None, str | None]:
         if row.problem is not None:
@@ -76,8 +93,7 @@ class RecordReader:
         labels, problem = self._labels(row.values)
         if problem is not None:
             return None, problem
-        id = row.values.get(self.id) if self.id else None
-        record = Record(row.place, printable(row.place) if id is None else str(id), tuple(map(str, texts)), labels)
+        record = Record(row.place, self._id(row), tuple(map(str, texts)), labels)
         if any(map(_has_lone_surrogate, [record.id, *record.texts, *(labels or ())])):
             return None, "half of a surrogate pair, which is no text"
         return record, None
@@ -99,8 +115,12 @@ class RecordReader:
             return (), f"the label in {self.label!r} is {type(value).__name__}, not text or int"
         return (str(value),), None
 
+    def _id(self, row: Row) -> str:
+        id = row.values.get(self.id) if self.id else None
+        return printable(row.place) if id is None else str(id)
+
     def _missing_column(self, row: Row) -> str | None:
-        for column in [*self.fields, *filter(None, (self.label, self.id))]:
+        for column in [*self.fields, *filter(None, (self.label, self.id if self.needs_id else None))]:
             if column not in row.values:
                 known = ", ".join(map(repr, list(row.values)[:20]))
                 hint = _similar_column(column, row.values)
@@ -108,11 +128,11 @@ class RecordReader:
                 return f"{row.place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
         return None
 
-    def _refuse(self, place: str, problem: str) -> None:
+    def _refuse(self, row: Row, problem: str) -> None:
         if self.on_bad_row == "error" and problem != BLANK:
-            is_prediction = self.label is None  # which answers every row
-            hint = "" if is_prediction else ", or skip such rows with data.on_bad_row: skip"
-            raise DataError(f"{place}: {problem}; mend the row{hint}")
+            hint = f", or skip such rows with {self.skip_option}" if self.skip_option else ""
+            raise DataError(f"{row.place}: {problem}; mend the row{hint}")
+        self.last_skipped = Skipped(self._id(row).encode(errors="backslashreplace").decode(), problem)
         self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
 
 

@@ -34,7 +34,7 @@ def logits_of(folder: Path, texts: list[str], seconds: list[str] | None = None) 
 
 def our_logits(predictor: Predictor, rows: list[dict[str, str]]) -> torch.Tensor:
     """What the run itself answers."""
-    return predictor.logits(list(predictor._records(rows)))[0]
+    return predictor.logits(list(predictor.reader("error").answers(predictor._rows(rows))))[0]
 
 
 def assert_exports(name: str, rows: list[dict[str, str]]) -> None:

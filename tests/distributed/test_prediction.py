@@ -100,3 +100,21 @@ def test_a_bad_row_is_said_once(lab: Lab) -> None:
     assert len(job.causes) == 1
     assert "bad.jsonl:2501" in job.causes[0]
     assert not (lab.folder / "bad.out").exists()
+
+
+def test_skipped_rows_have_their_lines_in_order(lab: Lab) -> None:
+    """Chunks of nothing but bad rows, and of some, each by one process or the other."""
+    rows = [row | {"text": ""} if 1000 < i < 2100 or i % 7 == 0 else row for i, row in enumerate(tiny_rows(2500))]
+    write_jsonl(lab.folder / "gaps.jsonl", [row | {"title": row["title"] if row["text"] else " "} for row in rows])
+    found = []
+    for size in (1, 2):
+        words = ["--input", "gaps.jsonl", "--output", f"gaps-{size}.out", "--on-bad-row", "skip"]
+        job = Job(lab, size, "predict", "experiments/run", *words)
+        assert job.wait() == [0] * size, job.errors
+        num_bad = sum(not row["text"] for row in rows)
+        assert sum(f"= {2500 - num_bad} predicted + {num_bad} skipped" in text for text in job.errors) == 1
+        found.append((lab.folder / f"gaps-{size}.out").read_text())
+    lines = [json.loads(line) for line in found[0].splitlines()]
+    assert [line["id"] for line in lines] == [f"gaps.jsonl:{i}" for i in range(1, 2501)]
+    assert [line["predicted"] is None for line in lines] == [not row["text"] for row in rows]
+    assert found[1] == found[0]
