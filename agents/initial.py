@@ -1,7 +1,7 @@
 """What a model begins with besides random numbers: pre-trained word vectors, or another run's weights."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
 from graphs.models.embedding import Embedding
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import CheckpointStore, load_weights, read_manifest
+from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError
-from utils.experiment import LABELS, TOKENIZER, labels_hash, open_saved, saved_config, saved_labels
+from utils.experiment import LABELS, TOKENIZER, labels_hash, open_saved, saved_labels
 from utils.hub import is_published
 from utils.schema import check_config, construct, lookup
 from utils.settings import RunSettings
@@ -66,14 +66,17 @@ def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> No
 
 
 def load_initial_weights(config: Config, model: TextClassifier, labels: list[str]) -> None:
-    """Start from the best weights of the run that `init_from` names; its last layer only where the labels are the same."""
+    """Start from the best weights of the run that `init_from` names, of any agent.
+
+    All encoders must fit. Layers of the head are taken where they do; the last one only from a run of this agent on these labels.
+    """
     if config.init_from is None:
         return
     if is_published(config.init_from):
         load_published(config, model, labels)
         return
     folder = Path(config.init_from)
-    old = saved_config(folder)
+    old = open_run(folder)
     for key in ("model", "tokenizer"):
         if _of_weights(old.get(key)) != _of_weights(config[key]):
             raise config.error(
@@ -81,22 +84,27 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
             )
     old_labels = saved_labels(folder)
     weights, _ = best_weights(folder, saved_tokenizer(folder), old_labels)
-    own = model.state_dict()
-    last_layer = {name for name in own if name.startswith(f"head.layers.{len(model.head.layers) - 1}.")}
-    is_new_head = old_labels != labels
-    taken = {name: tensor for name, tensor in weights.items() if not (is_new_head and name in last_layer)}
-    if unfit := [
-        name
-        for name in own
-        if name not in last_layer and (name not in weights or weights[name].shape != own[name].shape)
-    ]:
-        raise config.error("init_from", f"init_from: {folder} has no fitting weights for {', '.join(unfit)}")
-    model.load_state_dict(taken, strict=not is_new_head)
-    logger.info(
-        "init_from: weights of %s%s",
-        folder,
-        ", but a new last layer, since its labels are others" if is_new_head else "",
-    )
+    own, last = model.state_dict(), f"head.layers.{len(model.head.layers) - 1}"
+    reason = "" if old_labels == labels else "its labels are others"
+    reason = reason if old.agent == config.agent else f"it is a run of agent {old.agent}"
+    misfits = {name for name in own if name not in weights or weights[name].shape != own[name].shape}
+    new_layers = {_layer(name) for name in misfits if name.startswith("head.")} | ({last} if reason else set())
+    taken = {name: weights[name] for name in own if name not in misfits and _layer(name) not in new_layers}
+    if unfit := [name for name in own if name.startswith("encoders.") and name not in taken]:
+        raise config.error("init_from", f"init_from: {folder} has no fitting weights for {first_names(unfit)}")
+    model.load_state_dict(taken, strict=False)
+    new, unused = (_layers(name for name in names if name not in taken) for names in (own, weights))
+    new += f" (a new last layer, since {reason})" if reason else ""
+    logger.info("init_from: weights of %s: %s; newly made: %s; not used: %s", folder, _layers(taken), new, unused)
+
+
+def _layers(names: Iterable[str]) -> str:
+    """The encoders and layers that parameters belong to, in words."""
+    return first_names(sorted(set(map(_layer, names)))) or "nothing"
+
+
+def _layer(name: str) -> str:
+    return ".".join(name.split(".")[: 3 if name.startswith("head.") else 2])
 
 
 def _of_weights(options: Any) -> Any:

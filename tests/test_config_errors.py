@@ -70,7 +70,7 @@ CHANGED_LINES = [
      "tiny.yaml:7: data: split must be three shares (train, valid, test) that add up to 1, got [0.6, 0.2, 0.3]"),
     ("fields: [title, text]", "fields: []",
      "tiny.yaml:6: data: fields must name one or more columns, each once, got []"),
-    ("num_threads: 1", "num_threads: 0", "tiny.yaml:2: num_threads must be at least 1, got 0"),
+    ("num_threads: 1", "num_threads: 0", "tiny.yaml:2: num_threads must be between 1 and 1024, got 0"),
     ("num_threads: 1", "device: gpu", "tiny.yaml:2: device 'gpu' is unknown; known: auto, cpu, cuda, cuda:N, mps"),
     ("batch_size: 16", "monitor: accuracy",
      "tiny.yaml:20: train: monitor must be a metric with its direction, such as +accuracy or -loss, got 'accuracy'"),

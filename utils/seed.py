@@ -1,5 +1,6 @@
 """Everything about a process that decides whether two runs give the same numbers."""
 
+import hashlib
 import os
 from typing import Any
 
@@ -15,10 +16,17 @@ def set_up_torch(num_threads: int, seed: int, *, is_deterministic: bool = False)
     torch.set_flush_denormal(True)
     torch.sparse.check_sparse_tensor_invariants.disable()  # said explicitly: otherwise torch warns; our one sparse tensor is sound
     torch.set_num_threads(num_threads)
-    torch.manual_seed(seed)
+    torch.manual_seed(_of_32_bits(seed))
     if is_deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when CUDA starts
         torch.use_deterministic_algorithms(True)
+
+
+def _of_32_bits(seed: int) -> int:
+    """The seed itself below 2**32, else a hash of it: the CPU's generator ignores all bits but 32."""
+    if seed < 2**32:
+        return seed
+    return int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest(), "little")
 
 
 def separate_seeds(seed: int, rank: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import agents
@@ -143,3 +144,43 @@ def test_a_metric_of_an_agent_that_declares_none_is_refused_at_the_first_validat
         "train.monitor: there is no metric 'accuracy'; known: loss, hits"
     )
     assert main(["tiny.yaml", "agent=masked", "train.monitor=+hits", "name=y"]) == 0
+
+
+# Weights from a run of another task.
+
+
+def test_the_encoders_of_another_task_are_taken_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "agent=masked", "name=first", "train.num_epochs=1"]) == 0
+    capsys.readouterr()
+    agent = agents.build("tiny.yaml", {"init_from": "experiments/first", "name": "second"})
+    line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("init_from"))
+    assert line == (
+        "init_from: weights of experiments/first: encoders.0, encoders.1, head.layers.0; "
+        "newly made: head.layers.3 (a new last layer, since it is a run of agent masked); not used: head.layers.3"
+    )
+    step = json.loads(Path("experiments/first/report.json").read_text())["best"]["step"]
+    first = load_file(f"experiments/first/checkpoints/step-{step}/model.safetensors")
+    second = agent.model.state_dict()
+    assert {name for name in first if second[name].shape == first[name].shape and second[name].equal(first[name])} == {
+        name for name in first if not name.startswith("head.layers.3.")
+    }
+    assert agent.run()["test"]["loss"] > 0
+
+
+def test_another_head_is_newly_made_and_a_missing_encoder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "name=first", "train.num_epochs=1"]) == 0
+    words = ["tiny.yaml", "init_from=experiments/first", "train.num_epochs=1"]
+    assert main([*words, "head.hidden_sizes=[]", "head.dropout=0.0", "name=second"]) == 0
+    assert (
+        "encoders.0, encoders.1; newly made: head.layers.0; not used: head.layers.0, head.layers.3"
+        in capsys.readouterr().err
+    )
+    assert main([*words, "data.join_fields=true", "name=third"]) == 0
+    assert "not used: encoders.1" in capsys.readouterr().err
+    joined = ["tiny.yaml", "data.join_fields=true", "name=fourth", "train.num_epochs=1"]
+    assert main(joined) == 0
+    capsys.readouterr()
+    assert main(["tiny.yaml", "init_from=experiments/fourth", "name=fifth"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "init_from: experiments/fourth has no fitting weights for encoders.1.embedding.weight" in line
+    assert len(line) < 700

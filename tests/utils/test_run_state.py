@@ -5,9 +5,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from datasets.order import epoch_batches
 from utils import environment
 from utils.device import choose_device
 from utils.distributed import DistributedSettings
@@ -15,7 +17,7 @@ from utils.ending import refuse_many_processes
 from utils.environment import WARN_ONLY, compare_facts, environment_facts, peak_memory_bytes, versions
 from utils.errors import CheckpointError, DistributedError
 from utils.run_state import RunState
-from utils.seed import rng_state, set_rng_state, set_up_torch
+from utils.seed import rng_state, separate_seeds, set_rng_state, set_up_torch
 
 # Counters.
 
@@ -127,6 +129,29 @@ def test_a_seed_decides_every_draw_and_a_saved_state_every_later_one(torch_as_it
     set_up_torch(1, 8)
     assert not torch.equal(torch.rand(3), first)
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("seed", [1, 7, 2**32 - 1])
+def test_all_bits_of_a_seed_count(torch_as_it_was: None, seed: int) -> None:
+    draws = set()
+    for large in (seed, seed + 2**32, seed + 2**33, seed + 2**62):
+        set_up_torch(1, large)
+        draws.add(tuple(torch.rand(3).tolist()))
+    assert len(draws) == 4
+    set_up_torch(1, seed)
+    small = torch.rand(3)
+    torch.manual_seed(seed)
+    assert torch.equal(torch.rand(3), small), "seeds below 2**32 are torch's own"
+
+
+def test_all_bits_of_a_seed_count_in_every_process_and_order(torch_as_it_was: None) -> None:
+    draws, orders, lengths = set(), set(), np.ones(20, dtype=np.int64)
+    for seed in (1, 1 + 2**32, 1 + 2**40):
+        separate_seeds(seed, 1)
+        draws.add(tuple(torch.rand(3).tolist()))
+        batches = epoch_batches(lengths, batch_size=4, batch_tokens=None, seed=seed, epoch=0)
+        orders.add(tuple(np.concatenate(batches).tolist()))
+    assert len(draws) == len(orders) == 3
 
 
 def test_a_deterministic_run_asks_torch_for_it(torch_as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
