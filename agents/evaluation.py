@@ -34,13 +34,7 @@ def labelled_records(
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
     rows = rows_of(predictor, path, format, encoding)
     reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_labels=True)
-    records = (record for record in reader.read(rows) if record is not None)
-
-    def counts() -> dict[str, Any]:
-        skipped = dict(reader.skipped)
-        return {"read": reader.num_read, "used": reader.num_read - sum(skipped.values()), "skipped": skipped}
-
-    return records, counts
+    return (record for record in reader.read(rows) if record is not None), reader.counts
 
 
 def _warn_of_other_data(predictor: Predictor) -> None:
@@ -81,10 +75,8 @@ def _encodings(given: str) -> list[str]:
         raise ConfigError(f"command line: --{error}") from None
 
 
-def check_format(format: str, *, is_standard_input: bool = False) -> None:
-    """Raise ConfigError for a --format that is unknown, or that is no stream."""
-    if format not in ("auto", *FORMATS):
-        known = ", ".join(FORMATS)
-        raise ConfigError(f"command line: --format must be auto or one of {known}, got {format!r}")
-    if is_standard_input and format == "folder":
-        raise ConfigError("command line: --format folder reads a folder; standard input is one stream of rows")
+def check_format(format: str, *, is_stream: bool = False) -> None:
+    """Raise ConfigError for a --format that is unknown, or that is no stream of rows."""
+    known = ["auto", *(name for name in FORMATS if not (is_stream and name == "folder"))]
+    if format not in known:
+        raise ConfigError(f"command line: --format must be one of {', '.join(known)}, got {format!r}")

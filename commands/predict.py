@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
-import stat
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
-        check_format(options.format, is_standard_input=options.input in STANDARD_INPUT)
+        check_format(options.format, is_stream=options.input in STANDARD_INPUT)
         if options.attention and options.text is None:
             raise ConfigError("command line: --attention goes with --text")
         if options.input in STANDARD_INPUT and worker.size > 1:
@@ -84,11 +84,12 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     from agents.evaluation import SKIP_OPTION, rows_of
     from agents.prediction import Predictor
     from datasets.readers import STDIN
+    from utils.run_report import describe_counts
 
     predictor = Predictor(options.folder, options.device, worker)
     output = _output(options.output) if worker.is_first else contextlib.nullcontext()
     if options.text is not None:
-        text = text_of(options.text, predictor.corpus.fields)
+        text = text_of(options.text or "--" * isinstance(options.text, list), predictor.corpus.fields)
         lines = predictor.predict([text], on_bad_row=options.on_bad_row or "error")
         if options.attention:
             lines[0]["attention"] = predictor.attention(text)
@@ -102,15 +103,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
         _write(file, predictor.predict_records(reader.answers(rows)))
     with worker.first_alone("output"):  # the others stay until it is written
         pass
-    num_skipped = sum(reader.skipped.values())
-    reasons = f" ({', '.join(f'{n} {reason}' for reason, n in reader.skipped.items())})" if num_skipped else ""
-    logger.info(
-        "%d rows read = %d predicted + %d skipped%s",
-        reader.num_read,
-        reader.num_read - num_skipped,
-        num_skipped,
-        reasons,
-    )
+    logger.info("%s", describe_counts(reader.counts(), "predicted"))
 
 
 def text_of(given: str, fields: list[str]) -> str | dict[str, Any]:
@@ -141,7 +134,7 @@ def _output(name: str) -> Iterator[TextIO]:
         return
     path = Path(name)
     with storage_errors(path):
-        if _is_stream(path):
+        if name.startswith(("/dev/std", "/dev/fd/", "/proc/")) or (path.exists() and not path.is_file()):
             with path.open("a", encoding="utf-8") as file:
                 yield file
             return
@@ -150,7 +143,7 @@ def _output(name: str) -> Iterator[TextIO]:
         try:
             with temporary.open("x", encoding="utf-8") as file:
                 if target.exists():
-                    os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+                    shutil.copymode(target, temporary)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -158,12 +151,3 @@ def _output(name: str) -> Iterator[TextIO]:
             sync_folder(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether the path is no regular file, or an open file of this process, as /dev/stderr is."""
-    places = path.parent.resolve(), path.readlink() if path.is_symlink() else path
-    try:
-        return any(place.is_relative_to("/proc") for place in places) or not stat.S_ISREG(path.stat().st_mode)
-    except FileNotFoundError:
-        return False

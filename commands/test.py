@@ -37,8 +37,7 @@ def run(options: argparse.Namespace) -> None:
             raise ConfigError("command line: --format, --encoding and --on-bad-row go with --data")
         check_format(options.format)
         predictor = Predictor(options.folder, options.device, worker)
-        path = Path(options.data) if options.data else None
-        reading = options.format, options.encoding, options.on_bad_row
+        path, reading = options.data and Path(options.data), (options.format, options.encoding, options.on_bad_row)
         records, counts = labelled_records(predictor, path, *reading)
         result = predictor.evaluate(records)
     if not worker.is_first:

@@ -70,6 +70,11 @@ class RecordReader:
         if missing is not None and not has_columns:
             raise DataError(missing)
 
+    def counts(self) -> dict[str, Any]:
+        """How many rows were read, used, and skipped for which reason, so far."""
+        skipped = dict(self.skipped)
+        return {"read": self.num_read, "used": self.num_read - sum(skipped.values()), "skipped": skipped}
+
     def answers(self, rows: Iterable[Row]) -> Iterator[Record | Skipped]:
         """A record for every row, and where bad rows are skipped what is wrong with each of those."""
         for record in self.read(rows):

@@ -97,9 +97,14 @@ def describe_rows(report: Mapping[str, Any]) -> list[str]:
 
 def describe_split(split: str, counts: Mapping[str, Any]) -> str:
     """Rows read = used + skipped, in words."""
+    return f"{split}: {describe_counts(counts)}"
+
+
+def describe_counts(counts: Mapping[str, Any], used: str = "used") -> str:
+    """Rows read = used + skipped, in words; used: what was done with those."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts["skipped"].items())
     skipped = f"{sum(counts['skipped'].values())} skipped" + (f" ({reasons})" if reasons else "")
-    return f"{split}: {counts['read']} rows read = {counts['used']} used + {skipped}"
+    return f"{counts['read']} rows read = {counts['used']} {used} + {skipped}"
 
 
 def describe_truncated(shares: Mapping[str, float], max_length: int | None) -> list[str]:

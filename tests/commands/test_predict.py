@@ -52,7 +52,9 @@ def predict(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, 
 # Texts that look like options.
 
 
-@pytest.mark.parametrize("text", ["-terrible", "--x", "-", "-1", "--debug", "-h", "--text", "--output", "- a b", "=x"])
+@pytest.mark.parametrize(
+    "text", ["-terrible", "--x", "--", "-", "-1", "--debug", "-h", "--text", "--output", "- a b", "=x"]
+)
 @pytest.mark.parametrize("is_joined", [False, True], ids=["two words", "--text=TEXT"])
 def test_a_text_may_begin_with_a_dash(
     folder: Path, capsys: pytest.CaptureFixture[str], text: str, is_joined: bool
@@ -163,7 +165,6 @@ def test_an_open_file_is_not_replaced(folder: Path, capsys: pytest.CaptureFixtur
 REFUSED: dict[str, str] = {
     "folder": "folder: cannot be written: Is a directory",
     "nowhere/lines.jsonl": "nowhere/lines.jsonl: cannot be written: No such file or directory",
-    "loop": "loop: cannot be written: Too many levels of symbolic links",
     "texts.jsonl/x": "texts.jsonl/x: cannot be written: Not a directory",
 }
 
@@ -171,7 +172,6 @@ REFUSED: dict[str, str] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_written_is_storage(folder: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     (folder / "folder").mkdir()
-    (folder / "loop").symlink_to("loop")
     code, out, err = predict(capsys, "--input", "texts.jsonl", "--output", name)
     assert (code, out, err.splitlines()[-1]) == (5, "", REFUSED[name])
 
