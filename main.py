@@ -2,15 +2,17 @@
 
 import argparse
 import contextlib
+import difflib
 import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 from commands import COMMANDS, SHARED
 from utils import signals, streams
-from utils.errors import GlassboxError, Stopped
+from utils.errors import ConfigError, GlassboxError, Stopped
 
 EPILOG = """\
 commands (python main.py COMMAND --help):
@@ -59,6 +61,8 @@ def run(arguments: list[str]) -> int:
         print("command line: which config? python main.py configs/bilstm.yaml, for one; or --help", file=sys.stderr)
         return 2
     name = arguments[0] if arguments[0] in COMMANDS else "train"
+    if name != arguments[0] and (meant := _meant_command(arguments[0])):
+        raise ConfigError(f"command line: there is no command {arguments[0]!r}; did you mean {meant}?")
     command, parser = COMMANDS[name], _parser(name)
     if name not in SHARED and "WORLD_SIZE" in os.environ:
         from utils.ending import refuse_many_processes  # imports torch: 2 s that --help does not need
@@ -73,6 +77,14 @@ def run(arguments: list[str]) -> int:
         return int(end.code or 0)
     command.run(options)
     return 0
+
+
+def _meant_command(word: str) -> str | None:
+    """The command that is closest to a word, unless it names a file, or a config is closer."""
+    if not word.isalpha() or Path(word).exists():
+        return None
+    close = difflib.get_close_matches(word, [*COMMANDS, *(path.stem for path in Path("configs").glob("*.yaml"))], n=1)
+    return close[0] if close and close[0] in COMMANDS else None
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Print every registered part with one line on what it is, and its options with types, defaults and what they do.
+"""Print every registered part with one line on what it is; of a section, or of one part, the options, too.
 
 All of it is taken from the code: the options from a constructor's signature, and the sentence on each from the docstring of its
 class, or of one that it extends, where it is a line of its own:
@@ -10,18 +10,24 @@ import argparse
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from utils.errors import ConfigError
 
+SHARED = ("(any)", "(section)")  # what stands in a table for the options that do not belong to one part
+HINT = "options: python main.py list SECTION, such as model; or list SECTION PART, such as model bilstm"
 SUMMARY = "print all agents, models, losses, ... and their options"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The section and the form."""
+    """The section, its part and the form."""
     parser.add_argument(
-        "section", metavar="SECTION", nargs="?", help="one section of a config, such as model; default: all"
+        "section", metavar="SECTION", nargs="?", help="one section of a config, such as model, with its options"
+    )
+    parser.add_argument(
+        "part", metavar="PART", nargs="?", help="one part of it, such as bilstm, and the options that all have"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -31,10 +37,22 @@ def run(options: argparse.Namespace) -> None:
     """Print the tables."""
     parts = describe_parts()
     if options.section is not None:
-        if options.section not in parts:
-            raise ConfigError(f"list: there is no section {options.section!r}; known: {', '.join(parts)}")
-        parts = {options.section: parts[options.section]}
-    print(json.dumps(parts, indent=1) if options.json else as_text(parts))
+        parts = {options.section: chosen(parts, options.section, "section")}
+    if options.part is not None:
+        (table,) = parts.values()
+        part = chosen(table, options.part, f"part of {options.section}")
+        parts = {options.section: {options.part: part} | {name: table[name] for name in SHARED if name in table}}
+    text = as_text(parts) if options.section is not None else as_names(parts)
+    print(json.dumps(parts, indent=1) if options.json else text)
+
+
+def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
+    """The entry of that name. Raises ConfigError."""
+    from utils.schema import did_you_mean
+
+    if name not in table:
+        raise ConfigError(f"list: there is no {kind} {name!r}{did_you_mean(name, table)}; known: {', '.join(table)}")
+    return table[name]
 
 
 def describe_parts() -> dict[str, Any]:
@@ -54,8 +72,24 @@ def describe_parts() -> dict[str, Any]:
         parts: Mapping[str, Any] = section.parts or {}
         found[key] = {name: _describe(part) for name, part in parts.items()}
         if section.shared is not None:
-            found[key]["(any)" if parts else "(section)"] = _describe(section.shared)
+            found[key][SHARED[not parts]] = _describe(section.shared)
     return found
+
+
+def as_names(parts: Mapping[str, Any]) -> str:
+    """A line for each part; of a section without parts, the names of its options."""
+    lines = []
+    for section, table in parts.items():
+        lines.append(f"{section}:")
+        for name, part in table.items():
+            options = f"{name}: {', '.join(part['options'])}"
+            is_part = name not in SHARED
+            lines += (
+                [f"  {name}: {part['summary']}"]
+                if is_part
+                else textwrap.wrap(f"  {options}", 120, subsequent_indent="      ")
+            )
+    return "\n".join([*lines, "", HINT])
 
 
 def as_text(parts: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
+    from agents.parts import describe_plan
     from utils.ending import together
     from utils.environment import start_facts
     from utils.experiment import Experiment
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
         config = checked_config(options.config, options.overrides)
         if options.dry_run:
             print(config.to_yaml(is_ascii=not is_utf8(sys.stdout)) if worker.is_first else "", end="")
+            sys.stdout.flush()
+            logger.info("ok: %s; a dry run reads no data, and so counts neither rows nor tokens", describe_plan(config))
             return
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))

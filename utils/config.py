@@ -3,6 +3,7 @@
 Loading makes no folder, prints nothing and builds nothing; what the keys mean is checked in utils/schema.py.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,10 @@ def _word(value: Any) -> str:
 
 
 def _similar_files(path: Path) -> str:
-    names = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-    return f"; there are {', '.join(names)}" if names else f"; there is no YAML file in {path.parent}"
+    others = sorted({*path.parent.glob("*.y*ml"), *Path("configs").glob("*.y*ml")} if len(path.name) < 256 else [])
+    if close := difflib.get_close_matches(path.stem, [other.stem for other in others], n=1):
+        return f"; did you mean {next(other for other in others if other.stem == close[0])}?"
+    return f"; there are {', '.join(map(str, others))}" if others else f"; there is no YAML file in {path.parent}"
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import rich.console
 import rich.progress
@@ -27,6 +27,7 @@ from utils.storage import atomic_write
 
 logger = logging.getLogger("glassbox")
 MAX_MISTAKES = 20
+PROGRESS_EVERY = 60.0  # seconds between two lines of progress where there is no terminal
 FINAL = ("best_valid", "test")  # the splits' names in the log when they are measured with the best weights
 
 
@@ -150,7 +151,9 @@ def _hparams(config: Mapping[str, Any]) -> Any:
 
 
 class StepBar:
-    """A progress bar on a terminal; nothing where stderr is a file or a pipe."""
+    """A progress bar on a terminal; where stderr is a file or a pipe, a line a minute."""
+
+    due: ClassVar[float] = -math.inf  # when the next line is, as the bars of a run come one after the other
 
     def __init__(self, total: int | None, description: str, unit: str) -> None:
         columns = (
@@ -160,6 +163,7 @@ class StepBar:
             rich.progress.TextColumn(unit + "  {task.fields[note]}"),
             rich.progress.TimeRemainingColumn(),
         )
+        self._total, self._description, self._unit = total, description, unit
         console = rich.console.Console(stderr=True)
         self._bar = rich.progress.Progress(
             *columns,
@@ -170,6 +174,8 @@ class StepBar:
         self._task = self._bar.add_task(description, total=total, note="")
 
     def __enter__(self) -> "StepBar":
+        if time.monotonic() > StepBar.due + PROGRESS_EVERY:  # the first one of a run, which may be a short one
+            StepBar.due = time.monotonic() + PROGRESS_EVERY
         self._bar.start()
         return self
 
@@ -179,6 +185,11 @@ class StepBar:
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` units are done."""
         self._bar.update(self._task, completed=done, note=note)
+        if self._bar.disable and time.monotonic() >= StepBar.due:
+            StepBar.due = time.monotonic() + PROGRESS_EVERY
+            total = "" if self._total is None else f" of {self._total:,}"
+            words = [f"{self._description}: {done:,}{total} {self._unit}", *filter(None, note.split("  "))]
+            logger.info("%s", ", ".join(words))
 
 
 def set_up_console(*, is_on: bool = True) -> None:

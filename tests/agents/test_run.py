@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -161,7 +162,13 @@ def test_an_override_that_changes_the_run_gets_a_folder_of_its_own(workplace: Pa
 def test_dry_run_reads_nothing_and_makes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("tiny.jsonl").unlink()
     assert main(["tiny.yaml", "--dry-run"]) == 0
-    assert "embedding_size: 16" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert yaml.safe_load(output.out)["model"]["embedding_size"] == 16
+    # Two encoders of 16 numbers a token with an LSTM in both directions, 4 * 12 * (16 + 12 + 2) each; 48 -> 8 -> labels.
+    known, label = 2 * 2 * 4 * 12 * (16 + 12 + 2) + 48 * 8 + 8, 8 + 1
+    assert output.err.startswith(
+        f"ok: {known:,} parameters + {2 * 16} a token of the vocabulary + {label} a label, 2 epochs; "
+    )
     assert not Path("experiments").exists()
 
 

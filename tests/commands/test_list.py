@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import ROOT
 
 from commands.list import sentences_of
 from datasets import DATASETS, TOKENIZERS
@@ -40,12 +41,16 @@ def test_one_section_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     assert text.startswith("model:\n")
     assert "\n\n" not in text
     assert main(["list", "modle"]) == 2
-    assert capsys.readouterr().err.startswith("list: there is no section 'modle'; known: agent, (top level), data,")
+    assert capsys.readouterr().err.startswith(
+        "list: there is no section 'modle'; did you mean model?; known: agent, (top level), data,"
+    )
 
 
 def test_defaults_stand_as_in_a_config(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"]) == 0
-    text = capsys.readouterr().out
+    text = ""
+    for section in ("data", "optimizer"):
+        assert main(["list", section]) == 0
+        text += capsys.readouterr().out
     for line in (
         "fields: list of str = [text]",
         "split: list of float = [0.8, 0.1, 0.1]",
@@ -105,14 +110,62 @@ def test_a_sentence_is_the_class_own_or_that_of_the_class_it_extends(capsys: pyt
     assert sentences_of(Child) == {"size": "of the child", "rate": "how fast"}
 
 
-def test_the_text_form_names_everything_too(capsys: pytest.CaptureFixture[str]) -> None:
-    found = listed(capsys)
-    assert main(["list"]) == 0
-    text = capsys.readouterr().out
-    for table in found.values():
+def test_the_text_form_of_a_section_names_everything_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for section, table in listed(capsys).items():
+        assert main(["list", section]) == 0
+        text = capsys.readouterr().out
         for part in table.values():
             assert part["summary"] in text
             for option, facts in part["options"].items():
                 assert f"\n      {option}: {facts['type']} = " in text
                 assert f"\n          {facts['about']}\n" in text or not facts["about"]
-    assert max(map(len, text.splitlines())) <= 130
+        assert max(map(len, text.splitlines())) <= 130
+
+
+def test_the_overview_has_a_line_for_each_part_and_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    found = listed(capsys)
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for section, table in found.items():
+        assert f"{section}:" in lines
+        assert all(f"  {name}: {part['summary']}" in lines for name, part in table.items() if not name.startswith("("))
+    assert "  (any): layer_decay" in lines
+    assert (
+        lines[-1] == "options: python main.py list SECTION, such as model; or list SECTION PART, such as model bilstm"
+    )
+    assert len(lines) < 100
+    assert max(map(len, lines)) <= 130
+
+
+def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.CaptureFixture[str]) -> None:
+    found = listed(capsys)
+    assert main(["list", "loss", "focal", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"loss": {name: found["loss"][name] for name in ("focal", "(any)")}}
+    assert main(["list", "model", "bilstm"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("model:\n  bilstm: ")
+    assert "      embedding_size: int = 100\n" in text
+    assert "transformer" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["list", "models"], "list: there is no section 'models'; did you mean model?; known: agent, "),
+        (["list", "model", "blstm"], "list: there is no part of model 'blstm'; did you mean bilstm?; known: "),
+        (["list", "train", "x"], "list: there is no part of train 'x'; known: (section)"),
+        (["lst"], "command line: there is no command 'lst'; did you mean list?"),
+        (["pridict", "experiments/x"], "command line: there is no command 'pridict'; did you mean predict?"),
+        (["blstm.yaml"], "blstm.yaml: no such config; did you mean configs/bilstm.yaml?"),
+        (["configs/blstm.yaml"], "configs/blstm.yaml: no such config; did you mean configs/bilstm.yaml?"),
+        (["config/bilstm.yml"], "config/bilstm.yml: no such config; did you mean configs/bilstm.yaml?"),
+        (["bilstm"], "bilstm: no such config; did you mean configs/bilstm.yaml?"),
+        (["zzz.yaml"], "zzz.yaml: no such config; there are configs/bert.yaml, "),
+    ],
+)
+def test_a_misspelt_word_is_told_what_was_meant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], line: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(line)

@@ -127,7 +127,8 @@ def test_a_config_is_a_mapping(folder: Path, text: str) -> None:
 
 def test_a_missing_config_names_those_that_are_there(folder: Path) -> None:
     write(bilstm="agent: x", boe="agent: x")
-    assert refusal("bilstn.yaml") == "bilstn.yaml: no such config; there are bilstm.yaml, boe.yaml"
+    assert refusal("bilstn.yaml") == "bilstn.yaml: no such config; did you mean bilstm.yaml?"
+    assert refusal("x.yaml") == "x.yaml: no such config; there are bilstm.yaml, boe.yaml"
     assert refusal("none/a.yaml") == "none/a.yaml: no such config; there is no YAML file in none"
 
 

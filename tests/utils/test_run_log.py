@@ -295,6 +295,36 @@ def test_a_bar_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_long_run_says_a_line_a_minute_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: list[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now)
+    monkeypatch.setattr(StepBar, "due", -math.inf)
+    log = opened(tmp_path, 0)
+    for epoch in (1, 2, 3):  # 50 s each
+        with StepBar(1500, f"epoch {epoch}", "steps") as bar:
+            for step in range(50):
+                now += 1
+                bar.update(30 * (step + 1), "loss 0.5000  1,200 texts/s" if step > 5 else "")
+    with StepBar(None, "reading a.csv", "texts") as bar:
+        now += 40
+        bar.update(123456)
+    now += 3600
+    with StepBar(10, "of another run", "steps") as bar:
+        for step in range(50):
+            now += 1
+            bar.update(step)
+    log.close()
+    assert heard == [
+        "epoch 2: 300 of 1,500 steps, loss 0.5000, 1,200 texts/s",
+        "epoch 3: 600 of 1,500 steps, loss 0.5000, 1,200 texts/s",
+        "reading a.csv: 123,456 texts",
+    ]
+    assert not (tmp_path / "metrics.jsonl").exists()
+    assert "epoch 2: 300 of" in (tmp_path / "run.log").read_text()
+
+
 def test_a_step_that_is_not_a_number_comes_last() -> None:
     assert run_log._values_of(b'{"step": 3, "split": "x"}')["step"] == 3
     assert run_log._values_of(b"torn")["step"] == math.inf
