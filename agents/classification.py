@@ -1,7 +1,7 @@
 """Text classification: one text, or several fields of it -> one label, or any number of labels."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -80,6 +80,9 @@ class ClassificationAgent(BaseAgent):
     @classmethod
     def complete(cls, config: Config) -> None:
         complete_from_published(config)
+        data, loss = config.get("data"), config.get("loss", {})
+        if isinstance(data, Mapping) and data.get("multi_label") is True and isinstance(loss, Mapping):
+            config["loss"] = {"name": "binary_cross_entropy", **loss}
 
     @classmethod
     def check(cls, config: Config) -> None:

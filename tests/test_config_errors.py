@@ -105,6 +105,15 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (["distributed.strategy=dp"], "distributed.strategy must be one of ddp, fsdp, got 'dp'"),
     (["deterministic=no"], "deterministic must be bool, got 'no'"),
     (["optimizer={name: SGD, nesterov: true}"], "optimizer: Nesterov momentum requires a momentum and zero dampening"),
+    (["model.items=3"], "model.items is not an option of bilstm; its options: embedding_size"),
+    (["items=3"], "items is not a section of agent classification"),
+    (["get={a: 1}"], "get is not a section of agent classification"),
+    (["loss.class_weights={update: many}"], "loss.class_weights must be mapping of str to float or null, got {'update': 'many'}"),
+    (["loss.label_smoothing=0.1", "data.multi_label=true"], "loss.label_smoothing is not an option of binary_cross_entropy"),
+    (["loss=focal", "data.multi_label=true"], "loss must be a section, such as loss: {name: focal}"),
+    (["data.label_names=[a, b]"], "data: label_names must name each position once, with multi_label: true, got ['a', 'b']"),
+    (["data.label_names=[a, a]", "data.multi_label=true"], "data: label_names must name each position once"),
+    (["data.label_separator=''"], "data: label_separator must not be empty"),
     (["modle.name=boe"], "modle is not a section of agent classification; did you mean model?"),
     (["base=other.yaml"], "base is not a section of agent classification"),
     (["model.name"], "'model.name' is not key=value, such as optimizer.lr=3e-4"),
@@ -175,6 +184,12 @@ def test_a_checked_config_is_complete_and_checks_again_to_the_same(folder: Path)
         "r_drop": 0.0,
     }
     assert (config.seed, config.train.patience, config.scheduler.name) == (1, None, "constant")
+
+
+@pytest.mark.parametrize("words", [[], ["loss.r_drop=1"], ["loss.class_weights={keys: 2}"]])
+def test_the_loss_of_several_labels_a_text_follows_where_none_is_named(folder: Path, words: list[str]) -> None:
+    assert checked_config("tiny.yaml", ["data.multi_label=true", *words]).loss.name == "binary_cross_entropy"
+    assert checked_config("tiny.yaml", ["data.multi_label=false", *words]).loss.name == "cross_entropy"
 
 
 def test_a_removed_key_a_null_and_a_missing_key_are_the_same(folder: Path) -> None:

@@ -22,11 +22,24 @@ FREE_KEYS = {
 }  # fmt: skip
 
 
+class Values(EasyDict):  # type: ignore[misc]
+    """Attribute access to every key but the names of dict's methods, such as the label `items` in class_weights."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        value = Values(value) if isinstance(value, dict) else value
+        if hasattr(EasyDict, name):
+            dict.__setitem__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    __setitem__ = __setattr__
+
+
 class Config(MutableMapping[str, Any]):
     """A run's settings, by key or by attribute: `config.train.batch_size`."""
 
     def __init__(self, values: Mapping[str, Any], path: Path, places: Mapping[str, str]) -> None:
-        self.values_by_key = EasyDict(values)  # held, not inherited: EasyDict would take our methods for keys
+        self.values_by_key = Values(values)  # held, not inherited: EasyDict would take our methods for keys
         self.path = path
         self.places = dict(places)
 
@@ -74,7 +87,7 @@ def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values."""
     path = Path(path)
     values, places = _load_file(path, ())
-    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
+    pairs = list(_plain(overrides).items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
     for key, value in sorted(pairs, key=_depth):
         _override(values, places, key, value)
     config = Config(values, path, places)
@@ -149,7 +162,8 @@ def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             merged.pop(key, None)
         elif isinstance(value, dict):
-            is_other_part = isinstance(old, dict) and "name" in value and value["name"] != old.get("name")
+            name = value.get("name")  # a number is the weight of a label that is called so
+            is_other_part = isinstance(old, dict) and isinstance(name, str) and name != old.get("name")
             merged[key] = _merge({} if is_other_part or not isinstance(old, dict) else old, value)
         else:
             merged[key] = value
@@ -184,7 +198,7 @@ def _override(values: dict[str, Any], places: dict[str, str], key: str, value: A
     for section in reversed(sections):
         nested = {section: nested}
     inner = list(_all_keys(nested))
-    if "" in key.split(".") or any(hasattr(dict, part) for name in inner for part in name.split(".")):
+    if "" in key.split("."):
         raise ConfigError(f"{COMMAND_LINE}: {key} cannot be a key")
     node: Any = values
     for depth, section in enumerate(sections):
@@ -220,7 +234,7 @@ def _similar_files(path: Path) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {_word(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value

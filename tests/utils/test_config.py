@@ -161,7 +161,6 @@ def test_a_config_may_come_through_a_pipe(folder: Path) -> None:
         ("=3", "command line: '=3' is not key=value, such as optimizer.lr=3e-4"),
         ("model..x=3", "command line: model..x cannot be a key"),
         (".x=3", "command line: .x cannot be a key"),
-        ("model.items=3", "command line: model.items cannot be a key"),
         ("agent.name=3", "command line: agent.name: agent is a value, not a section"),
         ("model.hidden_size.x=3", "command line: model.hidden_size.x: model.hidden_size is a value, not a section"),
         (
@@ -212,7 +211,46 @@ def test_a_mapping_of_overrides_does_the_same_as_words(folder: Path) -> None:
     assert words == mapping
     assert words.places == mapping.places
     assert words.place("data.a.b") == "command line"
-    assert refusal("a.yaml", {"data": {"items": 1}}) == "command line: data cannot be a key"
+
+
+def test_a_key_of_data_may_be_called_as_a_method_is_or_be_a_number(folder: Path) -> None:
+    labels = [
+        "update",
+        "copy",
+        "clear",
+        "get",
+        "items",
+        "keys",
+        "pop",
+        "values",
+        "name",
+        "base",
+        "__class__",
+        "a.b",
+        "1",
+        "null",
+    ]
+    weights = {label: float(i) for i, label in enumerate(labels)}
+    write(a=BASE)
+    by_word = load_config("a.yaml", [f"loss.class_weights={{{', '.join(f'{k}: {w}' for k, w in weights.items())}}}"])
+    by_mapping = load_config("a.yaml", {"loss": {"class_weights": weights}})
+    write(b="base: a.yaml\nloss:\n  class_weights:\n" + "".join(f"    {k}: {w}\n" for k, w in weights.items()))
+    for config in (by_word, by_mapping, load_config("b.yaml")):
+        assert dict(config.loss.class_weights) == weights
+        assert config.to_dict()["loss"]["class_weights"] == weights
+        assert list(config.loss.class_weights.items()) == list(weights.items())
+        assert config.loss.class_weights.copy().get("values") == 7.0
+        write(again=config.to_yaml())
+        assert load_config("again.yaml").to_dict() == config.to_dict()
+    more = load_config(
+        "b.yaml", {"loss.class_weights": {1: 5.0, False: 6.0, "update": 7.0}, "loss.class_weights.items": 9.0}
+    )
+    assert dict(more.loss.class_weights) == weights | {"1": 5.0, "false": 6.0, "update": 7.0, "items": 9.0}
+
+
+def test_a_label_called_name_changes_no_part(folder: Path) -> None:
+    write(a=BASE + "loss: {class_weights: {name: 2.0, spam: 3.0}}\n")
+    assert load_config("a.yaml", ["loss.class_weights={name: 5.0}"]).loss.class_weights == {"name": 5.0, "spam": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -256,7 +294,7 @@ def test_keys_are_attributes_too(folder: Path) -> None:
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["1e5", "no", "010", "~", ""])
-KEYS = WORDS.filter(lambda key: not hasattr(dict, key) and key != "base")
+KEYS = WORDS.filter(lambda key: key != "base")
 LEAVES = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_subnormal=False) | WORDS
 VALUES = st.recursive(
     LEAVES | st.lists(LEAVES, max_size=3), lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
