@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from datasets.labels import check_labels, describe_unmeasured
+from datasets.labels import check_found, check_labels, describe_odd, describe_unmeasured
 from datasets.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.readers import Row
 from datasets.records import Record, RecordReader
+from datasets.repeats import describe_repeats
 from datasets.split import SPLITS, assign, text_key
 from datasets.stratified import ids_of
 from utils.errors import DataError
@@ -55,6 +56,7 @@ class Scan:
 class _FileScan:
     keys: np.ndarray
     numbers: "array[int]"
+    ids: "array[int]"  # their hashes, where the rows have ids
     reader: RecordReader
     assigned: np.ndarray
 
@@ -67,6 +69,7 @@ class Corpus:
     id: a column whose values name the rows in predictions.jsonl; null: FILE:LINE does
     multi_label: whether a text has any number of labels
     label_separator: what stands between the labels of a text in its column, with multi_label
+    label_names: the labels in the order of their positions, where a text's labels are a list of 0s and 1s
     join_fields: true: the fields are one text; false: each has an encoder of its own
     pair: the two fields are one input of two segments, as BERT reads pairs
     split: the shares for training, validation and test of what is split here; 0: without that split, such as [0.9, 0.1, 0]
@@ -89,6 +92,7 @@ class Corpus:
         id: str | None = None,
         multi_label: bool = False,
         label_separator: str = "|",
+        label_names: list[str] | None = None,
         join_fields: bool = False,
         pair: bool = False,
         split: list[float] = (0.8, 0.1, 0.1),  # type: ignore[assignment]
@@ -107,6 +111,12 @@ class Corpus:
             raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
         if label in fields:
             raise ValueError(f"fields must not hold {label!r}, the column of the labels")
+        if not label_separator:
+            raise ValueError("label_separator must not be empty")
+        if label_names is not None and (
+            not multi_label or len(set(label_names)) != len(label_names) or "" in label_names
+        ):
+            raise ValueError(f"label_names must name each position once, with multi_label: true, got {label_names}")
         for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -124,7 +134,7 @@ class Corpus:
             )
         self.source = source
         self.fields, self.label, self.id = list(fields), label, id
-        self.label_separator = label_separator if multi_label else None
+        self.label_separator, self.label_names = label_separator if multi_label else None, label_names
         self.join_fields, self.pair = join_fields, pair
         self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
@@ -153,6 +163,7 @@ class Corpus:
             label=self.label if has_labels else None,
             id=self.id,
             label_separator=self.label_separator,
+            label_names=self.label_names,
             on_bad_row=self.on_bad_row,
         )
 
@@ -198,14 +209,15 @@ class Corpus:
             scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
             scan.report[split] = self._report(split, scans)
         scan.labels = sorted(scan.labels_of("train"))
-        leaks = count_leaks(_used_keys(scan, scans), watch)
+        keys = {split: scans.get(split, scans["train"]).keys[rows] for split, rows in scan.rows.items()}
+        leaks = count_leaks(keys, watch)
         scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
         scan.report["leaks"] = leaks
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
-        measured, is_multi_label = (
-            {s: scan.labels_of(s) for s in SPLITS[1:] if len(scan.rows[s])},
-            self.label_separator is not None,
-        )
+        scan.report["warnings"] += describe_repeats(list(scans.values()), scan.label_sets, self.source)
+        scan.report["warnings"] += describe_odd(scan.label_sets, self.label, self.label_names)
+        measured = {s: scan.labels_of(s) for s in SPLITS[1:] if len(scan.rows[s])}
+        is_multi_label = self.label_separator is not None
         scan.report["warnings"] += describe_unmeasured(scan.labels, measured, is_multi_label=is_multi_label)
         self._check(scan)
         return scan
@@ -217,11 +229,13 @@ class Corpus:
         watch: LabelWatch,
         take: Callable[[str, Iterator[Record]], np.ndarray],
     ) -> _FileScan:
-        reader, numbers = self.reader(), array("q")
+        reader, numbers, ids = self.reader(), array("q"), array("q")
 
         def noted() -> Iterator[Record]:
             for record in reader.read(self.source.rows(origin)):
                 numbers.append(label_sets.setdefault(record.labels or (), len(label_sets)) if record else -1)
+                if self.id is not None:
+                    ids.append(hash((origin, record.id if record else len(ids))))  # each file may number its own
                 if record is not None:
                     watch.see(record)
                     yield record
@@ -241,7 +255,7 @@ class Corpus:
         used_labels = ranks[np.frombuffer(numbers, dtype=np.int64)[is_used]]
         sets = ids_of(in_order) if any(len(labels) != 1 for labels in in_order) else None
         assigned[is_used] = assign(used_keys, used_labels, shares, self.split_seed, self.limit, sets)
-        return _FileScan(keys, numbers, reader, assigned)
+        return _FileScan(keys, numbers, ids, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
         """read = used + skipped; what is skipped of a file that is split here counts as read for training."""
@@ -257,38 +271,19 @@ class Corpus:
         return {"read": file.reader.num_read - given_away, "used": used, "skipped": dict(skipped)}
 
     def _check(self, scan: Scan) -> None:
-        name = self.source.files("train")[0]
-        check_labels(scan.label_sets, str(name), self.label)
+        files = {split: self.source.files(split if split in self.source.splits else "train")[0] for split in SPLITS}
+        check_labels(scan.label_sets, str(files["train"]), self.label)
         for split in self.splits:
             if len(scan.rows[split]) == 0:
                 skipped = scan.report[split]["skipped"]
-                reason = f" ({_in_words(skipped)} skipped)" if skipped else ""
-                origin = self.source.files(split)[0] if split in self.source.splits else name
+                reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
                 same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
                 num_read = sum(scan.report[s]["read"] for s in same_file)
-                raise DataError(f"{origin}: leaves no row for {split}{reason}; {num_read} rows were read")
-        if len(scan.labels) < 2:
-            raise DataError(
-                f"{name}: the column {self.label!r} holds one label only ({', '.join(map(repr, scan.labels))}); two are needed"
-            )
-        for split in ("valid", "test"):
-            if unseen := sorted(scan.labels_of(split) - set(scan.labels)):
-                known = ", ".join(map(repr, scan.labels[:20]))
-                origin = self.source.files(split)[0] if split in self.source.splits else name
-                raise DataError(
-                    f"{origin}: {split} holds the label {unseen[0]!r}, which no training row has; known: {known}"
-                )
+                reasons = f" ({reasons} skipped)" if reasons else ""
+                raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
+        check_found({split: scan.labels_of(split) for split in SPLITS}, scan.label_sets, files, self.label)
 
 
 def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:
     """A `take` of `Corpus.scan` that only lets the scan see the records; -> (N,) uint64, the text key of each."""
     return np.fromiter((text_key(record.texts) for record in records), np.uint64)
-
-
-def _used_keys(scan: Scan, scans: dict[str, _FileScan]) -> dict[str, np.ndarray]:
-    """The hashes of the texts of every split."""
-    return {split: scans.get(split, scans["train"]).keys[scan.rows[split]] for split in SPLITS}
-
-
-def _in_words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items())

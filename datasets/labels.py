@@ -2,7 +2,9 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from datasets.label_reader import NAME_THEM, POSITIONS, is_written_list
 from utils.errors import DataError
 
 MAX_LABELS = 5000  # as utils.metrics.MAX_LABELS, whose module imports torch
@@ -29,6 +31,39 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
         raise DataError(
             f"{place}: labels in {column!r} that differ only by case, space or composition: {listed}; write each one way"
         )
+
+
+def check_found(
+    found: Mapping[str, set[str]], label_sets: Sequence[tuple[str, ...]], files: Mapping[str, Path], column: str
+) -> None:
+    """Raise DataError where training has fewer labels than two, or a split one that training has not; found: by split."""
+    known = sorted(found["train"])
+    if len(known) < 2:
+        listed = ", ".join(map(repr, known))
+        raise DataError(f"{files['train']}: the column {column!r} holds one label only ({listed}); two are needed")
+    if len(set(label_sets)) < 2:
+        hint = f"; {NAME_THEM}" if set(known) <= set(POSITIONS) else ""
+        raise DataError(f"{files['train']}: all texts have the same labels ({', '.join(map(repr, known))}){hint}")
+    for split in ("valid", "test"):
+        if unseen := sorted(found[split] - set(known)):
+            listed = ", ".join(map(repr, known[:20]))
+            raise DataError(
+                f"{files[split]}: {split} holds the label {unseen[0]!r}, which no training row has; known: {listed}"
+            )
+
+
+def describe_odd(label_sets: Iterable[tuple[str, ...]], column: str, names: Sequence[str] | None) -> list[str]:
+    """What was hardly meant: lists that are read as one label, and names of positions that no row has."""
+    labels = sorted({label for labels in label_sets for label in labels})
+    lines = []
+    if labels and all(map(is_written_list, labels)):
+        lines.append(
+            f"each label in {column!r} looks like a list, such as {labels[0]!r}; is data.multi_label: true meant?"
+        )
+    if unused := [name for name in names or () if name not in labels]:
+        listed = ", ".join(map(repr, unused[:MAX_LISTED]))
+        lines.append(f"no row has {len(unused)} of the {len(names or ())} data.label_names ({listed})")
+    return lines
 
 
 def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *, is_multi_label: bool) -> list[str]:

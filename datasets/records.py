@@ -1,9 +1,11 @@
 """Rows -> records: the text fields and the label that the config names, every row used or counted with the reason."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from datasets.label_reader import LabelReader
 from datasets.readers import BLANK, Row
 from utils.errors import DataError, printable
 from utils.schema import did_you_mean
@@ -14,6 +16,7 @@ DELIMITERS = {
     "|": "|",
     ",": ",",
 }  # what a header that is one column may have been meant to be cut at
+LOOK_AHEAD = 1000  # rows after a bad first one that are looked at before it is called one of many
 
 
 class Record(NamedTuple):
@@ -42,10 +45,12 @@ class RecordReader:
         label: str | None,
         id: str | None = None,
         label_separator: str | None = None,
+        label_names: Sequence[str] | None = None,
         on_bad_row: str = "error",
     ) -> None:
+        """label_separator: given, a row has any number of labels; label_names: the labels of a multi-hot list's positions."""
         self.fields, self.label, self.id = list(fields), label, id
-        self.label_separator = label_separator
+        self._labels = None if label is None else LabelReader(label, separator=label_separator, names=label_names)
         self.on_bad_row = on_bad_row
         self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
         self.num_read = 0
@@ -55,8 +60,8 @@ class RecordReader:
     def read(self, rows: Iterable[Row]) -> Iterator[Record | None]:
         """A record for every row, None for one that is skipped. Raises DataError at a bad row unless they are to be skipped."""
         missing = None  # what the first row lacks, until a row has every column
-        has_columns = False
-        for row in rows:
+        has_columns = has_good = False
+        for row in (rows := iter(rows)):
             self.num_read += 1
             if row.problem is None and not has_columns:
                 problem = self._missing_column(row)
@@ -65,7 +70,8 @@ class RecordReader:
                     raise DataError(problem)
             record, problem = self._record(row)
             if problem is not None:
-                self._refuse(row, problem)
+                self._refuse(row, problem, None if has_good else rows)
+            has_good = has_good or record is not None
             yield record
         if missing is not None and not has_columns:
             raise DataError(missing)
@@ -86,43 +92,32 @@ class RecordReader:
     def _record(self, row: Row) -> tuple[Record | None, str | None]:
         if row.problem is not None:
             return None, row.problem
-        texts = [row.values.get(field) for field in self.fields]
-        for field, text in zip(self.fields, texts, strict=True):
+        texts = []
+        for field in self.fields:
+            text = row.values.get(field)
+            if text is None and field in row.values:
+                text = ""  # null is what an empty cell of CSV is
             if not isinstance(text, str):
-                return (
-                    None,
-                    f"no text in {field!r}" if text is None else f"{field!r} is {type(text).__name__}, not text",
-                )
+                kind = type(text).__name__
+                return None, f"no text in {field!r}" if text is None else f"{field!r} is {kind}, not text"
+            texts.append(text)
         if all(not text or text.isspace() for text in texts):
             return None, "no text"
-        labels, problem = self._labels(row.values)
+        labels, problem = self._labels.read(row.values.get(self._labels.column)) if self._labels else (None, None)
         if problem is not None:
             return None, problem
-        record = Record(row.place, self._id(row), tuple(map(str, texts)), labels)
-        if any(map(_has_lone_surrogate, [record.id, *record.texts, *(labels or ())])):
+        record = Record(row.place, self._id(row), tuple(texts), labels)
+        try:
+            for text in (record.id, *texts, *(labels or ())):
+                text.isascii() or text.encode()
+        except UnicodeEncodeError:  # as a JSON escape can make it
             return None, "half of a surrogate pair, which is no text"
         return record, None
 
-    def _labels(self, values: dict[str, Any]) -> tuple[tuple[str, ...] | None, str | None]:
-        """The label, or with a separator given the labels (a list, or one text that is split), as text."""
-        if self.label is None:
-            return None, None
-        value = values.get(self.label)
-        if self.label_separator is not None:
-            if isinstance(value, str):
-                value = [part.strip() for part in value.split(self.label_separator) if part.strip()]
-            if isinstance(value, list) and all(map(_is_label, value)):
-                return tuple(sorted(set(map(str, value)))), None
-            return (), f"no list of labels in {self.label!r}"
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return (), f"no label in {self.label!r}"
-        if not _is_label(value):
-            return (), f"the label in {self.label!r} is {type(value).__name__}, not text or int"
-        return (str(value),), None
-
     def _id(self, row: Row) -> str:
         id = row.values.get(self.id) if self.id else None
-        return printable(row.place) if id is None else str(id)
+        has_id = id is not None and id == id and str(id).strip() != ""  # NaN is a missing number
+        return str(id) if has_id else printable(row.place)
 
     def _missing_column(self, row: Row) -> str | None:
         for column in [*self.fields, *filter(None, (self.label, self.id if self.needs_id else None))]:
@@ -133,12 +128,21 @@ class RecordReader:
                 return f"{row.place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
         return None
 
-    def _refuse(self, row: Row, problem: str) -> None:
+    def _refuse(self, row: Row, problem: str, rest: Iterator[Row] | None) -> None:
+        """Count a bad row or raise DataError. rest: the rows after it, where none before it was good."""
         if self.on_bad_row == "error" and problem != BLANK:
-            hint = f", or skip such rows with {self.skip_option}" if self.skip_option else ""
-            raise DataError(f"{row.place}: {problem}; mend the row{hint}")
+            hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
+            if self.label is not None and rest is not None and not self._has_good(rest):
+                hint = "; no other row can be used either"  # and to skip all would leave nothing
+            raise DataError(f"{row.place}: {problem}{hint}")
         self.last_skipped = Skipped(self._id(row).encode(errors="backslashreplace").decode(), problem)
         self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
+
+    def _has_good(self, rows: Iterator[Row]) -> bool:
+        try:
+            return any(self._record(row)[0] is not None for row in itertools.islice(rows, LOOK_AHEAD))
+        except DataError:
+            return False
 
 
 def _similar_column(column: str, values: dict[str, Any]) -> str:
@@ -152,19 +156,3 @@ def _similar_column(column: str, values: dict[str, Any]) -> str:
             if sign in header:
                 return f'; the file has one column, is data.delimiter "{written}"?'
     return did_you_mean(column, values)
-
-
-def _is_label(value: Any) -> bool:
-    """Text that is not blank, or a whole number; a bool is none, since YAML and JSON make bools of words."""
-    return bool(value.strip()) if isinstance(value, str) else type(value) is int
-
-
-def _has_lone_surrogate(text: str) -> bool:
-    """Whether the text cannot be written as UTF-8, as a JSON escape can make it."""
-    if text.isascii():
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

@@ -1,0 +1,94 @@
+"""A value of the label column -> the names of a text's labels."""
+
+import ast
+import functools
+import json
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+Labels = tuple[tuple[str, ...], str | None]  # the labels and None, or none and what is wrong
+POSITIONS = {"0": False, "1": True, "0.": False, "1.": True, "0.0": False, "1.0": True, "false": False, "true": True}
+NAME_THEM = "if these are positions, name them: data.label_names: [first, second, ...]"
+_MULTI_HOT = re.compile(r"[\[(]?\s*[01]\.?([\s,;|]+[01]\.?)+\s*[\])]?")  # in one cell, numpy's way of writing included
+_WRITTEN = re.compile(
+    r"""\[(?![^\W\d][^'",]*\]).*\]|[({]\s*['"].*[)}]""", re.DOTALL
+)  # a list as text, and not [deleted]
+
+
+class LabelReader:
+    """Reads one label, or with a separator any number of them, which `names` gives where they are a list of 0s and 1s."""
+
+    def __init__(self, column: str, *, separator: str | None = None, names: Sequence[str] | None = None) -> None:
+        self.column, self.separator, self.names = column, separator, names
+
+    def read(self, value: Any) -> Labels:
+        """The labels of a row, sorted, each once."""
+        if self.separator is not None:
+            return self._read_list(self._split(value) if isinstance(value, str) else value)
+        if isinstance(value, list):
+            return (), f"the label in {self.column!r} is a list; write data.multi_label: true"
+        if value is None or value != value or (isinstance(value, str) and not value.strip()):  # NaN: a missing number
+            return (), f"no label in {self.column!r}"
+        if (name := _name(value)) is None:
+            return (), f"the label in {self.column!r} is {type(value).__name__}, not text or a number"
+        return (name,), None
+
+    def _read_list(self, parts: Any) -> Labels:
+        names = [name for part in parts if (name := _name(part))] if isinstance(parts, list) else []
+        if not isinstance(parts, list) or len(names) < len(parts):
+            return (), f"no list of labels in {self.column!r}"
+        if self.names is not None:
+            chosen = [POSITIONS.get(name.lower()) for name in names]
+            if len(chosen) != len(self.names) or None in chosen:
+                return (), f"no 0 or 1 for each of the {len(self.names)} data.label_names in {self.column!r}"
+            return tuple(sorted(name for name, is_chosen in zip(self.names, chosen, strict=True) if is_chosen)), None
+        if any(map(_MULTI_HOT.fullmatch, names)):
+            return (), f"0s and 1s as one label in {self.column!r}; {NAME_THEM}"
+        labels = tuple(sorted(set(names)))
+        if len(labels) < len(names):
+            is_multi_hot = all(name.lower() in POSITIONS for name in labels)
+            hint = NAME_THEM if is_multi_hot else "repeats and order, as of a tag for each word, are not read"
+            return (), f"a label twice in {self.column!r} ({names!r:.60}); {hint}"
+        return labels, None
+
+    def _split(self, cell: str) -> list[Any] | None:
+        """The parts of a cell: of a list written as text (pandas, JSON), or what the separator separates."""
+        cell = cell.strip()
+        if self.names is not None:
+            return [part for part in re.split(r"[\s,;|\[\]()]+", cell.replace(self.separator or "|", " ")) if part]
+        if _WRITTEN.fullmatch(cell) and not _MULTI_HOT.fullmatch(cell):
+            return _parsed_list(cell)
+        return [part.strip() for part in cell.split(self.separator) if part.strip()]
+
+
+def is_written_list(label: str) -> bool:
+    """Whether a label looks like a list that was written as text: "['sport', 'food']" or "[1 0 1]"."""
+    return bool(_WRITTEN.fullmatch(label) or _MULTI_HOT.fullmatch(label))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _parsed_list(cell: str) -> list[Any] | None:
+    """The list that a text writes, as JSON or as Python and pandas do; None where it is none."""
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        if re.search(r"""['"]\s+['"]""", cell):  # numpy writes no commas, and Python would join the texts
+            return None
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of backslashes
+                value = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return None
+    return list(value) if isinstance(value, list | tuple | set) else None
+
+
+def _name(value: Any) -> str | None:
+    """A label as text: a number as CSV would show it, a bool as JSON does. None for what is no label, blank text included."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else None
