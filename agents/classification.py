@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from utils.config import Config
 from utils.device import choose_device, missing_compiler
 from utils.experiment import Experiment
 from utils.memory import too_large
-from utils.metrics import Metrics, known_metrics
+from utils.metrics import Metrics, decide, known_metrics
 from utils.schema import Section, blamed_on, construct
 from utils.sharding import refuse_uncuttable
 
@@ -129,14 +129,13 @@ class ClassificationAgent(BaseAgent):
     def new_metrics(self) -> Metrics:
         return build_metrics(self.config, self.labels, self.device)
 
-    def predictions(self, batch: Batch, outputs: Tensor) -> list[list[float]]:
-        """The probability of each label, for each text of the batch."""
-        probabilities: list[list[float]] = probabilities_of(
-            outputs, is_multi_label=self.config.data.multi_label
-        ).tolist()
-        return probabilities
+    def predictions(self, batch: Batch, outputs: Tensor) -> list[tuple[list[float], Any]]:
+        """The probability of each label and what is predicted (see `decide`), for each text of the batch."""
+        is_multi_label = self.config.data.multi_label
+        probabilities = probabilities_of(outputs, is_multi_label=is_multi_label)
+        return list(zip(probabilities.tolist(), decide(outputs, is_multi_label=is_multi_label).tolist(), strict=True))
 
-    def write_views(self, split: str, lines: Sequence[list[float]]) -> None:
+    def write_views(self, split: str, lines: Sequence[tuple[list[float], Any]]) -> None:
         """predictions.jsonl of the test split, and its surest mistakes in TensorBoard."""
         corpus, truncated = self.data.corpus, self.data.splits[split].truncated
         full, wrong = [], []
@@ -145,13 +144,14 @@ class ClassificationAgent(BaseAgent):
                 record,
                 corpus.fields,
                 self.labels,
-                np.array(lines[i], dtype=np.float32),
+                np.array(lines[i][0], dtype=np.float32),
+                np.array(lines[i][1]),
                 is_multi_label=self.config.data.multi_label,
                 truncated=truncated[i],
             )
             full.append(line)
             if line["gold"] != line["predicted"]:
-                wrong.append((max(lines[i]), line))
+                wrong.append((max(lines[i][0]), line))
         super().write_views(split, full)
         self.log.mistakes(
             split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], corpus.fields, self.state.step

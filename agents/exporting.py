@@ -30,7 +30,7 @@ def export_hugging_face(folder: Path, out: Path) -> None:
     _check(config, folder)
     weights = _renamed(best_weights(folder, tokenizer, labels)[0])
     values = to_config(config.model, tokenizer.vocab_size, labels)
-    values |= {"classifier_dropout": config.model.dropout, "pad_token_id": _pad_id(tokenizer)}
+    values["pad_token_id"] = _pad_id(tokenizer)
     if config.data.multi_label:
         values["problem_type"] = "multi_label_classification"
     files = {

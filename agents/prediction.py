@@ -24,7 +24,7 @@ from utils.distributed import Worker
 from utils.environment import start_facts
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.experiment import saved_labels
-from utils.metrics import LossMeter
+from utils.metrics import LossMeter, decide
 
 CHUNK, BATCH_SIZE = 1024, 64
 BATCH_TOKENS = BATCH_SIZE * 512  # of texts in many windows a batch holds fewer
@@ -126,10 +126,12 @@ class Predictor:
             return []
         logits, truncated = self.logits(records)
         probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
-        options = {"is_multi_label": self.is_multi_label}
+        decisions = decide(logits, is_multi_label=self.is_multi_label).numpy()
+        names, is_multi_label = (self.corpus.fields, self.labels), self.is_multi_label
+        rows = zip(records, probabilities, decisions, truncated, strict=True)
         return [
-            prediction(record, self.corpus.fields, self.labels, probabilities[i], truncated=truncated[i], **options)
-            for i, record in enumerate(records)
+            prediction(record, *names, shares, decision, truncated=is_cut, is_multi_label=is_multi_label)
+            for record, shares, decision, is_cut in rows
         ]
 
     def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:

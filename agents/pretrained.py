@@ -19,7 +19,10 @@ from utils.model_files import read_model_config, read_model_weights
 
 logger = logging.getLogger("glassbox")
 # Options that are not the weights' own.
-FREE = ("dropout", "attention_dropout", "word_dropout", "checkpoint_activations", "compile_layers")
+FREE = (
+    *("dropout", "attention_dropout", "classifier_dropout", "pooler_dropout", "word_dropout"),
+    *("dropout_per_head", "checkpoint_activations", "compile_layers"),
+)
 TABLE = "embeddings.token.weight"
 NEW = ("pooler.", "head.", "attention_pooling.")  # parts that a published model need not have
 ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")  # their steps are as long as the rate, whatever the gradient

@@ -21,15 +21,19 @@ def prediction(
     fields: Sequence[str],
     labels: Sequence[str],
     probabilities: np.ndarray,
+    decision: np.ndarray,
     *,
     is_multi_label: bool,
     truncated: bool,
 ) -> dict[str, Any]:
-    """id, the text fields, gold (where labels were asked for), predicted, the probability (L,) of each label, truncated."""
+    """id, the text fields, gold (where labels were asked for), predicted, the probability (L,) of each label, truncated.
+
+    decision: the predicted label's number, or bools (L,) of several labels, as `utils.metrics.decide` takes it from the logits.
+    """
     if is_multi_label:
-        predicted: Any = [label for label, p in zip(labels, probabilities, strict=True) if p > 0.5]
+        predicted: Any = [label for label, is_chosen in zip(labels, decision, strict=True) if is_chosen]
     else:
-        predicted = labels[int(probabilities.argmax())]
+        predicted = labels[int(decision)]
     gold = {} if record.labels is None else {"gold": list(record.labels) if is_multi_label else record.labels[0]}
     return {
         "id": record.id,

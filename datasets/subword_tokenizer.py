@@ -188,14 +188,10 @@ def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
 
 
 def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
-    """Raise ValueError unless the ids are 0 to vocab_size - 1, and 0, which fills the places of padding, is no text's."""
+    """Raise ValueError unless the ids are 0 to vocab_size - 1, and what is unknown has one."""
     vocab = tokenizer.get_vocab()
     if sorted(vocab.values()) != list(range(len(vocab))):
         raise ValueError("not a tokenizer (its ids have gaps or stand twice)")
-    first = tokenizer.id_to_token(PAD_ID)
-    added = tokenizer.get_added_tokens_decoder().get(PAD_ID)
-    if first is None or not ("pad" in first.lower() or (added is not None and added.special)):
-        raise ValueError(f"a tokenizer whose id 0 is {first!r}; it must be a special token, such as [PAD] or <s>")
     unknown = getattr(tokenizer.model, "unk_token", None)
     is_missing = unknown is not None and unknown not in tokenizer.get_vocab(with_added_tokens=False)
     if is_missing or not 0 <= _unknown_id(tokenizer) < len(vocab):
@@ -206,7 +202,10 @@ def _check_special(tokenizer: SubwordTokenizer) -> None:
     """Raise ValueError where a text could pass for one of the tokens that are put around texts, or for padding."""
     if max(tokenizer.special.ids, default=0) >= tokenizer.vocab_size:
         raise ValueError("not a tokenizer (its special tokens have ids that it does not have)")
-    ids = {PAD_ID, *tokenizer.special.ids} - {tokenizer.unknown_id}
+    vocab = tokenizer.tokenizer.get_vocab()
+    ids = {*tokenizer.special.ids, *(vocab[name] for name in ("[PAD]", "<pad>") if name in vocab)} - {
+        tokenizer.unknown_id
+    }
     for id in sorted(ids):
         name = tokenizer.token(id)
         bare = tokenizer._bare([name, f"a {name} b"], may_be_empty=True)

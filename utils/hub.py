@@ -7,9 +7,9 @@ from pathlib import Path
 from utils.errors import CheckpointError, ConfigError
 
 CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 PIP = "pip:"
-FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model.bin"]  # what is fetched of a hub's model
+FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model*.bin"]  # what is fetched of a hub's model
 
 
 def is_published(name: str) -> bool:
@@ -70,5 +70,5 @@ def _is_whole(folder: Path) -> bool:
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None or not (folder / CONFIG).is_file():
         return False
-    parts = re.findall(r'"([^"/]+\.safetensors)"', weights.read_text()) if weights.suffix == ".json" else []
+    parts = re.findall(r'"([^"/]+\.(?:safetensors|bin))"', weights.read_text()) if weights.suffix == ".json" else []
     return all((folder / part).is_file() for part in parts)

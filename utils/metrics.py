@@ -146,7 +146,7 @@ class ConfusionMatrix:
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
         """outputs: logits (B, L); labels: (B,), -100 where nothing is counted."""
-        predicted, size = outputs.argmax(dim=-1), len(self.labels)
+        predicted, size = decide(outputs, is_multi_label=False), len(self.labels)
         if self.has_matrix:
             cells = labels * size + predicted
         else:
@@ -200,7 +200,7 @@ class MultiLabelCounts:
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
         """outputs: logits (B, L), a label is predicted above 0; labels: (B, L) of 0 and 1."""
-        gold, predicted = labels > 0.5, outputs > 0
+        gold, predicted = labels > 0.5, decide(outputs, is_multi_label=True)
         columns = torch.stack([gold & predicted, gold, predicted]).sum(dim=1).flatten()  # (3 L,)
         texts = torch.stack([(gold == predicted).all(dim=1).sum(), torch.full_like(columns[0], len(labels))])
         self.counts += torch.cat([columns, texts])
@@ -216,6 +216,14 @@ class MultiLabelCounts:
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         correct, gold, predicted = self.counts[:-2].view(3, -1).cpu().numpy()
         return correct, gold, predicted
+
+
+def decide(logits: Tensor, *, is_multi_label: bool) -> Tensor:
+    """(B, L) logits -> (B,) the predicted label of each text, the first of equal ones, or (B, L) bool, the labels above 0.
+
+    Metrics and predictions alike decide here, by logits: probabilities in float32 can be equal where logits are not.
+    """
+    return logits > 0 if is_multi_label else logits.argmax(dim=-1)
 
 
 def f1_scores(

@@ -24,7 +24,7 @@ from utils.storage import read_regular, write_synced
 
 SUMS = "SHA256SUMS"
 MAX_CONFIG = 2**24  # bytes
-PICKLED = "pytorch_model.bin"
+PICKLED = ".bin"
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if not path.is_file():
             raise ValueError("there is no such file")
         _verify(path)
-        if path.name == PICKLED:
+        if path.suffix == PICKLED:
             found = load_state(read_regular(path))
             if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
                 raise ValueError("no dictionary of tensors")
@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         return dict(safetensors.torch.load_file(path))
     except Exception as error:  # every parser has its own
         reason = " ".join(str(error).split())[:200]
-        hint = "; save it anew with safetensors, where you trust it" if path.name == PICKLED else ""
+        hint = "; save it anew with safetensors, where you trust it" if path.suffix == PICKLED else ""
         raise CheckpointError(f"{path}: cannot be read as weights ({reason}){hint}") from None
 
 

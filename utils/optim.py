@@ -90,14 +90,17 @@ def _keep_kernels(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> di
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Give parameters that were frozen until now (utils/freezing.py) a momentum of zero, with which their first step is the usual
-    one: torch's fused SGD fails where some of a group have a momentum and others do not."""
+    """Give parameters that were frozen until now (utils/freezing.py) the momentum that makes their first step torch's own, which
+    is not dampened. Torch's fused SGD fails where some of a group have a momentum and others do not."""
     for group in optimizer.param_groups:
         learning = [p for p in group["params"] if p.grad is not None] if group["momentum"] else []
         new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
         if len(new) < len(learning):  # at the very first step torch begins by itself
             for parameter in new:
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+                gradient = torch.add(parameter.grad, parameter.detach(), alpha=group["weight_decay"]).nan_to_num(
+                    0, 0, 0
+                )
+                optimizer.state[parameter]["momentum_buffer"] = gradient * (group["dampening"] / group["momentum"])
 
 
 def takes_sparse(values: Mapping[str, Any]) -> bool:

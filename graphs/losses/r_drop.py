@@ -10,7 +10,7 @@ from torch.nn import functional
 class RDrop:
     """What any loss may have beside it: the disagreement of two passes over a batch under other dropout.
 
-    r_drop: the weight of that disagreement, the paper's alpha; 0: one pass and no such term
+    r_drop: weight alpha of the KL term in the paper's equation; the authors' published code weighs it twice as much; 0: off
     """
 
     def __init__(self, *, r_drop: float = 0.0) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphs.models.dropout import draws_in_bulk, keep_scales
+from graphs.models.dropout import draws_in_bulk, keep_mask, keep_scale
 from graphs.models.heads import HeadLayout, from_heads, to_heads
 from graphs.models.positions import rotated
 
@@ -73,11 +73,12 @@ class RealTokens(NamedTuple):
 class SelfAttention(nn.Module):
     """Every token looks at all real tokens of its own text."""
 
-    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float = 0.0, per_head: bool = False) -> None:
         super().__init__()
         if hidden_size % num_heads:
             raise ValueError(f"num_heads must divide hidden_size {hidden_size}, got {num_heads}")
         self.num_heads, self.head_size, self.dropout = num_heads, hidden_size // num_heads, dropout
+        self.per_head = per_head  # see attention_with_dropout
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
@@ -93,7 +94,7 @@ class SelfAttention(nn.Module):
         context = (
             packed_attention(qkv, tokens, first_only)
             if tokens.heads is None
-            else padded_attention(qkv, tokens, tokens.heads, dropout, first_only)
+            else padded_attention(qkv, tokens, tokens.heads, dropout, first_only, self.per_head)
         )
         output: Tensor = self.output(context.flatten(1))  # (N, A, D) -> (N, H), or (B, ...)
         return output
@@ -130,45 +131,57 @@ def fits_packed(hidden: Tensor, num_heads: int, dropout: float) -> bool:
 
 
 def padded_attention(
-    qkv: Tensor, tokens: RealTokens, heads: HeadLayout, dropout: float, first_only: bool = False
+    qkv: Tensor,
+    tokens: RealTokens,
+    heads: HeadLayout,
+    dropout: float,
+    first_only: bool = False,
+    per_head: bool = False,
 ) -> Tensor:
     """(N, 3, A, D) -> (N, A, D), with padding inside this call alone; first_only: (B, A, D) of the first tokens."""
     num_heads, (num_texts, length) = qkv.shape[2], tokens.mask.shape
     query, key, value = to_heads(qkv, heads, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
     mask = tokens.mask[:, None, None, :] if tokens.has_padding else None  # (B, 1, 1, T): the same keys for every query
     if first_only:  # padding stands behind a text
-        return attention_with_dropout(query[:, :, :1], key, value, mask, dropout).squeeze(2)
-    context = attention_with_dropout(query, key, value, mask, dropout)  # (B, A, T, D)
+        return attention_with_dropout(query[:, :, :1], key, value, mask, dropout, per_head).squeeze(2)
+    context = attention_with_dropout(query, key, value, mask, dropout, per_head)  # (B, A, T, D)
     return from_heads(context.flatten(0, 1), heads, num_heads)
 
 
-def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float) -> Tensor:
+def attention_with_dropout(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float, per_head: bool = False
+) -> Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1) whose weights are dropped with probability p.
 
     query (B, A, Q, D); key, value (B, A, T, D); mask (B, 1, 1, T), True at keys that may be seen, or None -> (B, A, Q, D).
-    Only where p is 0 has torch's own function a fast way on a CPU. Here all heads of a text share one draw: a key is hidden from a
-    query in all of them or in none, which takes a twelfth of the random numbers of a BERT, and half the time. Elsewhere each head
-    has its own.
+    torch's own function is fast on a CPU only where p is 0. Here all heads of a text share one mask unless per_head: a key is
+    hidden from a query in all of them or in none. That takes a twelfth of the random numbers of a BERT, and half the time, but
+    the noise of the heads no longer averages out. On other devices each head has its own mask.
     """
     if p == 0 or not draws_in_bulk(query):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
     size = max(1, CACHED // (query.shape[1] * query.shape[2] * key.shape[2]))  # texts at a time
     if size >= len(query):
-        return _softmax_attention(query, key, value, mask, p)
+        return _softmax_attention(query, key, value, mask, p, per_head)
     masks = [None] * -(-len(query) // size) if mask is None else mask.split(size)
     parts = zip(query.split(size), key.split(size), value.split(size), masks, strict=True)
-    return torch.cat([_softmax_attention(*part, p) for part in parts])
+    return torch.cat([_softmax_attention(*part, p, per_head) for part in parts])
 
 
-def _softmax_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V, with dropout between the two products; the scores are added to the mask, to be written once."""
+def _softmax_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float, per_head: bool
+) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V, with dropout between the two products; the scores are added to the mask, to be written once.
+
+    What is kept is scaled after the second product: in 16 bits a scale on the weights would be rounded the same way every time.
+    """
     texts, heads, num_queries, head_size = query.shape
     query, key, value = (x.reshape(texts * heads, -1, head_size) for x in (query, key, value))
     bias = key_bias(mask, heads, query.dtype) if mask is not None else query.new_zeros(())
     scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=head_size**-0.5)  # (B * A, Q, T)
-    keep = keep_scales(torch.Size((texts, 1, num_queries, key.shape[1])), p, query.dtype)
+    keep = keep_mask(torch.Size((texts, heads if per_head else 1, num_queries, key.shape[1])), p, query.dtype)
     weights = scores.softmax(dim=-1).unflatten(0, (texts, heads)) * keep  # (B, A, Q, T)
-    return torch.bmm(weights.flatten(0, 1), value).unflatten(0, (texts, heads))
+    return torch.bmm(weights.flatten(0, 1), value).unflatten(0, (texts, heads)) * keep_scale(p)
 
 
 def key_bias(mask: Tensor, heads: int, dtype: torch.dtype) -> Tensor:

@@ -3,7 +3,8 @@
 DistilBERT, RoBERTa and MiniLM are this model with other sizes and weights: see pretrained.py for how those come in and go out.
 """
 
-from graphs.models.transformer import Activation, Pooling, TransformerEncoder
+from graphs.models.feed_forward import Activation
+from graphs.models.transformer import Pooling, TransformerEncoder, draw_weights
 
 
 class Bert(TransformerEncoder):
@@ -22,7 +23,10 @@ class Bert(TransformerEncoder):
         activation: Activation = "gelu",
         pooling: Pooling = "pooler",
         dropout: float = 0.1,
+        classifier_dropout: float | None = None,
+        pooler_dropout: float = 0.0,
         attention_dropout: float = 0.1,
+        dropout_per_head: bool = False,
         norm_eps: float = 1e-12,
         checkpoint_activations: bool = False,
         compile_layers: bool = False,
@@ -40,8 +44,13 @@ class Bert(TransformerEncoder):
             activation=activation,
             pooling=pooling,
             dropout=dropout,
+            classifier_dropout=classifier_dropout,
+            pooler_dropout=pooler_dropout,
             attention_dropout=attention_dropout,
+            dropout_per_head=dropout_per_head,
             norm_eps=norm_eps,
             checkpoint_activations=checkpoint_activations,
             compile_layers=compile_layers,
         )
+
+    draw_head = staticmethod(draw_weights)  # a classifier on top begins as the encoder does

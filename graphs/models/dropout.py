@@ -39,7 +39,8 @@ def dropout(hidden: Tensor, p: float, training: bool = True) -> Tensor:
         return hidden
     if not draws_in_bulk(hidden):
         return functional.dropout(hidden, p)
-    return hidden * keep_scales(hidden.shape, p, hidden.dtype)
+    wide = torch.promote_types(hidden.dtype, torch.float32)  # 1 / 0.9 rounded to bfloat16 would be 0.16% too small
+    return (hidden * keep_mask(hidden.shape, p, wide).mul_(keep_scale(p))).to(hidden.dtype)
 
 
 def draws_in_bulk(hidden: Tensor) -> bool:
@@ -47,13 +48,20 @@ def draws_in_bulk(hidden: Tensor) -> bool:
     return hidden.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def keep_scales(shape: Size, p: float, dtype: torch.dtype) -> Tensor:
-    """Random 0 (dropped) or 1 / (share kept), in the given shape and dtype.
+def keep_mask(shape: Size, p: float, dtype: torch.dtype) -> Tensor:
+    """Random 0 (dropped, with probability p) or 1, in the given shape and dtype.
 
     Compared within int16 and converted afterwards: a comparison whose result is bool takes ten times as long.
     """
     num_values = math.prod(shape)
     drawn = torch.empty(-(-num_values // 4), dtype=torch.int64).random_(LOWEST << 48, None)  # 64 random bits each
-    num_dropped = min(round(p * LEVELS), LEVELS - 1)
-    keep = drawn.view(torch.int16)[:num_values].ge_(LOWEST + num_dropped)  # 0 or 1
-    return keep.view(shape).to(dtype).mul_(LEVELS / (LEVELS - num_dropped))
+    return drawn.view(torch.int16)[:num_values].ge_(LOWEST + _num_dropped(p)).view(shape).to(dtype)
+
+
+def keep_scale(p: float) -> float:
+    """1 / (the probability of being kept), by which kept values are multiplied."""
+    return LEVELS / (LEVELS - _num_dropped(p))
+
+
+def _num_dropped(p: float) -> int:
+    return min(round(p * LEVELS), LEVELS - 1)

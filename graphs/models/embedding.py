@@ -70,6 +70,10 @@ class BagSum(torch.autograd.Function):
         values = torch.from_numpy(bags @ gradient)  # (R, E)
         first = int(shape[0] > 0 and ctx.rows[0] == PAD_ID)  # padding has no gradient
         rows, values = ctx.rows[None, first:], values[first:]
+        if not len(
+            values
+        ):  # torch resizes an empty gradient in place to add another, which NumPy's memory does not allow
+            rows, values = rows.clone(), values.clone()
         table = torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False)
         return table, None, None, None
 

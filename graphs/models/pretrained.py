@@ -40,7 +40,15 @@ _OPTIONS = {
     "roberta": _BERT_OPTIONS,
     "distilbert": _DISTILBERT_OPTIONS,
 }
-_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+# Theirs -> ours; of several names for one, the first is exported.
+_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "gelu_new": "gelu_tanh"}
+_ACTIVATIONS |= {"swish": "silu", "gelu_python": "gelu", "gelu_fast": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+# The dropout before the classifier, and what it is where a config.json does not say so; None: as everywhere else.
+_CLASSIFIER_DROPOUT = {
+    "bert": ("classifier_dropout", None),
+    "roberta": ("classifier_dropout", None),
+    "distilbert": ("seq_classif_dropout", 0.2),
+}
 _LARGEST = 2**20  # of a size: more than any published model has
 
 # Where a tensor's name begins so, it begins so here; # is the layer's number. Query, key and value become one matrix after that.
@@ -102,12 +110,17 @@ def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
         values = {"layer_norm_eps": 1e-12, **values}
     if missing := [name for name in _OPTIONS[kind] if name not in values]:
         raise ValueError(f"lacks {', '.join(missing)}")
-    also = {name: name for name in ("vocab_size", "pad_token_id") if values.get(name) is not None}
-    for name, ours in (_OPTIONS[kind] | also).items():
+    dropout_name, default = _CLASSIFIER_DROPOUT[kind]
+    also = {"vocab_size": "vocab_size", "pad_token_id": "pad_token_id", dropout_name: "dropout"}
+    for name, ours in (_OPTIONS[kind] | {name: also[name] for name in also if values.get(name) is not None}).items():
         _check_value(name, ours, values[name])
     options = {ours: values[name] for name, ours in _OPTIONS[kind].items()}
+    options["classifier_dropout"] = values.get(dropout_name, default)
     if kind == "distilbert":
         options |= {"type_vocab_size": 0, "norm_eps": 1e-12}
+    if kind == "roberta":  # its tokenizers number no second text, and its classifier drops before the dense layer, too
+        options["type_vocab_size"] = min(1, options["type_vocab_size"])
+        options["pooler_dropout"] = options["dropout" if values.get(dropout_name) is None else "classifier_dropout"]
     options["activation"] = _ACTIVATIONS[options["activation"]]
     options["max_positions"] -= (first := _first_position(values))
     if options["max_positions"] < 1:
@@ -141,6 +154,8 @@ def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) 
     found = {ours: weights[theirs] for theirs, ours in names.items()}
     if "embeddings.position.weight" in found:
         found["embeddings.position.weight"] = found["embeddings.position.weight"][_first_position(values) :]
+    if "embeddings.segment.weight" in found and values["model_type"] == "roberta":
+        found["embeddings.segment.weight"] = found["embeddings.segment.weight"][:1]
     return _joined(found), [name for name in weights if name not in names and not name.endswith("position_ids")]
 
 
@@ -152,6 +167,10 @@ def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: I
     if "embeddings.position.weight" in split:
         unused_rows = (0, 0, _first_position(values), 0)
         split["embeddings.position.weight"] = functional.pad(split["embeddings.position.weight"], unused_rows)
+    if "embeddings.segment.weight" in split and values["model_type"] == "roberta":
+        split["embeddings.segment.weight"] = split["embeddings.segment.weight"][:1].expand(
+            values["type_vocab_size"], -1
+        )
     return {in_file.get(name) or _renamed(name, of_kind) or name: tensor for name, tensor in split.items()}
 
 
@@ -172,12 +191,14 @@ def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) -> dict[str, Any]:
     """The config.json of BertForSequenceClassification for our Bert's options. Raises ValueError for what it has no name for."""
-    activations = {ours: theirs for theirs, ours in _ACTIVATIONS.items() if theirs != "gelu_pytorch_tanh"}
+    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     if options["activation"] not in activations:
         raise ValueError(f"model.activation {options['activation']} is not one of BERT's: {', '.join(activations)}")
     values = {theirs: options[ours] for theirs, ours in _BERT_OPTIONS.items()}
     values["hidden_act"] = activations[options["activation"]]
     values["type_vocab_size"] = max(2, options["type_vocab_size"])
+    own = options.get("classifier_dropout")
+    values["classifier_dropout"] = options["dropout"] if own is None else own
     return {
         "architectures": ["BertForSequenceClassification"],
         "model_type": "bert",

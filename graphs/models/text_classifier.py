@@ -47,6 +47,8 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
         self.head: FeedForward = head
+        if draw := getattr(encoders[0], "draw_head", None):
+            head.apply(draw)
         self._inputs = [list(inspect.signature(encoder.forward).parameters) for encoder in encoders]
 
     def forward(self, fields: Sequence[dict[str, Tensor]]) -> Tensor:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Run, tiny_rows, write_jsonl
 from sklearn import metrics as sklearn
 
+from graphs.models.text_classifier import TextClassifier
 from main import main
 
 MODELS = {
@@ -106,3 +108,40 @@ def test_of_any_number_of_labels_every_label_counts(workplace: Path, capsys: pyt
     )
     report = json.loads((workplace / "experiments/x/report.json").read_text())["test"]
     assert report["macro_f1"] == pytest.approx(sum(row["f1"] for row in report["per_class"].values()) / 3)
+
+
+TIES = [[0.0, 1e-9, -1.0], [1e-9, 0.0, 1e-9], [1e-9, 2e-9, 3e-9], [200.0, 300.0, 0.0], [-1e-9, -2e-9, 1e-12]]
+
+
+@pytest.mark.parametrize("is_multi_label", [False, True])
+def test_what_float32_probabilities_cannot_tell_apart_is_decided_alike(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_multi_label: bool
+) -> None:
+    """Logits whose probabilities are equal, 0.5 or 1.0 in float32: in training's report, predictions.jsonl, `test`, `predict`."""
+    rows = [row | {"label": [row["label"]]} if is_multi_label else row for row in tiny_rows(60)]
+    write_jsonl(workplace / "tiny.jsonl", rows)
+    original = TextClassifier.forward
+
+    def forward(self: TextClassifier, fields: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        logits = original(self, fields)
+        if self.training:
+            return logits
+        kinds = fields[-1]["input_ids"].sum(dim=1) % len(TIES)  # padding is 0: a text's own, whatever its batch
+        return logits * 0 + torch.tensor(TIES)[kinds]
+
+    monkeypatch.setattr(TextClassifier, "forward", forward)
+    options = ["data.multi_label=true", "loss={name: binary_cross_entropy}"] if is_multi_label else []
+    assert main(["tiny.yaml", "name=x", "train.num_epochs=1", *options]) == 0
+    report = json.loads(Path("experiments/x/report.json").read_text())["test"]
+    written = [json.loads(line) for line in Path("experiments/x/predictions.jsonl").read_text().splitlines()]
+    texts = {line["text"] for line in written}
+    write_jsonl(workplace / "test.jsonl", [row for row in rows if row["text"] in texts])
+    capsys.readouterr()
+    assert main(["test", "experiments/x", "--data", "test.jsonl", "--json"]) == 0
+    tested = json.loads(capsys.readouterr().out)
+    assert main(["predict", "experiments/x", "--input", "test.jsonl"]) == 0
+    predicted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert tested["accuracy"] == report["accuracy"] == np.mean([line["predicted"] == line["gold"] for line in written])
+    found = [{line["text"]: line["predicted"] for line in lines} for lines in (written, predicted)]
+    assert found[0] == found[1]
+    assert len({str(value) for value in found[0].values()}) > 1

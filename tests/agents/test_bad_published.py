@@ -1,5 +1,6 @@
 """Published models that are damaged, of another kind or not there: one line each."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,24 @@ def test_a_pickle_of_tensors_is_read_and_one_of_code_is_not(
     line = refusal(capsys, 4)
     assert "published/pytorch_model.bin: cannot be read as weights" in line
     assert not Path("it-ran").exists()
+
+
+def test_pickled_parts_are_read_by_their_index(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As transformers wrote models over 10 GB: pytorch_model-00001-of-00002.bin and so on."""
+    weights = load_file(published / "model.safetensors")
+    (published / "model.safetensors").unlink()
+    parts = {f"pytorch_model-0000{i + 1}-of-00002.bin": list(weights)[i::2] for i in range(2)}
+    for name, names in parts.items():
+        torch.save({part: weights[part] for part in names}, published / name)
+    index = published / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {part: name for name, names in parts.items() for part in names}}))
+    found = read_model_weights(published)
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    (published / "pytorch_model-00002-of-00002.bin").unlink()
+    assert "pytorch_model-00002-of-00002.bin: cannot be read as weights (there is no such file)" in refusal(capsys, 4)
+    index.write_text(json.dumps({"weight_map": {"a": "../pytorch_model.bin"}}))
+    assert "is no index of weights (it names files outside its folder)" in refusal(capsys, 4)
 
 
 def test_sha256_is_checked_where_it_is_known(published: Path, capsys: pytest.CaptureFixture[str]) -> None:

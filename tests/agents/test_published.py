@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from conftest import tiny_rows
+from conftest import tiny_rows, write_jsonl
 from published import CONFIG, LABELS, change_config, write_published
 from safetensors.torch import load_file, save_file
 
@@ -245,6 +245,65 @@ def test_what_is_not_used_and_what_is_new_is_said(
     assert last == f"init_from: weights of published; newly made: {made}"
     named = [name for line in first for name in line.removeprefix("init_from: published: not used: ").split(", ")]
     assert sorted(named) == sorted(unused.split(", ") if unused else [])
+
+
+@pytest.mark.parametrize(("kind", "num_segments"), [("bert", 2), ("roberta", 1), ("roberta", 2), ("distilbert", 0)])
+def test_a_pair_s_segments_are_those_that_transformers_gives_it(workplace: Path, kind: str, num_segments: int) -> None:
+    """RoBERTa's tokens have segment 0 alone, whatever its table's size. In: the states; out again: the logits."""
+    (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
+    sizes = {"type_vocab_size": num_segments} if num_segments else {}
+    folder = write_published(workplace / "published", kind, initializer_range=0.5, **sizes)
+    rows = [row | {"text": " ".join(row["text"].split()[:3])} for row in tiny_rows(60)]  # nothing is cut
+    write_jsonl(workplace / "tiny.jsonl", rows)
+    options = {"data.join_fields": False, "data.pair": True, "data.max_length": 40, "model.pooling": "cls"}
+    agent = build("tiny.yaml", options)
+    model, tokenizer = (part.from_pretrained(folder) for part in (transformers.AutoModel, transformers.AutoTokenizer))
+    theirs = tokenizer([row["title"] for row in rows], [row["text"] for row in rows], return_tensors="pt", padding=True)
+    by_ids = {
+        tuple(ids[mask.bool()].tolist()): i
+        for i, (ids, mask) in enumerate(zip(theirs["input_ids"], theirs["attention_mask"], strict=True))
+    }
+    encoder, (field,) = agent.model.encoders[0].eval(), next(iter(agent.data.loaders["valid"].eval_batches())).fields
+    with torch.no_grad():
+        expected, found = model.eval()(**theirs).last_hidden_state[:, 0], encoder(**field)
+    places = [
+        by_ids[tuple(ids[mask].tolist())] for ids, mask in zip(field["input_ids"], field["attention_mask"], strict=True)
+    ]
+    torch.testing.assert_close(found, expected[places], atol=1e-5, rtol=0)
+    agent.experiment.close()
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_pairs_of_two_segments_go_out(workplace: Path, kind: str) -> None:
+    (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
+    write_published(workplace / "published", kind, type_vocab_size=2, classifier_dropout=0.3)
+    build("tiny.yaml", {"data.join_fields": False, "data.pair": True, "name": "tiny"}).run()
+    assert main(["export", "experiments/tiny"]) == 0
+    folder, rows = Path("experiments/tiny/hf"), tiny_rows(40)
+    found = logits_of(folder, *([row[field] for row in rows] for field in ("title", "text")))
+    torch.testing.assert_close(found, our_logits(load("experiments/tiny"), rows), atol=1e-5, rtol=0)
+    assert json.loads((folder / "config.json").read_text())["classifier_dropout"] == 0.3
+
+
+def test_a_bert_whose_padding_is_not_0_has_its_logits(workplace: Path) -> None:
+    """Id 0 is a word of the texts, which is neither masked nor zero."""
+    (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
+    folder = write_published(
+        workplace / "published", labels=LABELS, pad_token_id=6, hidden_act="silu", initializer_range=0.5
+    )
+    vocab = (folder / "vocab.txt").read_text().split()
+    word = next(word for word in vocab if word in tiny_rows(1)[0]["text"].split())
+    vocab.remove(word)
+    vocab.remove("[PAD]")
+    vocab = [word, *vocab[:5], "[PAD]", *vocab[5:]]
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    build("tiny.yaml", {"train.num_steps": 1, "optimizer": {"name": "SGD", "lr": 1e-9}, "name": "tiny"}).run()
+    rows = tiny_rows(12)
+    predictor = load("experiments/tiny")
+    assert 0 in predictor.tokenizer.encode([rows[0]["text"]], 50).ids.tolist()
+    texts = [f"{row['title']} {row['text']}" for row in rows]
+    torch.testing.assert_close(our_logits(predictor, rows), logits_of(folder, texts), atol=1e-5, rtol=0)
+    assert_exports("tiny", rows)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])

@@ -15,23 +15,28 @@ from datasets.records import Record
 from main import main
 
 LABELS = ["x", "y", "z"]
-CASES: list[tuple[tuple[str, ...] | None, list[float], bool, dict[str, Any]]] = [
-    (("y",), [0.1, 0.2, 0.7], False, {"gold": "y", "predicted": "z"}),
-    (None, [0.5, 0.3, 0.2], False, {"predicted": "x"}),  # no label was asked for
-    (("x", "z"), [0.9, 0.5, 0.6], True, {"gold": ["x", "z"], "predicted": ["x", "z"]}),
-    (None, [0.1, 0.2, 0.3], True, {"predicted": []}),
-    ((), [0.1, 0.2, 0.9], True, {"gold": [], "predicted": ["z"]}),  # it was, and there is none
+CASES: list[tuple[tuple[str, ...] | None, list[float], Any, bool, dict[str, Any]]] = [
+    (("y",), [0.1, 0.2, 0.7], 2, False, {"gold": "y", "predicted": "z"}),
+    (None, [0.5, 0.3, 0.2], 0, False, {"predicted": "x"}),  # no label was asked for
+    (None, [0.5, 0.5, 0.0], 1, False, {"predicted": "y"}),  # equal in float32 only: the logits decide
+    (("x", "z"), [0.9, 0.5, 0.6], [True, False, True], True, {"gold": ["x", "z"], "predicted": ["x", "z"]}),
+    (None, [0.1, 0.5, 0.3], [False, True, False], True, {"predicted": ["y"]}),
+    (None, [0.1, 0.2, 0.3], [False] * 3, True, {"predicted": []}),
+    ((), [0.1, 0.2, 0.9], [False, False, True], True, {"gold": [], "predicted": ["z"]}),  # it was, and there is none
 ]
 
 
-@pytest.mark.parametrize(("labels", "probabilities", "is_multi_label", "expected"), CASES)
+@pytest.mark.parametrize(("labels", "probabilities", "decision", "is_multi_label", "expected"), CASES)
 def test_a_prediction_is_a_line_of_json(
-    labels: tuple[str, ...] | None, probabilities: list[float], is_multi_label: bool, expected: dict[str, Any]
+    labels: tuple[str, ...] | None,
+    probabilities: list[float],
+    decision: Any,
+    is_multi_label: bool,
+    expected: dict[str, Any],
 ) -> None:
     record = Record("file:1", "7", ("a title", "a text"), labels)
-    line = prediction(
-        record, ["title", "text"], LABELS, np.array(probabilities), is_multi_label=is_multi_label, truncated=True
-    )
+    values = np.array(probabilities), np.array(decision)
+    line = prediction(record, ["title", "text"], LABELS, *values, is_multi_label=is_multi_label, truncated=True)
     assert json.loads(json.dumps(line)) == {
         "id": "7",
         "title": "a title",
@@ -47,8 +52,8 @@ def test_a_field_may_be_named_like_another_key_of_the_line(name: str) -> None:
     """All texts have a place of their own then, as joins by one name should not depend on the others."""
     record = Record("file:1", "7", ("a title", "a text"), ("y",))
     options = {"is_multi_label": False, "truncated": False}
-    usual = prediction(record, ["title", "text"], LABELS, np.array([0.1, 0.2, 0.7]), **options)
-    line = prediction(record, ["title", name], LABELS, np.array([0.1, 0.2, 0.7]), **options)
+    usual = prediction(record, ["title", "text"], LABELS, np.array([0.1, 0.2, 0.7]), np.array(2), **options)
+    line = prediction(record, ["title", name], LABELS, np.array([0.1, 0.2, 0.7]), np.array(2), **options)
     assert line.pop("fields") == {"title": "a title", name: "a text"}
     assert line == {key: value for key, value in usual.items() if key not in ("title", "text")}
     assert set(usual) - {"title", "text"} <= OWN_KEYS

@@ -65,6 +65,42 @@ def test_attention_drops_weights_and_never_sees_padding() -> None:
     assert abs(both - 0.625) < SIGMAS * (0.234 / num_values) ** 0.5 + 1e-3
 
 
+@pytest.mark.parametrize("per_head", [False, True])
+@pytest.mark.parametrize("is_uniform", [False, True])
+def test_attention_in_16_bits_keeps_the_mean(per_head: bool, is_uniform: bool) -> None:
+    """Against the same bfloat16 numbers without dropout, within the standard error of the mean over independent queries."""
+    torch.manual_seed(11)
+    query, key = (0.0 if is_uniform else 0.3) * torch.randn(2, 1, 2, 64, 16).bfloat16()
+    value = torch.ones(1, 2, 64, 16).bfloat16()
+    given = [x.expand(1000, -1, -1, -1) for x in (query, key, value)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        means = attention_with_dropout(*given, None, 0.1, per_head).double().mean(dim=(1, 3)).flatten()  # (B * Q,)
+    assert abs(means.mean().item() - 1) < SIGMAS * means.std().item() / len(means) ** 0.5
+
+
+def test_heads_have_masks_of_their_own_where_asked_for() -> None:
+    """Two heads see the same attention: with one mask their difference is zero, with two their mean has half the variance."""
+    torch.manual_seed(12)
+    query, key, value = torch.randn(3, 1, 1, 20, 8).expand(3, 2000, 2, 20, 8)
+    kept = functional.scaled_dot_product_attention(query, key, value)
+    for per_head, correlation in ((False, 1.0), (True, 0.0)):
+        noise = attention_with_dropout(query, key, value, None, 0.25, per_head) - kept
+        first, second = noise[:, 0, 0].flatten(), noise[:, 1, 0].flatten()  # independent over texts
+        assert abs((first * second).mean() / first.square().mean() - correlation) < 0.05
+        assert abs(noise.mean()) < 0.01
+
+
+def test_the_option_reaches_every_layer_and_draws_other_numbers() -> None:
+    ids, mask = texts([6, 3])
+    found = []
+    for per_head in (False, True):
+        torch.manual_seed(13)
+        encoder = TransformerEncoder(60, **SIZES, dropout=0, attention_dropout=0.5, dropout_per_head=per_head)
+        assert [layer.attention.per_head for layer in encoder.layers] == [per_head] * 3
+        found.append(encoder(ids, mask))
+    assert not torch.equal(*found)
+
+
 def test_attention_without_a_share_is_torch_function_and_draws_nothing() -> None:
     state = torch.get_rng_state()
     qkv = [x.detach() for x in heads(10)]

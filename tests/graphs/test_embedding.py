@@ -30,6 +30,17 @@ def test_sparse_gradient_equals_the_dense_one(seed: int) -> None:
     torch.testing.assert_close(bag_sum(sparse, input_ids, mask), bag_sum(dense, input_ids, mask))
 
 
+@pytest.mark.parametrize("batches", [[0, 3], [3, 0], [0, 0, 3], [3, 0, 4], [0, 0]], ids=str)
+def test_gradients_add_up_where_a_batch_has_no_row(batches: list[int]) -> None:
+    """Micro-batches by their one id; padding, 0, has no gradient."""
+    dense, sparse = Embedding(6, 2), Embedding(6, 2, sparse=True)
+    for table in (dense, sparse):
+        for id in batches:
+            bag_sum(table, torch.tensor([[id]]), torch.tensor([[True]]))[0].sum().backward()
+    assert sparse.weight.grad is not None
+    torch.testing.assert_close(sparse.weight.grad.to_dense(), dense.weight.grad)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "sum", "max"])
 def test_a_bag_is_that_of_torch(pooling: str) -> None:
     torch.manual_seed(0)

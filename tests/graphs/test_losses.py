@@ -66,6 +66,24 @@ def test_focal_with_gamma_zero_is_cross_entropy_and_easy_texts_count_less() -> N
     assert ratio < (plain(easy, gold) / plain(hard, gold)) / 100
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 0.9, 1.0, 2.0, 5.0])
+def test_focal_is_its_formula_in_float64_and_finite_at_any_margin(gamma: float) -> None:
+    """Lin et al. 2017, eq. 4, of logits whose softmax is 1.0 or 0.0 in float32; 1 - p is summed from the others, not subtracted."""
+    margins = torch.tensor([-200.0, -90, -20, -1, 0, 1, 16, 17, 20, 90, 200])
+    logits = torch.stack([margins, torch.zeros(11), torch.full((11,), -3.0)], dim=1).requires_grad_()
+    loss = Focal(LABELS, gamma=gamma)(logits, torch.zeros(11, dtype=torch.int64))
+    wide = logits.detach().double().requires_grad_()
+    rest = wide.softmax(dim=1)[:, 1:].sum(dim=1)
+    expected = (-wide.log_softmax(dim=1)[:, 0] * rest**gamma).sum()
+    for each in (loss, expected):
+        each.backward()
+    assert logits.grad is not None
+    assert wide.grad is not None
+    assert logits.grad.isfinite().all()
+    torch.testing.assert_close(loss.double(), expected)
+    torch.testing.assert_close(logits.grad.double(), wide.grad, rtol=1e-5, atol=1e-7)
+
+
 def test_binary_cross_entropy_is_torchs_mean() -> None:
     loss = BinaryCrossEntropy(LABELS)
     logits, labels = batch(loss)

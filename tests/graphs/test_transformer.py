@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from torch.nn import functional
 from graphs.models.attention import RealTokens, lay_out
 from graphs.models.bert import Bert
 from graphs.models.dropout import Dropout
+from graphs.models.feed_forward import FeedForwardLayer
 from graphs.models.pretrained import architecture, from_hugging_face, to_config, to_hugging_face
-from graphs.models.transformer import FeedForwardLayer, TransformerEncoder, TransformerLayer
+from graphs.models.text_classifier import FeedForward, TextClassifier
+from graphs.models.transformer import TransformerEncoder, TransformerLayer
 from utils.hub import find_model
 from utils.model_files import read_model_weights
 
@@ -36,7 +39,9 @@ def random_config(kind: str, rng: random.Random) -> transformers.PretrainedConfi
     """A small configuration of Hugging Face's, without dropout."""
     heads = rng.choice([1, 2, 3, 4])
     hidden, inner, layers = heads * 2 * rng.randint(2, 6), rng.randint(8, 40), rng.randint(1, 4)
-    activation = rng.choice(["gelu", "relu", "gelu_new"] if kind != "distilbert" else ["gelu", "relu"])
+    activation = rng.choice(
+        ["gelu", "relu", "silu", "gelu_new", "gelu_fast"] if kind != "distilbert" else ["gelu", "relu"]
+    )
     if kind == "distilbert":
         sizes = {"dim": hidden, "n_heads": heads, "n_layers": layers, "hidden_dim": inner, "activation": activation}
         return transformers.DistilBertConfig(
@@ -59,7 +64,7 @@ def random_config(kind: str, rng: random.Random) -> transformers.PretrainedConfi
         intermediate_size=inner,
         hidden_act=activation,
         max_position_embeddings=33 + padding if kind == "roberta" else 32,
-        type_vocab_size=1 if kind == "roberta" else 2,
+        type_vocab_size=rng.choice([1, 2]) if kind == "roberta" else 2,
         layer_norm_eps=rng.choice([1e-12, 1e-5]),
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
@@ -117,6 +122,65 @@ def assert_same_gradients(ours: nn.Module, gradients: dict[str, Tensor]) -> None
     assert {name for name, _ in ours.named_parameters()} == gradients.keys()
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("bert", {}, (0.1, None, None)),
+        ("bert", {"hidden_dropout_prob": 0.2, "classifier_dropout": 0.3}, (0.2, 0.3, None)),
+        ("bert", {"classifier_dropout": 0.0}, (0.1, 0.0, None)),
+        ("roberta", {"hidden_dropout_prob": 0.2}, (0.2, None, 0.2)),
+        ("roberta", {"classifier_dropout": 0.3}, (0.1, 0.3, 0.3)),
+        ("roberta", {"classifier_dropout": 0.0}, (0.1, 0.0, 0.0)),
+        ("distilbert", {}, (0.1, 0.2, None)),
+        ("distilbert", {"dropout": 0.0, "seq_classif_dropout": 0.4}, (0.0, 0.4, None)),
+    ],
+)
+def test_a_published_model_has_its_own_dropouts(
+    kind: str, values: dict[str, float], expected: tuple[float, float | None, float | None]
+) -> None:
+    """Hidden states, before the classifier (None: as hidden states), before the pooler: as transformers' classes have them."""
+    options = architecture(KINDS[kind][0](**values).to_dict())
+    assert tuple(options.get(f"{place}dropout") for place in ("", "classifier_", "pooler_")) == expected
+    encoder = Bert(20, **options | {"num_layers": 1, "hidden_size": 12, "intermediate_size": 8})
+    hidden, classifier, pooler = expected
+    assert encoder.classifier_dropout.p == (hidden if classifier is None else classifier)
+    assert encoder.pooler_dropout.p == (pooler or 0)
+    exported = to_config(options | {"dropout": hidden}, 20, ["a", "b"])
+    assert transformers.BertForSequenceClassification(
+        transformers.BertConfig(**exported | {"num_hidden_layers": 1})
+    ).dropout.p == (hidden if classifier is None else classifier)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, "0.1", True])
+def test_a_classifier_dropout_that_is_none_is_refused(value: Any) -> None:
+    for kind, name in (("bert", "classifier_dropout"), ("distilbert", "seq_classif_dropout")):
+        with pytest.raises(ValueError, match=f"has {name} .*; it must be a number from 0 to 1"):
+            architecture(KINDS[kind][0]().to_dict() | {name: value})
+
+
+def test_the_two_classifier_dropouts_are_where_roberta_has_them() -> None:
+    encoder = Bert(60, **SIZES, dropout=0, attention_dropout=0, classifier_dropout=0.25, pooler_dropout=0.5)
+    seen: dict[str, Tensor] = {}
+    for name in ("pooler_dropout", "pooler", "classifier_dropout"):
+        encoder.get_submodule(name).register_forward_hook(lambda _, given, made, name=name: seen.update({name: made}))
+    torch.manual_seed(0)
+    output = encoder(*texts([9] * 500))
+    assert (seen["pooler_dropout"] == 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (output == 0).double().mean().item() == pytest.approx(0.25, abs=0.03)
+    expected = torch.tanh(seen["pooler"]) / 0.75
+    torch.testing.assert_close(output[output != 0], expected[output != 0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_new_bert_and_its_classifier_are_drawn_as_transformers_draws_them() -> None:
+    """N(0, 0.02) and biases of zero; 192 * 300 numbers have their standard deviation to 0.3%."""
+    torch.manual_seed(0)
+    model = TextClassifier([Bert(20, **SIZES | {"hidden_size": 192})], FeedForward(192, 300))
+    for layer in (model.encoders[0].pooler, model.head.layers[0]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert layer.weight.abs().max() > 0.06, "not cut off at two deviations"
+        assert not layer.bias.any()
 
 
 def test_roberta_s_classifier_comes_in_without_the_pooler_that_it_does_not_read() -> None:

@@ -259,10 +259,10 @@ def test_backward_ends_above_what_is_frozen() -> None:
     assert seen == [False, False, True]
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_the_momentum_of_what_learns_later_begins_as_in_torchs_plain_loop(nesterov: bool) -> None:
+@pytest.mark.parametrize("more", [{}, {"nesterov": True}, {"dampening": 0.5}, {"dampening": 0.9}], ids=str)
+def test_the_momentum_of_what_learns_later_begins_as_in_torchs_plain_loop(more: dict[str, Any]) -> None:
     """Torch's fused kernel, which is ours where there is one, takes the momentum of all parameters or of none."""
-    values = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": nesterov}
+    values = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **more}
     model, twin = Layered(), Layered()
     optimizer = build_optimizer(model, section("SGD", **values))
     assert all(group["fused"] for group in optimizer.param_groups)

@@ -18,6 +18,8 @@ WHOLE: dict[str, dict[str, str]] = {
     "pickled": TOKENIZER | {"pytorch_model.bin": ""},
     "in parts": TOKENIZER
     | {"model.safetensors.index.json": INDEX, "model-1.safetensors": "", "model-2.safetensors": ""},
+    "in pickled parts": TOKENIZER
+    | {"pytorch_model.bin.index.json": INDEX.replace("safetensors", "bin"), "model-1.bin": "", "model-2.bin": ""},
 }
 PARTIAL: dict[str, dict[str, str]] = {
     "nothing": {},
@@ -25,6 +27,8 @@ PARTIAL: dict[str, dict[str, str]] = {
     "the tokenizer and the config": TOKENIZER,
     "the weights": {"model.safetensors": ""},
     "a part": TOKENIZER | {"model.safetensors.index.json": INDEX, "model-1.safetensors": ""},
+    "a pickled part": TOKENIZER
+    | {"pytorch_model.bin.index.json": INDEX.replace("safetensors", "bin"), "model-1.bin": ""},
     "no part": TOKENIZER | {"model.safetensors.index.json": INDEX},
 }
 

@@ -1,0 +1,31 @@
+"""The feed-forward layer of a Transformer. N: real tokens of all texts, H: hidden size."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "geglu"]
+
+
+class FeedForwardLayer(nn.Module):
+    """Two linear maps of every token by itself; with GEGLU a third gates the second's input (Shazeer 2020, eq. 6)."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+        self.up = nn.Linear(hidden_size, (2 if activation == "geglu" else 1) * intermediate_size)
+        self.down = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, H) -> (N, H)."""
+        inner = self.up(hidden)  # (N, intermediate size), twice that with GEGLU
+        if self.activation == "geglu":
+            value, gate = inner.chunk(2, dim=-1)
+            inner = value * functional.gelu(gate)
+        elif self.activation in ("relu", "silu"):
+            inner = getattr(functional, self.activation)(inner)
+        else:
+            inner = functional.gelu(inner, approximate="tanh" if self.activation == "gelu_tanh" else "none")
+        output: Tensor = self.down(inner)
+        return output
