@@ -3,13 +3,34 @@
 Drawn with Pillow, which comes with TensorBoard: matplotlib would take 0.7 s of every run for it.
 """
 
+import functools
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL, MARGIN, FONT_SIZE = 56, 8, 14  # pixels
+MAX_COUNT_SIZE = 28  # pixels; the counts get smaller where the longest one would not fit its cell
 MAX_SIDE = 1200  # the cells get smaller where they would need more
 MAX_NAMED = 40  # labels; more are too small to read, and are drawn as colours alone
 BLUE = np.array([8, 48, 107])
+
+
+def drawable(labels: list[str]) -> list[str]:
+    """The labels as they are drawn: one with a character that the font lacks (it has ASCII alone) as its number, from 1."""
+    if len(labels) > MAX_NAMED:
+        return labels
+    missing = _mask("\U0010fffe")
+    is_known = [all(_mask(character) != missing for character in label) for label in labels]
+    return [label if known else f"#{i}" for i, (label, known) in enumerate(zip(labels, is_known, strict=True), 1)]
+
+
+@functools.cache
+def _mask(character: str) -> bytes:
+    """The pixels of a character; those of all that the font lacks are the same."""
+    try:
+        return bytes(ImageFont.load_default(FONT_SIZE).getmask(character))
+    except UnicodeError:  # a font of bitmaps, where Pillow was built without FreeType
+        return bytes(ImageFont.load_default(FONT_SIZE).getmask("?"))
 
 
 def draw_matrix(labels: list[str], matrix: list[list[int]]) -> np.ndarray:
@@ -19,7 +40,7 @@ def draw_matrix(labels: list[str], matrix: list[list[int]]) -> np.ndarray:
     cell = max(1, min(CELL, MAX_SIDE // len(labels)))
     is_named = len(labels) <= MAX_NAMED
     font = ImageFont.load_default(FONT_SIZE)
-    names = [_text_image(_shortened(label), font) for label in labels] if is_named else []
+    names = [_text_image(_shortened(label), font) for label in drawable(labels)] if is_named else []
     titles = [_text_image(title, font) for title in ("gold", "predicted")]
     border = max((name.width for name in names), default=0) + 2 * MARGIN + titles[0].height + MARGIN
     side = border + cell * len(labels) + MARGIN
@@ -40,7 +61,8 @@ def draw_matrix(labels: list[str], matrix: list[list[int]]) -> np.ndarray:
 
 
 def _write_counts(draw: ImageDraw.ImageDraw, counts: np.ndarray, shares: np.ndarray, border: int, cell: int) -> None:
-    font = ImageFont.load_default(min(FONT_SIZE, cell / 3))
+    longest = ImageFont.load_default(MAX_COUNT_SIZE).getbbox(str(counts.max()))[2]
+    font = ImageFont.load_default(min(MAX_COUNT_SIZE, cell / 2, MAX_COUNT_SIZE * (cell - 2) / longest))
     for (row, column), count in np.ndenumerate(counts):
         place = (border + cell * column + cell / 2, border + cell * row + cell / 2)
         colour = "white" if shares[row, column] > 0.5 else "black"

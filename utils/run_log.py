@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -22,13 +23,15 @@ import rich.progress
 from utils import strict_json
 from utils.config import flatten, is_free
 from utils.errors import printable
-from utils.matrix_image import draw_matrix
+from utils.matrix_image import draw_matrix, drawable
 from utils.storage import atomic_write
 
 logger = logging.getLogger("glassbox")
-MAX_MISTAKES = 20
+MAX_MISTAKES, MAX_CELL = 20, 300  # rows, and characters of a cell
 PROGRESS_EVERY = 60.0  # seconds between two lines of progress where there is no terminal
 FINAL = ("best_valid", "test")  # the splits' names in the log when they are measured with the best weights
+# TensorBoard sorts its groups by name: these, whose scalars are single points, come after the curves of train and valid.
+FINAL_TAGS = {"best_valid": "with_best_weights/valid_", "test": "with_best_weights/test_"}
 
 
 class RunLog:
@@ -79,15 +82,24 @@ class RunLog:
 
     def _add_image(self, tag: str, matrix: Mapping[str, Any], step: int) -> None:
         self.to_tensorboard(lambda writer: writer.add_image(tag, draw_matrix(**matrix), step, dataformats="HWC"))
+        names = zip(drawable(matrix["labels"]), matrix["labels"], strict=True)
+        if legend := [(name, label) for name, label in names if name != label]:
+            self._add_table(f"{tag}_legend", ["number", "label"], legend, step)
 
     def mistakes(self, split: str, lines: Sequence[Mapping[str, Any]], fields: Sequence[str], step: int) -> None:
-        """The first predictions of `lines` as text."""
-        rows = ["| id | gold | predicted | text |", "| --- | --- | --- | --- |"]
+        """A table of the first predictions of `lines`, each with the probability of its most probable label."""
+        rows = []
         for line in lines[:MAX_MISTAKES]:
             texts = line.get("fields", line)  # see datasets/predictions.py
-            text = " / ".join(str(texts[field]) for field in fields).replace("|", "&#124;").replace("\n", " ")
-            rows.append(f"| {line['id']} | {line['gold']} | {line['predicted']} | {text[:300]} |")
-        self.to_tensorboard(lambda writer: writer.add_text(f"{split}/mistakes", "\n".join(rows), step))
+            confidence = f"{max(line['probabilities'].values()):.4f}"
+            text = " / ".join(str(texts[field]) for field in fields)
+            rows.append((line["id"], line["gold"], line["predicted"], confidence, text))
+        self._add_table(f"{split}/mistakes", ["id", "gold", "predicted", "confidence", "text"], rows, step)
+
+    def _add_table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        cells = [columns, ["---"] * len(columns), *(map(markdown_cell, row) for row in rows)]
+        text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+        self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))
 
     def flush(self) -> None:
         """Put what TensorBoard holds back onto the disk: before a checkpoint, since a resume writes only what comes after it."""
@@ -110,11 +122,16 @@ class RunLog:
             atomic_write(self._metrics_path, b"".join(line + b"\n" for line in kept))  # a torn line end is mended, too
 
     def _open_writer(self, step: int) -> None:
-        """A new event file that takes the place of all that stands from `step` on, and begins with that step's scalars."""
+        """A new event file that replaces everything from `step` on, and begins with that step's scalars.
+
+        It lies in the run's folder itself, whose name TensorBoard then shows; runs of before have a folder `summaries`.
+        """
         from torch.utils.tensorboard import SummaryWriter  # only a training needs it
 
         suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
-        self._writer = SummaryWriter(str(self.folder / "summaries"), purge_step=step, filename_suffix=suffix)
+        old = self.folder / "summaries"
+        folder = old if old.is_dir() else self.folder
+        self._writer = SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
         for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
             values = _values_of(line)
             if values.pop("step") == step:
@@ -122,8 +139,9 @@ class RunLog:
                 self._write_scalars(values["split"], scalars, step)
 
     def _write_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
+        prefix = FINAL_TAGS.get(split, f"{split}/")
         for name, value in values.items():
-            self._writer.add_scalar(f"{split}/{name}", value, step)
+            self._writer.add_scalar(prefix + name, value, step)
 
     def _append(self, values: dict[str, Any]) -> None:
         with self._metrics_path.open("a", encoding="utf-8") as file:
@@ -137,6 +155,13 @@ class RunLog:
         except (OSError, RuntimeError) as error:
             self._off.add(sink)
             logger.warning("warning: %s cannot be written (%s); the run goes on without it", sink, error)
+
+
+def markdown_cell(value: Any) -> str:
+    """A value as a cell of a Markdown table shows it: punctuation, which may be markup, as entities, controls as escapes."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    plain = printable(" ".join(text.split()))[:MAX_CELL]
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda match: f"&#{ord(match[0])};", plain)
 
 
 def _hparams(config: Mapping[str, Any]) -> Any:

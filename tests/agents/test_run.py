@@ -127,9 +127,16 @@ def test_predict_reads_standard_input_and_names_its_lines(finished: Path) -> Non
 def test_every_step_stands_once_in_the_logs(report: dict) -> None:
     steps = [line["step"] for line in lines_of("experiments/tiny/metrics.jsonl") if line["split"] == "valid"]
     assert steps == [5, 10, 15, 20]
-    events = EventAccumulator("experiments/tiny/summaries").Reload()
+    events = EventAccumulator("experiments/tiny").Reload()
     scalars = events.Tags()["scalars"]
-    wanted = {"train/loss", "train/lr", "train/grad_norm", "train/texts_per_second", "valid/accuracy", "test/macro_f1"}
+    wanted = {
+        "train/loss",
+        "train/lr",
+        "train/grad_norm",
+        "train/texts_per_second",
+        "valid/accuracy",
+        "with_best_weights/test_macro_f1",
+    }
     assert wanted <= set(scalars)
     assert [event.step for event in events.Scalars("valid/accuracy")] == steps
     assert events.Tags()["images"]

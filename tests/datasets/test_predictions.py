@@ -73,7 +73,7 @@ def test_a_run_whose_fields_have_the_names_of_other_keys(workplace: Path, capsys
         assert line["fields"] == {name: row[name] for name in fields}
         assert line["gold"] == row["label"]
         assert line["predicted"] == max(line["probabilities"], key=line["probabilities"].get)
-    events = EventAccumulator("experiments/x/summaries").Reload()
+    events = EventAccumulator("experiments/x").Reload()
     (table,) = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("test/mistakes/text_summary")]
     shown = [line for line in lines if line["id"] in table]
     assert shown

@@ -14,6 +14,8 @@ from faults import DIED
 from lab import MODELS, Lab, digest, moment, of_tier
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from utils.run_log import FINAL_TAGS
+
 SAVED = {"pattern": r"fsync .*/checkpoints"}
 
 
@@ -64,8 +66,8 @@ def test_every_step_stands_once_after_kills(lab: Lab, model: str) -> None:
 def points(lab: Lab, name: str, split: str) -> list[tuple[int, float]]:
     """(step, loss) of a split in metrics.jsonl, which are those in TensorBoard."""
     found = [(line["step"], line["loss"]) for line in lab.metrics(name) if line["split"] == split]
-    events = EventAccumulator(str(lab.path(name) / "summaries"), size_guidance={"scalars": 0}).Reload()
-    shown = [(event.step, event.value) for event in events.Scalars(f"{split}/loss")]
+    events = EventAccumulator(str(lab.path(name)), size_guidance={"scalars": 0}).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars(FINAL_TAGS.get(split, f"{split}/") + "loss")]
     assert [step for step, _ in shown] == [step for step, _ in found]
     assert [value for _, value in shown] == pytest.approx([value for _, value in found], rel=1e-6)
     return found
@@ -153,8 +155,8 @@ def read_on(folder: Path, errors: list[str], counts: Counter[str], is_over: thre
     accumulator = None
     while not is_over.is_set():
         try:
-            if (folder / "summaries").exists():
-                accumulator = accumulator or EventAccumulator(str(folder / "summaries"))
+            if any(folder.glob("events.*")):
+                accumulator = accumulator or EventAccumulator(str(folder))
                 accumulator.Reload()
                 counts["reloads"] += "train/loss" in accumulator.Tags()["scalars"]
             if (folder / "metrics.jsonl").exists():

@@ -1,9 +1,11 @@
 """The log of a run: every step once, however often it was killed; a sink that fails is told once and costs nothing else."""
 
+import html
 import io
 import json
 import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -13,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugin_util import markdown_to_safe_html
 
 from utils import run_log
-from utils.matrix_image import draw_matrix
+from utils.errors import printable
+from utils.matrix_image import draw_matrix, drawable
 from utils.run_log import RunLog, StepBar, set_up_console
 
 logger = logging.getLogger("glassbox")
@@ -33,7 +37,7 @@ def console() -> Iterator[None]:
 
 def opened(folder: Path, step: int) -> RunLog:
     """A log that goes on after a step, in a later second: TensorBoard orders its files by their seconds."""
-    if (folder / "summaries").exists():
+    if any(folder.glob("events.*")):
         wait_for_next_second()
     log = RunLog(folder)
     log.open_at(step)
@@ -56,7 +60,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def tensorboard(folder: Path) -> EventAccumulator:
-    return EventAccumulator(str(folder / "summaries"), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
 
 
 def points(folder: Path, tag: str) -> list[tuple[int, float]]:
@@ -157,24 +161,78 @@ def test_the_final_metrics_of_a_run_that_goes_on_stand_once(tmp_path: Path) -> N
     second.close()
     final = [(line["split"], line["step"]) for line in lines(tmp_path) if line["split"] in run_log.FINAL]
     assert final == [("best_valid", 6), ("test", 6)]
-    assert points(tmp_path, "test/accuracy") == [(6, 0.25)]
+    assert points(tmp_path, "with_best_weights/test_accuracy") == [(6, 0.25)]
     assert points(tmp_path, "train/loss") == [(1, 0.1), (2, 0.1), (3, 0.1), (4, 0.1), (5, 0.2), (6, 0.2)]
 
 
 def test_the_report_has_its_settings_figures_and_mistakes(tmp_path: Path) -> None:
     log = opened(tmp_path, 0)
     log.report(REPORT, {"optimizer": {"lr": 0.1}, "init_from": None, "num_threads": 2}, 4)
-    mistakes = [{"id": str(i), "gold": "a", "predicted": "b", "text": f"a|b\nc {i}"} for i in range(30)]
+    line = {"gold": "a", "predicted": "b", "probabilities": {"a": 0.25, "b": 0.75}}
+    mistakes = [line | {"id": str(i), "text": f"a|b\nc {i}"} for i in range(30)]
     log.mistakes("test", mistakes, ["text"], 4)
     log.close()
     events = tensorboard(tmp_path)
     assert {"valid/confusion_matrix", "test/confusion_matrix"} <= set(events.Tags()["images"])
     (text,) = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("test/mistakes/text_summary")]
-    assert text.splitlines()[2] == "| 0 | a | b | a&#124;b c 0 |"
+    assert text.splitlines()[2] == "| 0 | a | b | 0&#46;7500 | a&#124;b c 0 |"
     assert len(text.splitlines()) == 2 + run_log.MAX_MISTAKES
     parameters = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"optimizer.lr" in parameters
     assert b"num_threads" not in parameters, "what makes no difference to the numbers"
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["a|b", "a\\|b", "*bold*", "<b>", "[x](y)", "# h", "`c`", "a\r\nb", "x\u202ey", "x\u009by", "1 < 2 & 3", "_u_"],
+)
+def test_a_cell_of_a_table_shows_a_text_letter_for_letter(label: str) -> None:
+    """TensorBoard's page is what Python-Markdown makes of the table; only white space and controls look otherwise there."""
+    cell = run_log.markdown_cell(label)
+    page = markdown_to_safe_html(f"| a | b |\n| --- | --- |\n| {cell} | end |")
+    cells = re.findall(r"<td>(.*?)</td>", page, flags=re.DOTALL)
+    assert [html.unescape(each) for each in cells] == [printable(" ".join(label.split())), "end"]
+
+
+def test_a_run_of_before_goes_on_in_its_folder_of_summaries(tmp_path: Path) -> None:
+    (tmp_path / "summaries").mkdir()
+    log = opened(tmp_path, 0)
+    write(log, 1, 2, 0.5)
+    log.close()
+    assert [path.parent.name for path in tmp_path.rglob("events.*")] == ["summaries"]
+
+
+def test_single_points_come_after_the_curves(tmp_path: Path) -> None:
+    log = opened(tmp_path, 0)
+    write(log, 1, 4, 0.5)
+    log.report(REPORT, {}, 4)
+    log.close()
+    tags = sorted(tensorboard(tmp_path).Tags()["scalars"])
+    single = [tag for tag in tags if len(points(tmp_path, tag)) == 1 and not tag.startswith("valid/")]
+    assert single == tags[-len(single) :] == ["with_best_weights/test_accuracy", "with_best_weights/valid_accuracy"]
+
+
+@pytest.mark.parametrize("label", ["体育", "กีฬา", "ספורט", "⚽", "Müll", "спорт"])
+def test_labels_that_the_font_lacks_are_numbers_with_a_legend(tmp_path: Path, label: str) -> None:
+    assert drawable(["sport", label]) == ["sport", "#2"]
+    log = opened(tmp_path, 0)
+    log.report({"test": {"confusion_matrix": MATRIX | {"labels": ["sport", label]}}}, {}, 1)
+    log.close()
+    events = tensorboard(tmp_path).Tensors("test/confusion_matrix_legend/text_summary")
+    assert label in events[0].tensor_proto.string_val[0].decode()
+    assert drawable(["sport", "tech & co."]) == ["sport", "tech & co."]
+
+
+def test_counts_are_written_as_large_as_their_cell_allows() -> None:
+    """Their height in pixels: twice that of before, and less where the digits are many."""
+
+    def height(count: int) -> int:
+        cell = draw_matrix(["a", "b"], [[0, count], [count, 0]])[-112 - 8 : -56 - 8, -56 - 8 : -8]
+        rows = np.flatnonzero((cell.min(axis=2) != cell[0, 0].min()).any(axis=1))
+        return int(rows[-1] - rows[0] + 1)
+
+    assert height(8) >= 18  # 10 with a font of 14 pixels
+    assert height(8) > height(88888) >= 6
 
 
 @pytest.mark.parametrize(("num_labels", "has_numbers"), [(2, True), (41, False), (3000, False)])
