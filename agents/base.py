@@ -183,7 +183,7 @@ class BaseAgent:
         self.meter.count_step(seconds, num_texts, num_tokens)
         if self.state.step % self.settings.log_every == 0:
             lr = max(group["lr"] for group in self.optimizer.param_groups)
-            recent = self.meter.take_recent() | {"lr": lr, "grad_norm": float(norm)}
+            recent = self.meter.take_recent() | {"lr": lr, "grad_norm": float(norm), "epoch": self.state.epoch + 1}
             self.log.scalars("train", recent, self.state.step)
 
     def finish_step(self) -> None:

@@ -161,7 +161,7 @@ def markdown_cell(value: Any) -> str:
     """A value as a cell of a Markdown table shows it: punctuation, which may be markup, as entities, controls as escapes."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     plain = printable(" ".join(text.split()))[:MAX_CELL]
-    return re.sub(r"[!-/:-@\[-`{-~]", lambda match: f"&#{ord(match[0])};", plain)
+    return re.sub(r"[\\`*_{}\[\]()#!|<>~&^]", lambda match: f"&#{ord(match[0])};", plain)
 
 
 def _hparams(config: Mapping[str, Any]) -> Any:

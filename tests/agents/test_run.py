@@ -131,6 +131,7 @@ def test_every_step_stands_once_in_the_logs(report: dict) -> None:
     scalars = events.Tags()["scalars"]
     wanted = {
         "train/loss",
+        "train/epoch",
         "train/lr",
         "train/grad_norm",
         "train/texts_per_second",

@@ -175,7 +175,7 @@ def test_the_report_has_its_settings_figures_and_mistakes(tmp_path: Path) -> Non
     events = tensorboard(tmp_path)
     assert {"valid/confusion_matrix", "test/confusion_matrix"} <= set(events.Tags()["images"])
     (text,) = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("test/mistakes/text_summary")]
-    assert text.splitlines()[2] == "| 0 | a | b | 0&#46;7500 | a&#124;b c 0 |"
+    assert text.splitlines()[2] == "| 0 | a | b | 0.7500 | a&#124;b c 0 |"
     assert len(text.splitlines()) == 2 + run_log.MAX_MISTAKES
     parameters = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"optimizer.lr" in parameters
