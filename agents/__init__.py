@@ -19,7 +19,7 @@ from utils.device import choose_device
 from utils.ending import refuse_many_processes
 from utils.experiment import Experiment, check_name
 from utils.run_log import set_up_console
-from utils.schema import blamed_on, check_config, lookup
+from utils.schema import blamed_on, check_config, lookup, options_of
 from utils.seed import set_up_torch
 from utils.settings import RunSettings
 
@@ -37,6 +37,8 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
         name = config.agent
         raise config.error("agent", f"agent: {name} is a model; write agent: classification, model: {{name: {name}}}")
     agent = lookup(AGENTS, config.agent, config, "agent")
+    for key, section in agent.sections.items():
+        config.restore(key, options_of(section.shared) if section.shared is not None else ())
     agent.complete(config)
     check_config(config, agent.sections, RunSettings)
     config.train["monitor"] = config.train.monitor or agent.monitor

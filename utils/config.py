@@ -4,7 +4,9 @@ Loading makes no folder, prints nothing and builds nothing; what the keys mean i
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from utils import strict_yaml
 from utils.errors import ConfigError
 
 COMMAND_LINE = "command line"
+RUNS = Path("experiments")
+MAX_NAME = 100  # bytes of a run's name that is made here
+Replaced = dict[str, dict[str, tuple[Any, str]]]  # {section: {option: (value, place)}}
 
 # What may differ between two starts of one run: it changes how long or where the run goes on, not what a step does.
 FREE_KEYS = {
@@ -38,10 +43,14 @@ class Values(EasyDict):  # type: ignore[misc]
 class Config(MutableMapping[str, Any]):
     """A run's settings, by key or by attribute: `config.train.batch_size`."""
 
-    def __init__(self, values: Mapping[str, Any], path: Path, places: Mapping[str, str]) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], path: Path, places: Mapping[str, str], replaced: "Replaced | None" = None
+    ) -> None:
+        """replaced: the options, and where they were written, of sections whose part a later file or override has changed."""
         self.values_by_key = Values(values)  # held, not inherited: EasyDict would take our methods for keys
         self.path = path
         self.places = dict(places)
+        self.replaced = replaced or {}
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -70,6 +79,13 @@ class Config(MutableMapping[str, Any]):
             key = key.rpartition(".")[0]
         return self.places[key] if key else str(self.path)
 
+    def restore(self, section: str, options: Iterable[str]) -> None:
+        """Keep those options of a replaced part that the section has whatever its part is: utils/schema.py knows which."""
+        for name, (value, place) in self.replaced.get(section, {}).items():
+            if name in options:
+                self[section][name] = value
+                self.places[f"{section}.{name}"] = place
+
     def error(self, key: str, message: str) -> ConfigError:
         """The one-line error for `key`: its place, then the message."""
         return ConfigError(f"{self.place(key)}: {message}")
@@ -86,11 +102,11 @@ class Config(MutableMapping[str, Any]):
 def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values."""
     path = Path(path)
-    values, places = _load_file(path, ())
+    values, places, replaced = _load_file(path, ())
     pairs = list(_plain(overrides).items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
     for key, value in sorted(pairs, key=_depth):
-        _override(values, places, key, value)
-    config = Config(values, path, places)
+        _override(values, places, replaced, key, value)
+    config = Config(values, path, places, replaced)
     config.setdefault("name", _default_name(path, pairs))
     return config
 
@@ -111,8 +127,13 @@ def is_free(key: str) -> bool:
     return key in FREE_KEYS or key.partition(".")[0] in FREE_KEYS
 
 
-def _load_file(path: Path, seen: tuple[Path, ...], named_at: str = "") -> tuple[dict[str, Any], dict[str, str]]:
-    """The values of a file and its bases, and where each was written. `named_at`: the place that names this file as a base."""
+def _load_file(
+    path: Path, seen: tuple[Path, ...], named_at: str = ""
+) -> tuple[dict[str, Any], dict[str, str], Replaced]:
+    """The values of a file and its bases, where each was written, and what was replaced.
+
+    named_at: the place that names this file as a base.
+    """
     text, own = _read(path, named_at), path.resolve()
     if own in seen:
         raise ConfigError(f"{named_at}leads back to a file above it ({' -> '.join(f.name for f in (*seen, own))})")
@@ -121,13 +142,14 @@ def _load_file(path: Path, seen: tuple[Path, ...], named_at: str = "") -> tuple[
         raise ConfigError(f"{path}: a config is a mapping of sections (agent:, data:, model:, ...)")
     values, places = parsed.value, {".".join(key): f"{path}:{line}" for key, line in parsed.lines.items()}
     if "base" not in values:
-        return _merge({}, values), places
+        return _merge({}, values), places, {}
     base = values.pop("base")
     if not isinstance(base, str):
         raise ConfigError(f"{places['base']}: base must be the path of a config, got {base!r}")
-    base_values, base_places = _load_file(path.parent / base, (*seen, own), f"{places['base']}: base: ")
+    base_values, base_places, replaced = _load_file(path.parent / base, (*seen, own), f"{places['base']}: base: ")
+    _note_replaced(replaced, base_values, base_places, values)
     merged = _merge(base_values, values)
-    return merged, _kept(base_places, merged) | places
+    return merged, _kept(base_places, merged) | places, replaced
 
 
 def _read(path: Path, named_at: str) -> str:
@@ -155,19 +177,35 @@ def _all_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Key by key; None removes a key; a section that names another part is replaced whole."""
+    """Key by key; None removes a key; a section that names another part is replaced (for its shared options see Config.restore)."""
     merged = dict(base)
     for key, value in new.items():
         old = base.get(key)
         if value is None:
             merged.pop(key, None)
         elif isinstance(value, dict):
-            name = value.get("name")  # a number is the weight of a label that is called so
-            is_other_part = isinstance(old, dict) and isinstance(name, str) and name != old.get("name")
-            merged[key] = _merge({} if is_other_part or not isinstance(old, dict) else old, value)
+            merged[key] = _merge({} if not isinstance(old, dict) or _is_other_part(old, value) else old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _is_other_part(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    name = new.get("name")  # a number is the weight of a label that is called so
+    return isinstance(name, str) and name != old.get("name")
+
+
+def _note_replaced(replaced: Replaced, old: dict[str, Any], places: dict[str, str], new: dict[str, Any]) -> None:
+    """Note what `_merge` will leave out of sections whose part changes, and forget what is given anew, or removed."""
+    for key, section in new.items():
+        if not isinstance(section, dict):
+            replaced.pop(key, None)
+            continue
+        options = replaced.setdefault(key, {})
+        if isinstance(before := old.get(key), dict) and _is_other_part(before, section):
+            options |= {name: (value, places.get(f"{key}.{name}", "")) for name, value in before.items()}
+        for name in ("name", *section):
+            options.pop(name, None)
 
 
 def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
@@ -190,7 +228,7 @@ def _depth(pair: tuple[str, Any]) -> tuple[int, bool]:
     return pair[0].count("."), not pair[0].endswith(".name")
 
 
-def _override(values: dict[str, Any], places: dict[str, str], key: str, value: Any) -> None:
+def _override(values: dict[str, Any], places: dict[str, str], replaced: Replaced, key: str, value: Any) -> None:
     *sections, last = key.split(".")
     if len(sections) > strict_yaml.MAX_DEPTH:
         raise ConfigError(f"{COMMAND_LINE}: {key[:40]}... is nested deeper than {strict_yaml.MAX_DEPTH} levels")
@@ -205,6 +243,7 @@ def _override(values: dict[str, Any], places: dict[str, str], key: str, value: A
         node = node.get(section, {})
         if not isinstance(node, dict):
             raise ConfigError(f"{COMMAND_LINE}: {key}: {'.'.join(sections[: depth + 1])} is a value, not a section")
+    _note_replaced(replaced, values, places, nested)
     merged = _merge(values, nested)
     values.clear()
     values.update(merged)
@@ -214,9 +253,17 @@ def _override(values: dict[str, Any], places: dict[str, str], key: str, value: A
 
 
 def _default_name(path: Path, pairs: list[tuple[str, Any]]) -> str:
-    """The file's stem, and -key=value for every override that makes it another run."""
-    words = [f"-{key}={_word(value)}" for key, value in pairs if not is_free(key)]
-    return path.stem + "".join(words).replace("/", "_").replace(" ", "")
+    """The file's stem, and -key=value for every override that makes it another run; of a long one the beginning, and a hash.
+
+    A run that an earlier version made under the long name goes on.
+    """
+    words = path.stem + "".join([f"-{key}={_word(value)}" for key, value in pairs if not is_free(key)])
+    name = words.replace("/", "_").replace(" ", "")
+    encoded = name.encode("utf-8", "replace")
+    if len(encoded) <= MAX_NAME or os.path.isdir(RUNS / name):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
+        return name
+    digest = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:12]
+    return f"{encoded[: MAX_NAME - 13].decode('utf-8', 'ignore')}-{digest}"
 
 
 def _word(value: Any) -> str:

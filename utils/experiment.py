@@ -11,7 +11,7 @@ from typing import Any
 import filelock
 
 from utils import strict_json, strict_yaml
-from utils.config import Config, flatten, is_free
+from utils.config import RUNS, Config, flatten, is_free
 from utils.distributed import Worker
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.storage import (
@@ -25,7 +25,7 @@ from utils.storage import (
     sync_folder,
 )
 
-ROOT = Path("experiments")
+ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 CONFIG, REPORT, LABELS, TOKENIZER = "config.yaml", "report.json", "labels.json", "tokenizer.json"
 METRICS = "metrics.jsonl"

@@ -20,7 +20,7 @@ class RunSettings:
     device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one
     num_threads: how many threads torch computes with on a CPU
     deterministic: whether torch refuses a computation that may give other bits at another start, as some do on CUDA
-    init_from: begin with the weights of a run's folder, a published model's folder, pip:PACKAGE, or a name of the Hugging Face hub
+    init_from: first weights: a run's folder (its encoders and fitting head layers), a published model's, pip:PACKAGE, or a hub name
     init_head: whether a published classifier's last layer is taken, too; its labels must be the data's
     metrics: what is computed of every split, such as [accuracy, macro_f1, mcc]; null: the agent's own; train.monitor's is added
     """

@@ -314,3 +314,44 @@ def test_a_saved_config_loads_to_the_same_values(
 def test_a_saved_config_is_plain(folder: Path) -> None:
     config = Config({"name": "x", "a": {"b": (1, {"c": 2})}}, Path("a.yaml"), {})
     assert repr(config.to_dict()) == "{'name': 'x', 'a': {'b': [1, {'c': 2}]}}"
+
+
+# Names that are made here.
+
+LONG = [
+    f"data.train=somewhere/far/away/reviews-{i}.csv" if i == 0 else f"model.option_{i}={'v' * 20}" for i in range(6)
+]
+
+
+def test_a_long_name_is_its_beginning_and_a_hash(folder: Path) -> None:
+    write(a=BASE)
+    name = load_config("a.yaml", LONG).name
+    assert name.startswith("a-data.train=somewhere_far_away_reviews-0.csv-model.option_1=")
+    assert len(name) == 100
+    assert name == load_config("a.yaml", LONG).name
+    others = [[*LONG[:-1], LONG[-1] + "x"], [LONG[0].replace("far/", "far_"), *LONG[1:]], LONG[:-1]]
+    assert len({name, *(load_config("a.yaml", other).name for other in others)}) == 4
+
+
+def test_a_long_name_in_any_script_is_that_of_a_folder(folder: Path) -> None:
+    write(a=BASE)
+    name = load_config("a.yaml", [f"data.label={'語' * 90}"]).name
+    assert len(name.encode()) <= 100
+    Path(name).mkdir()
+    assert load_config("a.yaml", [f"data.label={'x' * 5000}"]).name.startswith("a-data.label=xxx")
+
+
+def test_a_run_with_a_long_name_of_an_earlier_version_is_found(folder: Path) -> None:
+    write(a=BASE)
+    words = [f"data.train={'r' * 90}.csv", "model.hidden_size=7"]
+    name = f"a-data.train={'r' * 90}.csv-model.hidden_size=7"
+    assert load_config("a.yaml", words).name != name
+    Path("experiments", name).mkdir(parents=True)
+    assert load_config("a.yaml", words).name == name
+
+
+def test_the_longest_short_name_stays_as_it_is(folder: Path) -> None:
+    write(a=BASE)
+    word = f"model.option={'v' * (100 - len('a-model.option='))}"
+    assert load_config("a.yaml", [word]).name == f"a-{word}"
+    assert load_config("a.yaml", [word + "v"]).name != f"a-{word}v"
