@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
+from sklearn.metrics import cohen_kappa_score
 
+BLOCKS = r"```python\n# (\S+\.py)\n(.*?)```"
 ROOMS = [
     "agents",
     "commands",
@@ -33,7 +35,7 @@ def copy(tmp_path: Path) -> Path:
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tmp_path / name)
-    blocks = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    blocks = re.findall(BLOCKS, (ROOT / "README.md").read_text(), flags=re.S)
     assert [path for path, _ in blocks] == ["graphs/models/text_cnn.py", "agents/regression.py"]
     for path, code in blocks:
         (tmp_path / path).write_text(code)
@@ -105,3 +107,34 @@ def test_the_examples_pass_the_type_checker(copy: Path) -> None:
         [*command, str(ROOT / ".mypy_cache")], cwd=copy, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout
+
+
+def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
+    blocks = dict(re.findall(BLOCKS, (ROOT / "docs" / "extending.md").read_text(), flags=re.S))
+    assert list(blocks) == ["graphs/losses/poly.py", "utils/schedules.py", "utils/metrics.py"]
+    (copy / "graphs/losses/poly.py").write_text(blocks["graphs/losses/poly.py"])
+    loss = "from graphs.losses.poly import Poly1"
+    add_entry(copy / "graphs/losses/__init__.py", "LOSSES", '"poly1": Poly1,', loss)
+    schedule, metric = blocks["utils/schedules.py"], blocks["utils/metrics.py"]
+    add_entry(copy / "utils/schedules.py", "SCHEDULERS", '"polynomial": Polynomial,', schedule)
+    add_entry(copy / "utils/metrics.py", "METRICS", '"cohen_kappa": cohen_kappa,', metric)
+    write_jsonl(copy / "tiny.jsonl", tiny_rows())
+    (copy / "tiny.yaml").write_text(TINY_CONFIG)
+    words = ["loss.name=poly1", "scheduler.name=polynomial", "metrics=[accuracy, cohen_kappa]", "train.num_epochs=6"]
+    test = start(copy, "tiny.yaml", *words, "train.monitor=+cohen_kappa", "name=added")["test"]
+    gold, predicted = [], []
+    for line in map(json.loads, (copy / "experiments/added/predictions.jsonl").read_text().splitlines()):
+        gold.append(line["gold"])
+        predicted.append(line["predicted"])
+    assert test["cohen_kappa"] > 0.7
+    assert test["cohen_kappa"] == pytest.approx(cohen_kappa_score(gold, predicted))
+    names = [
+        "graphs/losses/poly.py",
+        "utils/schedules.py",
+        "utils/metrics.py",
+        "--cache-dir",
+        str(ROOT / ".mypy_cache"),
+    ]
+    command = [sys.executable, "-m", "mypy", *names]
+    typed = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert typed.returncode == 0, typed.stdout
