@@ -9,7 +9,6 @@ from torch import nn
 
 from agents.parts import build_average, build_corpus
 from datasets.batches import Loader
-from utils.checkpoint import CheckpointStore
 from utils.config import Config
 from utils.distributed import DistributedSettings
 from utils.environment import environment_facts
@@ -91,7 +90,7 @@ def build_snapshot(
     worker.connect()
     worker.refuse_different("data", data_facts | {"device": device.type})
     facts = data_facts | environment_facts(device, worker.size)
-    store = CheckpointStore(experiment.folder / "checkpoints", keep=keep)
+    store = experiment.checkpoints(keep)
     parts = {**parts, "precision": updater.precision}
     return Snapshot(store, model, parts, facts, updater.average, own={"meter": meter}, worker=worker)
 

@@ -1,6 +1,7 @@
 """A trained classifier as the folder of a Hugging Face model: the same label names, the same logits."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from utils.errors import ConfigError, StorageError
 from utils.experiment import saved_labels
 from utils.hub import CONFIG
 from utils.model_files import write_model
-from utils.storage import storage_errors
+from utils.storage import beside, remove_leftovers, storage_errors, sync_folder
 
 ENCODER, LAST = "encoders.0.", "head.layers.0."
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leave out segments that are not named
@@ -38,12 +39,15 @@ def export_hugging_face(folder: Path, out: Path) -> None:
         "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
         **_tokenizer_files(tokenizer, config.data.max_length),
     }
+    if os.path.lexists(out):
+        raise StorageError(f"{out}: is there already; remove it, or give another folder with --out")
     with storage_errors(out, sum(map(len, files.values()))):
-        try:
-            out.mkdir(parents=True)
-        except FileExistsError:
-            raise StorageError(f"{out}: is there already; remove it, or give another folder with --out") from None
-        write_model(out, files)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out.parent)
+        with beside(out, is_folder=True) as temporary:
+            write_model(temporary, files)
+            temporary.rename(out)
+        sync_folder(out.parent)
 
 
 def _check(config: Config, folder: Path) -> None:

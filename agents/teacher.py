@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.initial import best_checkpoint
 from agents.prediction import CHUNK, Predictor
 from agents.text_data import TextData
+from datasets.cache import check_writable
 from datasets.parallel import chunked
 from datasets.records import Record
 from utils.checkpoint import MANIFEST
@@ -60,13 +61,13 @@ class Teacher:
 
     def _cached(self, predictor: Predictor, data: TextData) -> np.ndarray:
         shape = (len(data.splits["train"]), len(predictor.labels))
-        key = json.dumps([self.sha256, data.facts["data"], predictor.corpus.fields])
+        key = json.dumps([self.sha256, data.key, predictor.corpus.fields])
         path = Path(data.corpus.cache_folder) / "teachers" / hashlib.sha256(key.encode()).hexdigest()[:32]
         if (found := _read(path, shape)) is not None:
             return found
         logger.info("asking the teacher %s about %s texts", predictor.folder, f"{shape[0]:,}")
         answers = np.concatenate([predictor.logits(chunk)[0].numpy() for chunk in _chunks(predictor, data)])
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path.parent)
         content = answers.astype(np.float32).tobytes()
         atomic_write(path, hashlib.sha256(content).digest() + content)
         return answers
@@ -82,7 +83,7 @@ def _chunks(predictor: Predictor, data: TextData) -> Iterator[list[Record]]:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """What was kept; None where nothing is, or not what was written."""
+    """What was kept; None where nothing is, or not what was written. Raises StorageError where it cannot be read now."""
     try:
         content = read_regular(path)
     except OSError:

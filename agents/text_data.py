@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
 from datasets.records import Record
-from datasets.store import load_tokenizer, open_store, store_key
+from datasets.store import data_hash, load_tokenizer, open_store
 from datasets.tokens import num_unknown
 from utils.config import Config, is_free
 from utils.distributed import Worker
@@ -22,10 +23,18 @@ from utils.errors import CheckpointError, DataError
 from utils.experiment import Experiment, labels_hash
 from utils.hub import is_published
 from utils.run_report import describe_rows, describe_truncated
-from utils.schema import Section
+from utils.schema import Section, options_of
 from utils.settings import TrainSettings
 
 logger = logging.getLogger("glassbox")
+FIRST_OPTIONS = set(  # of `data` and `tokenizer` in the first version
+    re.findall(
+        r"\w+",
+        """name train valid test format encoding delimiter quotes columns folder fields label id multi_label label_separator
+        join_fields pair split split_seed max_length long_texts stride on_bad_row limit lower min_count max_size ngrams
+        ngram_min_count vocab_size special_tokens""",
+    )
+)
 
 
 class TextData:
@@ -45,7 +54,8 @@ class TextData:
         options = _options(config)
         with experiment.worker.first_alone("tokens"):
             store = open_store(self.corpus, build_tokenizer(config), options, trained)
-        self._key_now = partial(store_key, self.corpus, options, trained)
+        self._data_now = partial(data_hash, self.corpus, options, trained)
+        self.key = store.key
         self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
         warnings = [*store.report.get("warnings", []), *self._unknown()]
         truncated = {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
@@ -60,12 +70,12 @@ class TextData:
         }
         experiment.write("tokenizer.json", store.tokenizer_json)
         experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
-        self.facts = {"data": store.key, "vocabulary": store.vocabulary, "labels": labels_hash(self.labels)}
+        self.facts = store.facts | {"labels": labels_hash(self.labels)}
 
     def records(self, split: str) -> Iterator[Record]:
         """The records of a split, read once more from its files. Raises DataError where those have changed meanwhile."""
         yield from self.corpus.records(split, self.splits[split].rows)
-        if self._key_now() != self.facts["data"]:
+        if self._data_now() != self.facts["data"]:
             files = self.corpus.source.files(split if split in self.corpus.source.splits else "train")
             raise DataError(
                 f"{files[0]}: the data has changed since it was tokenised; put it back, and the same command goes on"
@@ -95,13 +105,29 @@ class TextData:
 
 def data_key(config: Config, tokenizer: object) -> str:
     """What a checkpoint of a run with this config and tokenizer would know the data by, as its files are now."""
-    return store_key(build_corpus(config), _options(config), tokenizer if config.init_from else None)
+    return data_hash(build_corpus(config), _options(config), tokenizer if config.init_from else None)
 
 
 def _options(config: Config) -> dict[str, Any]:
-    """All of a config that shapes its token store."""
-    shaping = {key: value for key, value in config.data.items() if not is_free(f"data.{key}")}
-    return {"data": shaping, "tokenizer": config.tokenizer}
+    """All of a config that shapes its tokens; by it and their data checkpoints of all versions are compared.
+
+    So an option that the first versions did not have counts only where it is not at its default.
+    """
+    shaping: dict[str, Any] = {}
+    for key, section in TextData.sections.items():
+        assert section.parts is not None
+        parts = [part for part in (section.parts[config[key]["name"]], section.shared) if part is not None]
+        defaults = {name: option.default for part in parts for name, option in options_of(part).items()}
+        shaping[key] = {
+            name: value
+            for name, value in config[key].items()
+            if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS or value != _plain(defaults.get(name)))
+        }
+    return shaping
+
+
+def _plain(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _initial_tokenizer(config: Config) -> Any:

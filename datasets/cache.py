@@ -3,6 +3,7 @@
 The time of the last change of the inode is one of them: an editor or `touch -r` may set the other one back, but not this.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -11,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.readers import data_errors
-from utils import strict_json
 from utils.errors import StorageError
-from utils.storage import atomic_write, probe, read_regular, remove_leftovers
+from utils.storage import atomic_write, probe, read_sealed, remove_leftovers, sealed
 
 RACY_SECONDS = 2.0  # a file changed so recently may change again without a new time of change
 
@@ -31,8 +31,14 @@ def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path)
 
 def file_hashes(files: list[Path], memory: Path) -> list[str]:
     """The sha256 of each file; `memory` is the JSON file in which they are remembered."""
-    known = _read_memory(memory)
-    hashes, is_changed = [], False
+    known: dict[str, Any] = {}
+    hashes, is_changed, is_readable = [], False, True
+    try:
+        known = read_sealed(memory)
+    except StorageError:
+        is_readable = False  # it holds other data sets' hashes, and is not replaced
+    except (OSError, ValueError):
+        pass  # there is none, or a damaged one
     for path in files:
         with data_errors(path):
             stat = path.stat()
@@ -46,19 +52,12 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
                     known[str(path.resolve())] = entry
                     is_changed = True
             hashes.append(str(entry[4]))
-    if is_changed:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(memory.parent)
-        atomic_write(memory, json.dumps(known))
+    if is_changed and is_readable:
+        with contextlib.suppress(OSError, StorageError):  # on a full or read-only disk they are hashed again
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(memory.parent)
+            atomic_write(memory, json.dumps(sealed(known)))
     return hashes
-
-
-def _read_memory(memory: Path) -> dict[str, Any]:
-    try:
-        known = strict_json.parse(read_regular(memory))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def sha256_of(path: Path) -> str:

@@ -5,6 +5,7 @@ is a hash of the title, so that it depends on nothing else: sha256 of the title,
 hex digits modulo 10: 0 is test, 1 is valid, the rest train.
 """
 
+import contextlib
 import gzip
 import hashlib
 import itertools
@@ -17,7 +18,7 @@ from typing import Any
 
 from utils import strict_json
 from utils.errors import DataError
-from utils.storage import atomic_write, storage_errors
+from utils.storage import beside, remove_leftovers, storage_errors, sync_folder, write_synced
 
 VENUES = {
     "aaai": "AI", "ijcai": "AI",
@@ -45,10 +46,8 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
             seen.add(key)
             line = json.dumps({"title": title, "abstract": abstract, "venue": venue}, ensure_ascii=False)
             lines[split_of(key)].append(line + "\n")
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    for split, rows in lines.items():
-        atomic_write(out / f"{split}.jsonl", "".join(rows))
+    with storage_errors(out, sum(map(len, itertools.chain(*lines.values())))):
+        _publish(out, {f"{split}.jsonl": "".join(rows).encode() for split, rows in lines.items()})
     counts = {split: len(rows) for split, rows in lines.items()}
     reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
     return {
@@ -58,6 +57,22 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
         "reasons": reasons,
         **counts,
     }
+
+
+def _publish(out: Path, files: dict[str, bytes]) -> None:
+    """Write files that belong together. The first, which every config names, is there only beside the others of its kind."""
+    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    with contextlib.ExitStack() as stack:
+        made = {name: stack.enter_context(beside(out / name)) for name in files}
+        for name, data in files.items():
+            write_synced(made[name], data)
+        for name in files:
+            (out / name).unlink(missing_ok=True)
+        sync_folder(out)
+        for name in reversed(files):
+            made[name].rename(out / name)
+            sync_folder(out)
 
 
 def split_of(key: str) -> str:

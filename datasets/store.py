@@ -9,7 +9,8 @@
                       train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text
                       train.rows             int64, the number of each text's row in its file
 
-KEY is the sha256 of the files' content and of every option that shapes the arrays. A store is built beside and renamed.
+KEY is the sha256 of the files' content, of every option that shapes the arrays and of the code that makes them. A store is built
+beside and renamed.
 """
 
 import hashlib
@@ -22,23 +23,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from datasets import SAVED_TOKENIZERS
 from datasets.cache import check_writable, content_key, sha256_of
+from datasets.code_hash import code_hash
 from datasets.corpus import Corpus, Scan
 from datasets.split import SPLITS
 from datasets.store_writer import KINDS, write_arrays
 from datasets.tokens import Tokens
 from utils import strict_json
 from utils.errors import DataError
-from utils.storage import read_regular, remove, remove_leftovers, storage_errors, sync_folder, unfinished, write_synced
+from utils.storage import (
+    beside,
+    digest_of,
+    locked,
+    read_regular,
+    read_sealed,
+    readable,
+    remove,
+    remove_leftovers,
+    sealed,
+    storage_errors,
+    sync_folder,
+    write_synced,
+)
 
 logger = logging.getLogger("glassbox")
-FORMAT = 5  # part of the key: a store of another format is never opened
+FORMAT = 6  # part of the key: a store of another format is never opened
+DATA_FORMAT = 4  # part of what checkpoints know their data by, and so never to change
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
+MAPPED = 2**26  # bytes from which ids are mapped instead of read: they may be more than memory holds
 VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
 
 
@@ -74,14 +90,23 @@ class TokenStore:
         self.tokenizer = load_tokenizer(folder / TOKENIZER)
         self.tokenizer_json = read_regular(folder / TOKENIZER)
         self.vocabulary: str = self.header["files"][TOKENIZER][1]  # what `tokenizer_hash` gives
+        self.facts = {
+            "data": self.header["data"],
+            "vocabulary": self.vocabulary,
+            "tokens": digest_of(self.header["files"]),
+            "older_tokens": _older_tokens(folder.with_name(self.header["data"])),
+        }
         self.labels: list[str] = self.header["labels"]
         self.report: dict[str, Any] = self.header["report"]  # rows read, used and skipped by split
         self.splits = {split: self._split(folder, split) for split in SPLITS}
 
     def _split(self, folder: Path, split: str) -> SplitData:
         def array(name: str, dtype: Any) -> np.ndarray:
-            path = folder / f"{split}.{name}"
-            return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
+            path, (size, _) = folder / f"{split}.{name}", self.header["files"][f"{split}.{name}"]
+            with readable(path):
+                if size < MAPPED or not name.endswith("ids"):
+                    return np.fromfile(path, dtype)
+                return np.memmap(path, dtype, mode="r")
 
         def tokens(i: int) -> Tokens:
             ids, offsets, truncated = (array(f"{i}.{kind}", KINDS[kind]) for kind in ("ids", "offsets", "truncated"))
@@ -94,29 +119,32 @@ class TokenStore:
         return SplitData(fields, labels, array("rows", np.int64))
 
 
-def store_key(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
-    """The name of a corpus' store, which says what its files hold now and all that shapes what is made of it.
+def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
+    """What a checkpoint knows a corpus by: what its files hold now, and the options that shape what is made of them.
 
-    options: that, as plain values; trained: a tokenizer to use as it is instead of training one.
+    options: plain values; trained: a tokenizer to use as it is instead of training one.
     """
-    shape = options | {"format": FORMAT, "trained": tokenizer_hash(trained) if trained else None}
+    shape = options | {"format": DATA_FORMAT, "trained": tokenizer_hash(trained) if trained else None}
     return content_key(_files(corpus), shape, Path(corpus.cache_folder) / "hashes.json")[:32]
 
 
 def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
-    """The store of a corpus, built where the cache has none; `options` and `trained` as for `store_key`."""
-    root = Path(corpus.cache_folder) / "tokens"
+    """The store of a corpus, built where the cache has none; `options` and `trained` as for `data_hash`."""
+    root, data = Path(corpus.cache_folder) / "tokens", data_hash(corpus, options, trained)
+    folder = (
+        root
+        / digest_of({"data": data, "format": FORMAT, "code": code_hash([corpus.source, trained or tokenizer])})[:32]
+    )
+    if (store := _try_open(folder, may_remove=False)) is not None:
+        return store
     check_writable(root)
-    folder = root / store_key(corpus, options, trained)
-    store = _try_open(folder, may_remove=False)
-    if store is None:
-        with filelock.FileLock(root / f".{folder.name}.lock"):
-            store = _try_open(folder, may_remove=True)  # another process may have built it meanwhile
-            if store is None:
-                store = _build(
-                    folder, corpus, tokenizer, trained, lambda: store_key(corpus, options, trained) == folder.name
-                )
-    return store
+    lock = locked(root / f".{folder.name}.lock")
+    assert lock is not None  # it waits
+    try:
+        store = _try_open(folder, may_remove=True)  # another process may have built it meanwhile
+        return store or _build(folder, corpus, tokenizer, trained, lambda: data_hash(corpus, options, trained), data)
+    finally:
+        lock.release()
 
 
 def _files(corpus: Corpus) -> list[Path]:
@@ -143,65 +171,64 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
-    """The store, or None where there is none or a damaged one. Only who holds its lock may remove that: no other builds it then."""
-    if not folder.exists():
-        return None
+    """The store, or None where there is none or a damaged one. Only who holds its lock may remove that: no other builds it then.
+
+    Raises StorageError where it cannot be read now, which is no damage.
+    """
     try:
-        return TokenStore(folder)
+        with readable(folder):
+            made = (folder / "header.json").stat().st_mtime
+        store = TokenStore(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if may_remove:
+        if may_remove and folder.exists():
             logger.warning("warning: %s: is damaged (%s) and is built anew", folder, error)
             remove(folder)
+        return None
+    logger.info("tokens of %s from the cache", time.strftime("%Y-%m-%d %H:%M", time.localtime(made)))
+    return store
+
+
+def _older_tokens(folder: Path) -> str | None:
+    """What the first versions made of the same data, if the cache still has it; their checkpoints do not say."""
+    try:
+        return digest_of(read_sealed(folder / "header.json")["files"])
+    except (OSError, ValueError, KeyError):
         return None
 
 
 def _read_header(folder: Path, *, is_new: bool) -> dict[str, Any]:
     """The header, after its own digest and the sizes and sha256 of the files were checked."""
-    header = dict(strict_json.parse(read_regular(folder / "header.json")))
-    if header.pop("digest") != _digest(header):
-        raise ValueError("header.json does not fit its digest")
+    header = read_sealed(folder / "header.json")
     for name, (size, sha256) in header["files"].items():
         path = folder / name
-        if path.stat().st_size != size or (size < VERIFIED and not is_new and sha256_of(path) != sha256):
-            raise ValueError(f"{name} is not the file that was written")
+        with readable(path):
+            if path.stat().st_size != size or (size < VERIFIED and not is_new and sha256_of(path) != sha256):
+                raise ValueError(f"{name} is not the file that was written")
     return header
 
 
-def _digest(header: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
-
-
 def _build(
-    folder: Path,
-    corpus: Corpus,
-    tokenizer: Any,
-    trained: Any,
-    is_unchanged: Callable[[], bool],
+    folder: Path, corpus: Corpus, tokenizer: Any, trained: Any, data_now: Callable[[], str], data: str
 ) -> TokenStore:
     started = time.perf_counter()
     num_workers = 1 if sum(path.stat().st_size for path in _files(corpus)) < SMALL else corpus.num_workers
-    temporary = unfinished(folder)
     with storage_errors(folder):
         remove_leftovers(folder.parent)  # of a builder that died while we waited for it
-        temporary.mkdir(parents=True)
-        try:
+        with beside(folder, is_folder=True) as temporary:
             is_trained = trained is not None
             scan = write_arrays(temporary, corpus, trained or tokenizer, num_workers, is_trained=is_trained)
-            _finish(temporary, corpus, scan, trained or tokenizer)
-            if not is_unchanged():
+            _finish(temporary, corpus, scan, trained or tokenizer, data)
+            if data_now() != data:
                 raise DataError(
                     f"{corpus.source.files('train')[0]}: the data has changed while it was read; start again"
                 )
             temporary.rename(folder)
             sync_folder(folder.parent)
-        finally:
-            if temporary.exists():
-                remove(temporary)
     logger.info("tokenised %s texts in %.1f s", f"{sum(map(len, scan.rows.values())):,}", time.perf_counter() - started)
     return TokenStore(folder, is_new=True)
 
 
-def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
+def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str) -> None:
     """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
     (folder / TOKENIZER).write_bytes(tokenizer_json(tokenizer).encode())
     for path in folder.iterdir():
@@ -209,6 +236,7 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
             os.fsync(file.fileno())
     header = {
         "format": FORMAT,
+        "data": data,
         "labels": scan.labels,
         "multi_label": corpus.label_separator is not None,
         "num_fields": corpus.num_encoder_texts,
@@ -217,5 +245,5 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any) -> None:
         "report": scan.report,
         "files": {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(folder.iterdir())},
     }
-    write_synced(folder / "header.json", json.dumps(header | {"digest": _digest(header)}).encode())
+    write_synced(folder / "header.json", json.dumps(sealed(header)).encode())
     sync_folder(folder)

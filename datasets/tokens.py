@@ -1,9 +1,13 @@
 """Many texts as one flat array of ids and the offsets where each begins: the form in which tokens are made, stored and batched."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from utils.errors import StorageError
 
 LARGE = 2**26  # tokens, beyond which counting them would delay the start
 
@@ -71,10 +75,8 @@ class Tokens:
 
     def pad(self, rows: np.ndarray, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Some texts, or their windows, as (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
-        ids, offsets = (
-            np.asarray(self.ids),
-            np.asarray(self.offsets),
-        )  # slices of a memmap object cost 10 times an array's
+        _refuse_cut(self.ids)
+        ids, offsets = np.asarray(self.ids), self.offsets  # slices of a memmap object cost 10 times an array's
         starts, ends = offsets[rows], offsets[rows + 1]
         if self.window is not None:
             starts, ends = _windows(starts, ends, self.window)
@@ -86,6 +88,16 @@ class Tokens:
         ):  # faster than one gather of all
             row[: end - start] = ids[start:end]
         return padded, mask
+
+
+def _refuse_cut(ids: np.ndarray) -> None:
+    """Raise StorageError where the file behind mapped ids was cut: a read beyond its end would kill the process without a word."""
+    if isinstance(ids, np.memmap):
+        with contextlib.suppress(OSError):  # a file that is removed stays readable
+            if Path(str(ids.filename)).stat().st_size < ids.nbytes:
+                raise StorageError(
+                    f"{ids.filename}: was cut while it was used; the same command makes it again and goes on"
+                )
 
 
 def _num_windows(lengths: np.ndarray, window: int) -> np.ndarray:

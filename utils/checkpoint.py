@@ -11,8 +11,8 @@ import contextlib
 import hashlib
 import io
 import json
-import shutil
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,19 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from utils import strict_json
 from utils.errors import CheckpointError, StorageError
 from utils.state_file import load_state
 from utils.storage import (
+    beside,
     free_bytes,
     read_regular,
+    read_sealed,
+    readable,
     remove,
     remove_leftovers,
+    sealed,
     storage_errors,
     sync_folder,
-    unfinished,
     write_synced,
 )
 
@@ -43,9 +45,9 @@ MAX_NAMES = 5  # parameters of each kind that an error names
 class CheckpointStore:
     """The checkpoints of one run: the newest `keep` of them and the best."""
 
-    def __init__(self, folder: Path, *, keep: int = 2) -> None:
-        self.folder = folder
-        self.keep = keep
+    def __init__(self, folder: Path, *, keep: int = 2, check: Callable[[], None] = lambda: None) -> None:
+        """check: raises an error where nothing may be saved any more."""
+        self.folder, self.keep, self._check = folder, keep, check
         self.warnings: list[str] = []
 
     def save(
@@ -57,14 +59,20 @@ class CheckpointStore:
         files = {MODEL: safetensors.torch.save(_own_storage(model)), STATE: buffer.getvalue()}
         manifest = {"format": FORMAT, "step": step, "best_step": best_step, "facts": dict(facts)}
         manifest["files"] = {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()}
-        files[MANIFEST] = json.dumps(manifest | {"digest": _digest(manifest)}, indent=1).encode()
+        files[MANIFEST] = json.dumps(sealed(manifest), indent=1).encode()
         self._publish(step, files)
         self._prune(step, best_step)
 
     def steps(self) -> list[int]:
         """The steps that have a folder, oldest first."""
-        names = (path.name.removeprefix("step-") for path in self.folder.glob("step-*"))
-        return sorted(int(name) for name in names if name.isdecimal())
+        try:
+            with readable(
+                self.folder
+            ):  # `glob` would give nothing where the folder cannot be read, and the run begin again
+                names = [path.name for path in self.folder.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(int(match[1]) for name in names if (match := re.fullmatch("step-([0-9]+)", name)))
 
     def latest(self) -> dict[str, Any] | None:
         """The manifest of the newest undamaged checkpoint; None where none was ever saved; damaged ones are told in `warnings`."""
@@ -103,8 +111,8 @@ class CheckpointStore:
 
     def _publish(self, step: int, files: Mapping[str, bytes]) -> None:
         target = self.folder / f"step-{step}"
-        temporary = unfinished(target)
         needed = sum(map(len, files.values()))
+        self._check()
         with storage_errors(self.folder, needed):
             if not self.folder.exists():
                 self.folder.mkdir()  # not its parents: a run that was moved away is not begun anew in silence
@@ -114,17 +122,13 @@ class CheckpointStore:
                 raise StorageError(
                     f"{target}: cannot be written: {needed:,} bytes needed, {free_bytes(self.folder):,} free"
                 )
-            try:
-                temporary.mkdir()
+            with beside(target, is_folder=True) as temporary:
                 for name, data in files.items():  # the manifest last: without it the folder counts as damaged
                     write_synced(temporary / name, data)
                 sync_folder(temporary)
                 if target.exists():  # damaged, or of a step that a resume from an older one has made again
                     self._move_aside(target)
                 temporary.rename(target)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
             sync_folder(self.folder)
 
     def _move_aside(self, target: Path) -> None:
@@ -149,9 +153,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint folder, its digest and shape checked. Raises CheckpointError."""
     path = folder / MANIFEST
     try:
-        manifest = dict(strict_json.parse(read_regular(path, MAX_MANIFEST)))
-        if manifest.pop("digest") != _digest(manifest):
-            raise CheckpointError(f"{path}: is damaged (its digest does not fit)")
+        manifest = read_sealed(path, MAX_MANIFEST)
         if manifest["format"] != FORMAT:
             raise CheckpointError(f"{path}: has format {str(manifest['format'])[:20]}, this version reads {FORMAT}")
         _check_shape(manifest)
@@ -159,8 +161,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is missing; the checkpoint is not whole") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: is damaged ({type(error).__name__})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        reason = error if type(error) is ValueError else type(error).__name__
+        raise CheckpointError(f"{path}: is damaged ({reason})") from None
     return manifest
 
 
@@ -178,7 +181,8 @@ def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
     """The bytes of a checkpoint's file, which are those of its manifest. Raises CheckpointError."""
     path, expected = folder / name, manifest["files"][name]
     try:
-        size = path.stat().st_size
+        with readable(path):
+            size = path.stat().st_size
         data = read_regular(path) if size == expected["size"] else b""
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
@@ -255,7 +259,3 @@ def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return _sha256(json.dumps(manifest, sort_keys=True).encode())

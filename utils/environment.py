@@ -13,6 +13,7 @@ from utils.config import Config, flatten
 from utils.errors import CheckpointError
 
 PROJECT = Path(__file__).resolve().parent.parent
+BY_CODE = " (the code that reads the texts has changed)"
 WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference means: not bit-exact any more
 
 
@@ -36,13 +37,19 @@ def start_facts(config: Config) -> dict[str, Any]:
 def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list[str]:
     """Warnings for what only costs bit-exactness. Raises CheckpointError where data, vocabulary or labels have changed."""
     warnings = []
+    old = {"tokens": new.get("older_tokens")} | old
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) == new.get(name):
+            continue
+        if name == "older_tokens":
+            continue
+        if name == "tokens" and old.get(name) is None:
+            warnings.append("an older version began this run, so that a change of its tokens since would go unnoticed")
             continue
         if name not in WARN_ONLY:
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
-                f"put the old {name} back, give this run another name=, or start anew with --fresh"
+                f"put the old {name} back{BY_CODE * (name == 'tokens')}, give this run another name=, or start anew with --fresh"
             )
         warnings.append(f"{name} was {old.get(name)} and is {new.get(name)}: the resumed run is not bit-exact")
     return warnings

@@ -1,26 +1,28 @@
 """A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
 
-import errno
 import hashlib
 import json
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from utils import strict_json, strict_yaml
+from utils.checkpoint import CheckpointStore
 from utils.config import RUNS, Config, flatten, is_free
 from utils.distributed import Worker
 from utils.errors import CheckpointError, ConfigError, StorageError
+from utils.run_lock import RunLock
 from utils.storage import (
     TEMPORARY,
     atomic_write,
+    digest_of,
     probe,
     read_regular,
+    read_sealed,
     remove,
     remove_leftovers,
+    sealed,
     storage_errors,
     sync_folder,
 )
@@ -29,12 +31,21 @@ ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 CONFIG, REPORT, LABELS, TOKENIZER = "config.yaml", "report.json", "labels.json", "tokenizer.json"
 METRICS = "metrics.jsonl"
+SEAL = "# sha256 of these values: "
+# What a run, its TensorBoard log and `export` leave in the run's folder; --fresh removes nothing else.
+KNOWN = re.compile(
+    r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions[^/]*\.jsonl"
+    r"|checkpoints/(damaged-)?step-\d+/(model\.safetensors|state\.pt|MANIFEST\.json)"
+    r"|hf/(config\.json|model\.safetensors|tokenizer(_config)?\.json|SHA256SUMS)"
+    r"|(.*/)?(events\.out\.tfevents\.[^/]*|\.tmp-[^/]*(/.*)?)",
+    re.DOTALL,
+)
 
 
 class Experiment:
     """The folder of one run, locked until `close`. Of several processes the first one locks and writes, the others look on."""
 
-    def __init__(self, folder: Path, lock: filelock.FileLock | None, worker: Worker | None = None) -> None:
+    def __init__(self, folder: Path, lock: RunLock | None, worker: Worker | None = None) -> None:
         """lock: None in a process that only looks on; worker: this process among those of the run."""
         self.folder, self.worker = folder, worker or Worker()
         self._lock = lock
@@ -61,7 +72,7 @@ class Experiment:
         with storage_errors(folder):
             ROOT.mkdir(parents=True, exist_ok=True)
             remove_leftovers(ROOT)
-            experiment = cls(folder, _locked(folder), worker)
+            experiment = cls(folder, RunLock(folder, folder / CONFIG), worker)
             try:
                 experiment._claim(config, is_fresh=is_fresh)
             except BaseException:
@@ -73,30 +84,33 @@ class Experiment:
     def report(self) -> dict[str, Any] | None:
         """The report of the finished run; None while it is not finished."""
         path = self.folder / REPORT
-        if not path.exists():
-            return None
         try:
-            report = dict(strict_json.parse(read_regular(path)))
-            if report.pop("digest", None) != _digest(report):
-                raise ValueError("its digest does not fit")
-            return report
-        except (OSError, ValueError, TypeError) as error:
+            return read_sealed(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: is damaged ({error}); remove it, and the same command writes it anew"
             ) from None
 
     def finish(self, report: dict[str, Any]) -> None:
         """Write the report, which makes the run a finished one."""
-        self.write(REPORT, json.dumps(report | {"digest": _digest(report)}, indent=1, ensure_ascii=False))
+        self.write(REPORT, json.dumps(sealed(report), indent=1, ensure_ascii=False))
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file of the run, whole or not at all."""
         if self._lock is not None:
+            self._lock.check()
             atomic_write(self.folder / name, content)
 
     def write_lines(self, name: str, lines: Iterable[Any]) -> None:
         """Write a JSON lines file of the run."""
         self.write(name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+    def checkpoints(self, keep: int) -> CheckpointStore:
+        """The run's checkpoints, which are saved only while the folder is ours."""
+        check = (lambda: None) if self._lock is None else self._lock.check
+        return CheckpointStore(self.folder / "checkpoints", keep=keep, check=check)
 
     def close(self) -> None:
         """Let other processes have the folder."""
@@ -104,8 +118,12 @@ class Experiment:
             self._lock.release()
 
     def _claim(self, config: Config, *, is_fresh: bool) -> None:
+        assert self._lock is not None
         path = self.folder / CONFIG
-        if is_fresh and path.exists():  # --fresh removes a run, and never something else of that name
+        self._lock.hold()
+        if is_fresh and path.exists():
+            _check_removable(self.folder)
+            self._lock.let_go()
             remove(self.folder)
         try:
             self.folder.mkdir()
@@ -130,13 +148,15 @@ class Experiment:
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
             )
+        self._lock.let_go()
         self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
+        self._lock.hold()
 
     def _holds_steps(self) -> bool:
         """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be mended."""
-        metrics = self.folder / METRICS
-        is_logged = metrics.exists() and (not metrics.is_file() or metrics.stat().st_size > 0)
-        return is_logged or (self.folder / REPORT).exists() or any((self.folder / "checkpoints").glob("*"))
+        metrics, saved = self.folder / METRICS, self.folder / "checkpoints"
+        is_logged = metrics.exists() and metrics.stat().st_size > 0
+        return is_logged or (self.folder / REPORT).exists() or (saved.exists() and any(saved.iterdir()))
 
     def _check_places(self) -> None:
         """Raise OSError where a file could not be made: the first checkpoint would tell it only after minutes."""
@@ -186,19 +206,35 @@ def labels_hash(labels: list[str]) -> str:
 
 def _refuse_pipes(folder: Path) -> None:
     """Raise CheckpointError where one of the run's files is a pipe or a device, which a read might never come back from."""
-    for name in (CONFIG, LABELS, TOKENIZER):
-        path = folder / name
+    for path in folder.iterdir():
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise CheckpointError(f"{path}: cannot be read: not a regular file")
 
 
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def _seal(values: dict[str, Any]) -> str:
     """The last line of a run's config."""
-    return f"# sha256 of these values: {_digest(values)}"
+    return f"{SEAL}{digest_of(values)}"
+
+
+def _check_removable(folder: Path) -> None:
+    """Raise StorageError unless this program made the folder and knows all files in it: --fresh removes a run and nothing else."""
+    last = read_regular(folder / CONFIG).rstrip().rpartition(b"\n")[2]
+    if not last.startswith(SEAL.encode()):
+        raise StorageError(
+            f"{folder}: its {CONFIG} was not written by this program, so --fresh removes nothing; choose another name:"
+        )
+    if foreign := sorted(name for name in _files(folder) if not KNOWN.fullmatch(name)):
+        names = ", ".join(foreign[:5]) + " and more" * (len(foreign) > 5)
+        raise StorageError(
+            f"{folder}: holds {names}, which no run writes; move that elsewhere, or choose another name: (nothing was removed)"
+        )
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """All that a folder holds but folders, by the path in it."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
 
 
 def open_saved(folder: Path) -> Config:
@@ -223,6 +259,8 @@ def _beyond(new: int | None, old: int | None) -> bool:
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:
     old, new = flatten(old_values), flatten(config.to_dict())
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and not is_free(key)]
+    # The default of an option that the version which began the run did not have yet.
+    changed = [key for key in changed if key in old or key in config.places]
     if changed:
         differences = ", ".join(f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed)
         raise config.error(
@@ -238,19 +276,3 @@ def check_name(config: Config) -> str:
     if not name or not is_plain or len(name.encode("utf-8", "replace")) > MAX_NAME:
         raise config.error("name", f"name must be one folder's name of at most {MAX_NAME} bytes, got {name!r}")
     return str(name)
-
-
-def _locked(folder: Path) -> filelock.FileLock:
-    lock = filelock.FileLock(folder.parent / f".{folder.name}.lock", fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=0)  # freed by the kernel if this process is killed
-    except filelock.Timeout:
-        raise StorageError(
-            f"{folder}: another process is using this run; wait for it, or give this one another name="
-        ) from None
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        raise StorageError(f"{folder.parent}: this file system has no locks") from None
-    os.utime(lock.lock_file)
-    return lock

@@ -20,16 +20,18 @@ from utils import strict_json
 from utils.errors import CheckpointError
 from utils.hub import CONFIG, WEIGHTS
 from utils.state_file import load_state
-from utils.storage import read_regular, write_synced
+from utils.storage import read_regular, readable, sync_folder, write_synced
 
 SUMS = "SHA256SUMS"
 MAX_CONFIG = 2**24  # bytes
+TEXTS = (CONFIG, "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
 PICKLED = ".bin"
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
     """The values of config.json. Raises CheckpointError."""
     path = folder / CONFIG
+    _check_sums(folder)
     try:
         values = strict_json.parse(read_regular(path, MAX_CONFIG))
     except (OSError, ValueError) as error:
@@ -59,18 +61,39 @@ def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
         write_synced(folder / name, data)
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
     write_synced(folder / SUMS, sums.encode())
+    sync_folder(folder)
 
 
 def known_sha256(path: Path) -> str | None:
     """The sha256 that a file is said to have, in hexadecimal; None where nobody says it."""
-    if (sums := path.with_name(SUMS)).is_file():
-        lines = (line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8", errors="replace").splitlines())
-        named = {parts[1].lstrip("*"): parts[0].lower() for parts in lines if len(parts) == 2}
-        return named.get(path.name)
+    if path.with_name(SUMS).is_file():
+        return _named_sums(path.parent).get(path.name)
     blob = path.resolve()
     if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return blob.name
     return _in_record(path)
+
+
+def _named_sums(folder: Path) -> dict[str, str]:
+    """What SHA256SUMS says of each file."""
+    lines = (line.split(maxsplit=1) for line in read_regular(folder / SUMS).decode("utf-8", "replace").splitlines())
+    return {parts[1].lstrip("*"): parts[0].lower() for parts in lines if len(parts) == 2}
+
+
+def _check_sums(folder: Path) -> None:
+    """Raise CheckpointError where SHA256SUMS names a file that is missing or another one, as after half a copy.
+
+    Weights are only looked for: they are checked when they are read.
+    """
+    for name in _named_sums(folder) if (folder / SUMS).is_file() else ():
+        path = folder / name
+        try:
+            if name in WEIGHTS and not path.is_file():
+                raise ValueError(f"{SUMS} names it, and it is not there: the folder is not whole")
+            if name in TEXTS:
+                _verify(path)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _in_record(path: Path) -> str | None:
@@ -121,7 +144,7 @@ def _verify(path: Path) -> None:
     expected = known_sha256(path)
     if expected is None:
         return
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise ValueError(f"its sha256 is {found[:12]}..., not {expected[:12]}...: damaged, get it again")

@@ -6,8 +6,6 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.storage import is_running
-
 DEAD = ("", "Z", "X")  # states of a process, see `_state`
 HALTED = ("T", "t")
 
@@ -46,8 +44,19 @@ class Process:
 def _state(pid: int) -> str:
     """The letter of a process' state, as Linux gives it; empty where there is none, `?` where only that can be told."""
     if not Path("/proc/self/stat").exists():
-        return "?" if is_running(pid) else ""
+        return "?" if _is_running(pid) else ""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
     except OSError:
         return ""
+
+
+def _is_running(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,5 +1,6 @@
 """Hashes of files are remembered, and never a stale one."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,6 @@ import pytest
 from datasets import cache
 from datasets.cache import check_writable, content_key, file_hashes
 from utils.errors import DataError, StorageError
-from utils.storage import machine
 
 
 def write_old(path: Path, data: bytes) -> Path:
@@ -138,11 +138,52 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_start_before_could_not_remove_is_swept(tmp_path: Path) -> None:
-    (tmp_path / f".tmp-probe-{machine()}-999999999").touch()
+    (tmp_path / ".tmp-probe-0123456789abcdef").touch()
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_probe_that_another_process_took_away_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "touch", lambda path: None)
-    check_writable(tmp_path)
+def test_a_flipped_digit_in_the_memory_is_not_believed(tmp_path: Path, later: None) -> None:
+    path = write_old(tmp_path / "a", b"one")
+    (expected,) = file_hashes([path], tmp_path / "hashes.json")
+    memory = tmp_path / "hashes.json"
+    assert expected in memory.read_text()
+    memory.write_text(memory.read_text().replace(expected, expected[:-1] + ("0" if expected[-1] != "0" else "1")))
+    assert file_hashes([path], memory) == [expected]
+
+
+def test_a_memory_of_an_older_version_is_made_again(tmp_path: Path, later: None) -> None:
+    path = write_old(tmp_path / "a", b"one")
+    stat = path.stat()
+    wrong = {str(path.resolve()): [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, "0" * 64]}
+    (tmp_path / "hashes.json").write_text(json.dumps(wrong))
+    assert file_hashes([path], tmp_path / "hashes.json") == [hashlib.sha256(b"one").hexdigest()]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_hash_that_cannot_be_remembered_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: None, code: int
+) -> None:
+    def fail(path: Path, content: str) -> None:
+        raise StorageError(os.strerror(code)) from OSError(code, os.strerror(code))
+
+    path = write_old(tmp_path / "a", b"one")
+    monkeypatch.setattr(cache, "atomic_write", fail)
+    assert file_hashes([path], tmp_path / "hashes.json") == [hashlib.sha256(b"one").hexdigest()]
+    (tmp_path / "file").touch()
+    assert file_hashes([path], tmp_path / "file" / "below" / "hashes.json") == [hashlib.sha256(b"one").hexdigest()]
+
+
+def test_a_memory_that_cannot_be_read_now_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: None) -> None:
+    """It holds the hashes of other data sets, too."""
+    a, b = write_old(tmp_path / "a", b"one"), write_old(tmp_path / "b", b"two")
+    memory = tmp_path / "hashes.json"
+    file_hashes([a], memory)
+    before = memory.read_bytes()
+
+    def fail(path: Path) -> None:
+        raise StorageError(f"{path}: cannot be read now: Too many open files")
+
+    monkeypatch.setattr(cache, "read_sealed", fail)
+    assert file_hashes([b], memory) == [hashlib.sha256(b"two").hexdigest()]
+    assert memory.read_bytes() == before

@@ -1,9 +1,12 @@
 """The token store: what is stored is what the texts say, built once, and never a damaged one."""
 
+import errno
+import io
 import json
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -23,7 +26,7 @@ from datasets.corpus import Corpus
 from datasets.store import TokenStore, tokenizer_json
 from datasets.subword_tokenizer import ByteBPETokenizer, WordPieceTokenizer
 from datasets.word_tokenizer import UNKNOWN_ID, WordTokenizer
-from utils.errors import DataError
+from utils.errors import DataError, GlassboxError, StorageError
 
 TOKENIZERS: dict[str, Callable[[], Any]] = {
     "word": WordTokenizer,
@@ -343,3 +346,101 @@ def test_the_header_says_what_was_read(tmp_path: Path) -> None:
     store = opened(corpus)
     assert store.report == corpus.scan().report == json.loads(json.dumps(store.report))
     assert store.report["train"]["skipped"] == {"no text": 1}
+
+
+# What cannot be read now is not damaged.
+
+NOT_NOW = [errno.EIO, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOMEM]
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
+    """Opening any file of this name fails so."""
+    real = io.open
+
+    def fail(path: Any, *arguments: Any, **options: Any) -> Any:
+        if not isinstance(path, int) and Path(path).name == name:
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", fail)
+    monkeypatch.setattr("builtins.open", fail)
+
+
+@pytest.mark.parametrize("code", NOT_NOW, ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", ["header.json", "tokenizer.json", "train.0.ids", "test.labels"])
+def test_a_store_that_cannot_be_read_now_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    corpus = tiny_corpus(tmp_path)
+    folder = folder_of(corpus, opened(corpus))
+    before = contents(folder)
+    with monkeypatch.context() as patch:
+        refuse_to_open(patch, name, code)
+        with pytest.raises(StorageError, match=f"{name}: cannot be read now: {os.strerror(code)}$"):
+            opened(corpus)
+    assert contents(folder) == before
+    assert_holds(opened(corpus), corpus)
+
+
+def test_too_few_open_files_cost_no_store(tmp_path: Path) -> None:
+    """ulimit -n: whichever file comes first beyond the limit."""
+    corpus = tiny_corpus(tmp_path)
+    folder = folder_of(corpus, opened(corpus))
+    before, refused = contents(folder), 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = min(set(range(1000)) - {int(name) for name in os.listdir("/proc/self/fd")})  # noqa: PTH208
+    try:
+        for more in range(3):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, hard))
+            try:
+                opened(corpus)
+            except GlassboxError as error:
+                refused += 1
+                assert "Too many open files" in str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert refused > 0
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOLCK])
+def test_a_lock_that_cannot_be_made_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The disk is full, or another user has left the file."""
+    corpus, real = tiny_corpus(tmp_path), os.open
+
+    def fail(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith(".lock"):
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(StorageError, match=rf"\.lock: cannot be locked: {os.strerror(code)}$"):
+        opened(corpus)
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_a_mapped_file_that_is_cut_is_said_and_kills_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(store_module, "MAPPED", 0)
+    rows = [row | {"text": " ".join([row["text"]] * 40)} for row in tiny_rows()]
+    corpus = tiny_corpus(tmp_path, rows)
+    store = opened(corpus)
+    path = folder_of(corpus, store) / "train.1.ids"
+    assert path.stat().st_size > 4096
+    os.truncate(path, size)
+    with pytest.raises(
+        StorageError, match=r"train\.1\.ids: was cut while it was used; the same command makes it again"
+    ):
+        store.splits["train"].fields[1].pad(np.arange(len(store.splits["train"])))
+    assert_holds(opened(corpus), corpus)
+
+
+def test_a_small_file_that_is_cut_in_training_changes_nothing(tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path)
+    store = opened(corpus)
+    for path in folder_of(corpus, store).iterdir():
+        os.truncate(path, 0)
+    assert_holds(store, corpus)

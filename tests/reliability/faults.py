@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import DataError
-from utils.storage import machine
 
+UNIQUE = re.compile(r"(\.tmp-[^/]*)-([0-9a-f]{16})(?=/|$)")  # the random end of a temporary name
+uniques: dict[str, str] = {}  # the last one of each name
 DIED = 137  # the exit code of a fault, that of a kill -9 in a shell
 
 
@@ -25,7 +26,10 @@ def watch_disk(tell: Callable[[str], None]) -> None:
 
     def name_of(path: Any) -> str:
         name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
-        return name.removeprefix(root + "/").replace(f"-{machine()}-{ours}", "")
+        name = name.removeprefix(root + "/")
+        if match := UNIQUE.search(name):
+            uniques[match[1]] = match[2]
+        return UNIQUE.sub(r"\1", name)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if os.getpid() != ours or threading.current_thread() is not threading.main_thread():
@@ -96,9 +100,9 @@ def signal_at_fork(number: int, is_in_child: bool) -> None:
 
 
 def torn(event: str) -> Path:
-    """The file of an event about a temporary file, in whose name the process stands."""
+    """The file of an event about a temporary file, whose name ends in random letters."""
     name = event.split()[1]
-    return Path(re.sub(r"(\.tmp-[^/]*)", lambda match: f"{match[1]}-{machine()}-{os.getpid()}", name))
+    return Path(re.sub(r"(\.tmp-[^/]*)", lambda match: f"{match[1]}-{uniques[match[1]]}", name))
 
 
 def wrap(place: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

@@ -1,6 +1,7 @@
 """Records what is asked of the disk, in its order: what counts when the power goes."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +9,16 @@ from typing import Any
 
 import pytest
 
-from utils.storage import machine
-
 
 def record(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
-    """A list that grows by every fsync, rename and removal under `root`; temporary names without the process."""
+    """A list that grows by every fsync, rename and removal under `root`; temporary names without their random end."""
     calls: list[str] = []
 
     def watch(owner: Any, name: str, describe: Callable[..., str]) -> None:
         original = getattr(owner, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
-            calls.append(describe(*arguments).replace(f"-{machine()}-{os.getpid()}", ""))
+            calls.append(re.sub(r"(\.tmp-\S*)-[0-9a-f]{16}", r"\1", describe(*arguments)))
             return original(*arguments, **options)
 
         monkeypatch.setattr(owner, name, call)

@@ -1,6 +1,9 @@
 """Checkpoints: bit-equal, durable in the right order, and no damage of any kind is ever loaded as if it were whole."""
 
+import errno
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,7 @@ def test_a_kill_while_saving_leaves_what_was_there_and_the_next_save_sweeps(
     store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def kill(folder: Path) -> None:
+        shutil.copytree(folder, folder.with_name(".tmp-step-3-0123456789abcdef"))  # what no `finally` removes
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "sync_folder", kill)
@@ -220,3 +224,31 @@ def test_what_cannot_be_removed_does_not_end_the_run(store: CheckpointStore, mon
     monkeypatch.setattr(checkpoint, "remove", storage.remove)
     save(store, 4)
     assert store.steps() == [3, 4]
+
+
+@pytest.mark.parametrize("name", [MANIFEST, MODEL, STATE, "the folder"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_a_checkpoint_that_cannot_be_read_now_is_not_passed_over(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    """A start would go on from the one before, or begin again, and a save would move it aside."""
+
+    def failing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if Path(path).name == ("checkpoints" if name == "the folder" else name):
+                raise OSError(code, os.strerror(code), str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    before = sorted(store.folder.rglob("*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, *("listdir", failing(os.listdir)) if name == "the folder" else ("open", failing(os.open)))
+        with pytest.raises(StorageError, match=f"cannot be read now: {os.strerror(code)}$"):
+            store.latest()
+        if name != "the folder":
+            with pytest.raises(StorageError):
+                store._move_aside(store.folder / "step-2")
+    assert sorted(store.folder.rglob("*")) == before
+    assert store.latest() is not None
+    assert store.warnings == []

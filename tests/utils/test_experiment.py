@@ -1,10 +1,12 @@
 """A run's folder: one process at a time, one config for ever, and never somebody else's files."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from conftest import ROOT as PROJECT
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.experiment import MAX_NAME, Experiment, open_saved, saved_config, saved_labels
-from utils.storage import machine
 
 VALUES: dict[str, Any] = {
     "name": "run",
@@ -161,7 +162,7 @@ def test_only_a_request_for_more_steps_takes_up_a_finished_run(folder: Path, key
 def test_fresh_begins_anew_and_with_any_config(folder: Path) -> None:
     open_and_close(config_with())
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "x").write_text("x")
+    (folder / "metrics.jsonl").write_text("{}")
     open_and_close(config_with(seed=2), is_fresh=True)
     assert saved_config(folder)["seed"] == 2
     assert not (folder / "checkpoints").exists()
@@ -170,8 +171,9 @@ def test_fresh_begins_anew_and_with_any_config(folder: Path) -> None:
 
 def test_fresh_takes_a_run_whose_config_is_damaged(folder: Path) -> None:
     open_and_close(config_with())
-    (folder / "config.yaml").write_text("{")
-    with pytest.raises(CheckpointError, match=r"^experiments/run/config\.yaml:1: while parsing"):
+    seal = (folder / "config.yaml").read_text().splitlines()[-1]
+    (folder / "config.yaml").write_text(f"{{\n{seal}\n")
+    with pytest.raises(CheckpointError, match=r"^experiments/run/config\.yaml:\d: while parsing"):
         Experiment.open(config_with())
     open_and_close(config_with(), is_fresh=True)
     assert saved_config(folder) == VALUES
@@ -197,7 +199,7 @@ def test_a_file_in_the_way_is_refused_and_left_alone(folder: Path, is_fresh: boo
 
 def test_a_start_that_was_killed_before_its_config_is_taken_over(folder: Path) -> None:
     folder.mkdir(parents=True)
-    (folder / f".tmp-config.yaml-{machine()}-{2**22 + 1}").write_text("half")
+    (folder / ".tmp-config.yaml-0123456789abcdef").write_text("half")
     open_and_close(config_with())
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
 
@@ -332,3 +334,141 @@ def test_labels_keep_their_order(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "labels.json").write_text('["b", "ä", "a"]')
     assert saved_labels(folder) == ["b", "ä", "a"]
+
+
+# What --fresh may remove.
+
+FOREIGN = [
+    "thesis.tex",
+    "config.yaml.bak",
+    "checkpoints/notes.txt",
+    "checkpoints/step-3/my.bin",
+    "summaries/figure.png",
+    "data/train.csv",
+    "hf/README.md",
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_fresh_removes_no_file_that_no_run_writes(folder: Path, name: str) -> None:
+    open_and_close(config_with())
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("mine")
+    with pytest.raises(
+        StorageError, match=f"^{folder}: holds {name}, which no run writes; move that elsewhere, or choose"
+    ):
+        open_and_close(config_with(seed=2), is_fresh=True)
+    assert (folder / name).read_text() == "mine"
+    assert saved_config(folder) == VALUES
+
+
+@pytest.mark.parametrize("content", ["", "a: 1\n", "name: run\n# sha256 of nothing\n"])
+def test_fresh_removes_no_folder_of_another_program(folder: Path, content: str) -> None:
+    """Any program's settings may be in a file of that name."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(content)
+    with pytest.raises(
+        StorageError, match=r"its config\.yaml was not written by this program, so --fresh removes nothing"
+    ):
+        open_and_close(config_with(), is_fresh=True)
+    assert (folder / "config.yaml").read_text() == content
+
+
+def test_fresh_removes_all_that_a_run_leaves(folder: Path) -> None:
+    open_and_close(config_with())
+    for name in [
+        "report.json",
+        "labels.json",
+        "tokenizer.json",
+        "metrics.jsonl",
+        "run.log",
+        "predictions.jsonl",
+        "checkpoints/step-1/state.pt",
+        "checkpoints/damaged-step-2/MANIFEST.json",
+        "checkpoints/step-1/model.safetensors",
+        "hf/config.json",
+        "hf/SHA256SUMS",
+        "summaries/events.out.tfevents.1.host.2.0.3.4",
+        "checkpoints/.tmp-step-3-0123456789abcdef/state.pt",
+    ]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    open_and_close(config_with(), is_fresh=True)
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
+# A folder that changes hands, and files that cannot be read now.
+
+
+@pytest.mark.parametrize("is_fresh", [False, True])
+def test_a_lock_that_is_removed_lets_no_second_process_in(
+    folder: Path, holder: "subprocess.Popen[str]", is_fresh: bool
+) -> None:
+    (folder.parent / ".run.lock").unlink()
+    with pytest.raises(StorageError, match=f"^{folder}: another process is using this run"):
+        Experiment.open(Config({"name": "run"}, Path("a.yaml"), {}), is_fresh=is_fresh)
+
+
+def removed_and_begun_again(folder: Path) -> None:
+    shutil.rmtree(folder)
+    (folder.parent / ".run.lock").unlink()
+    Experiment.open(config_with())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [shutil.rmtree, lambda folder: folder.rename("elsewhere"), removed_and_begun_again],
+    ids=["gone", "moved", "taken"],
+)
+def test_a_run_whose_folder_is_taken_writes_nothing_more(folder: Path, change: Callable[[Path], Any]) -> None:
+    experiment = Experiment.open(config_with())
+    checkpoints = experiment.checkpoints(keep=1)
+    change(folder)
+    for save in (lambda: experiment.finish({}), lambda: checkpoints.save(1, 1, {}, {}, {})):
+        with pytest.raises(
+            StorageError, match=f"^{folder}: was moved, removed or replaced while this run was using it"
+        ):
+            save()
+    assert not (folder / "report.json").exists()
+    assert not (folder / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "run.log", "report.json", "predictions.jsonl", "summaries", "x"])
+def test_a_pipe_among_the_files_is_refused(folder: Path, name: str) -> None:
+    open_and_close(config_with())
+    os.mkfifo(folder / name)
+    with pytest.raises(CheckpointError, match=rf"{name}: cannot be read: not a regular file"):
+        Experiment.open(config_with())
+    with pytest.raises(CheckpointError, match=rf"{name}: cannot be read: not a regular file"):
+        saved_config(folder)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("name", ["report.json", "config.yaml", "labels.json"])
+def test_a_file_that_cannot_be_read_now_is_no_damaged_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    experiment = Experiment.open(config_with())
+    experiment.finish({"accuracy": 0.5})
+    experiment.write("labels.json", "[]")
+    real = os.open
+
+    def fail(path: Any, *arguments: Any, **options: Any) -> int:
+        if Path(path).name == name:
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(StorageError, match=f"{name}: cannot be read now: {os.strerror(code)}$"):
+        {"report.json": lambda: experiment.report, "config.yaml": lambda: saved_config(folder)}.get(
+            name, lambda: saved_labels(folder)
+        )()
+
+
+def test_an_option_that_the_version_before_did_not_have_is_no_change(folder: Path) -> None:
+    open_and_close(config_with())
+    (folder / "metrics.jsonl").write_text("{}\n")
+    newer = config_with(data__extra=5)
+    newer.places.clear()  # nobody has written it: it is a default
+    open_and_close(newer)
+    assert saved_config(folder)["data"]["extra"] == 5

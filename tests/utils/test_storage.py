@@ -1,6 +1,7 @@
 """Files that are whole or absent: whatever fails, the old content stays, nothing is left lying, and the error says where."""
 
 import errno
+import multiprocessing
 import os
 import re
 import time
@@ -13,9 +14,9 @@ from recorder import record
 
 from utils import storage
 from utils.errors import StorageError
-from utils.storage import atomic_write, free_bytes, machine, remove, remove_leftovers, storage_errors, unfinished
+from utils.storage import atomic_write, beside, free_bytes, remove, remove_leftovers, storage_errors
 
-DEAD_PID = 2**22 + 1  # larger than any that Linux gives
+LEFT = "0123456789abcdef"  # the random end of a temporary name
 
 
 def names(folder: Path) -> list[str]:
@@ -51,7 +52,7 @@ def test_a_failed_write_keeps_the_old_content(
     if call == "write":
         monkeypatch.setattr(storage, "write_synced", half_written(code))
     else:
-        monkeypatch.setattr(os if call == "fsync" else Path, call, failing(code))
+        monkeypatch.setattr(os if call in ("fsync", "open") else Path, call, failing(code))
     with pytest.raises(StorageError) as caught:
         atomic_write(path, "x" * 12345)
     monkeypatch.undo()
@@ -108,36 +109,61 @@ def test_free_bytes_are_those_of_the_folder_that_would_hold_it(tmp_path: Path, m
 
 
 def test_leftovers_of_dead_processes_are_swept_and_nothing_else(tmp_path: Path) -> None:
-    here = machine()
-    swept = [
-        f".tmp-a.json-{here}-{DEAD_PID}",
-        f".tmp-b-{here}-{os.getpid()}",  # our own number: an earlier process had it
-        f".tmp-old-elsewhere-{DEAD_PID}",
-    ]
-    kept = [
-        ".tmp-notes",
-        ".tmp-1.5-",
-        f"a-{DEAD_PID}",
-        f".tmp-c-{here}-{os.getppid()}",
-        ".tmp-d-²",
-        ".tmp-e-" + "9" * 30,
-    ]
-    kept += [f".tmp-new-elsewhere-{DEAD_PID}"]
-    for name in swept + kept:
+    kept = [".tmp-notes", ".tmp-1.5-", f"a-{LEFT}", ".tmp-d-²", ".tmp-e-" + "9" * 30, f".tmp-f-{LEFT[:-1]}"]
+    of_old_versions = [".tmp-a.json-box-123", ".tmp-b-box_2.x-999999999"]  # a process of such a version holds no lock
+    for name in [f".tmp-a.json-{LEFT}", ".tmp-old-box-7", *kept, *of_old_versions]:
         (tmp_path / name).write_text("x")
-    os.utime(tmp_path / swept[-1], (0, time.time() - 90000))
-    (tmp_path / f".tmp-step-5-{here}-{DEAD_PID}").mkdir()
-    (tmp_path / f".tmp-step-5-{here}-{DEAD_PID}" / "model").write_text("x")
-    remove_leftovers(tmp_path)
+    os.utime(tmp_path / ".tmp-old-box-7", (0, time.time() - 90000))
+    (tmp_path / f".tmp-step-5-{LEFT}").mkdir()
+    (tmp_path / f".tmp-step-5-{LEFT}" / "model").write_text("x")
+    with beside(tmp_path / "c") as file, beside(tmp_path / "g", is_folder=True) as folder:
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == sorted([*kept, *of_old_versions, file.name, folder.name])
+        remove_leftovers(tmp_path, is_claimed=True)
+        assert names(tmp_path) == sorted([*kept, file.name, folder.name])
     assert names(tmp_path) == sorted(kept)
-    remove_leftovers(tmp_path, is_claimed=True)
-    assert f".tmp-new-elsewhere-{DEAD_PID}" not in names(tmp_path)
-    assert f".tmp-c-{here}-{os.getppid()}" in names(tmp_path)
+
+
+def in_another_container(folder: Path, ready: Any, go_on: Any) -> None:
+    """A process that makes a folder, seen from outside under no number and host that would tell it."""
+    with beside(folder / "store", is_folder=True) as temporary:
+        (temporary / "ids").write_text("half")
+        ready.set()
+        go_on.wait(20)
+        (temporary / "ids").write_text("all")
+        temporary.rename(folder / "store")
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_another_process_is_making_is_told_by_its_lock_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """Containers may share host name and process numbers: neither says anything."""
+    context = multiprocessing.get_context("fork")
+    ready, go_on = context.Event(), context.Event()
+    process = context.Process(target=in_another_container, args=(tmp_path, ready, go_on))
+    process.start()
+    assert ready.wait(20)
+    monkeypatch.setattr(os, "kill", failing(errno.ESRCH))  # no such process here
+    monkeypatch.setattr("socket.gethostname", lambda: "the-same")
+    remove_leftovers(tmp_path)
+    assert len(names(tmp_path)) == 1
+    monkeypatch.undo()
+    process.kill() if is_killed else go_on.set()
+    process.join(20)
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ([] if is_killed else ["store"])
+
+
+def test_a_name_of_255_bytes_has_room_for_a_temporary_one(tmp_path: Path) -> None:
+    for name in ("x" * 255, "é" * 127, "日" * 85):
+        atomic_write(tmp_path / name, "content")
+        assert (tmp_path / name).read_text() == "content"
 
 
 def test_leftovers_that_cannot_be_removed_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
-        (tmp_path / f".tmp-{name}-{machine()}-{DEAD_PID}").touch()
+        (tmp_path / f".tmp-{name}-{LEFT}").touch()
     removed: list[Path] = []
 
     def refuse(path: Path, **options: bool) -> None:
@@ -169,7 +195,8 @@ def test_a_folder_that_is_half_removed_does_not_keep_its_name(tmp_path: Path, mo
     (folder / "model").write_text("x")
     monkeypatch.setattr("shutil.rmtree", lambda *arguments, **options: None)  # killed at this moment
     remove(folder)
-    assert names(tmp_path) == [unfinished(Path("old-step-5")).name]
+    (left,) = names(tmp_path)
+    assert re.fullmatch(r"\.tmp-old-step-5-[0-9a-f]{16}", left)
     monkeypatch.undo()
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []
