@@ -1,5 +1,6 @@
 """A run's texts: read, tokenised and batched; what every agent over texts begins with."""
 
+import hashlib
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ from datasets.corpus import Corpus
 from datasets.records import Record
 from datasets.store import data_hash, load_tokenizer, open_store
 from datasets.tokens import num_unknown
+from utils.checkpoint import CheckpointStore
 from utils.config import Config, is_free
 from utils.distributed import Worker
 from utils.errors import CheckpointError, DataError
@@ -25,6 +27,7 @@ from utils.hub import is_published
 from utils.run_report import describe_rows, describe_truncated
 from utils.schema import Section, options_of
 from utils.settings import TrainSettings
+from utils.storage import read_regular
 
 logger = logging.getLogger("glassbox")
 FIRST_OPTIONS = set(  # of `data` and `tokenizer` in the first version
@@ -145,9 +148,14 @@ def _initial_tokenizer(config: Config) -> Any:
 
 
 def saved_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a run's folder. Raises CheckpointError."""
+    """The tokenizer of a run's folder, parsed only after its hash is known to be the checkpoints'. Raises CheckpointError."""
     path = folder / "tokenizer.json"
+    facts = CheckpointStore(folder / "checkpoints").facts()
     try:
+        if facts is not None and facts.get("vocabulary") != hashlib.sha256(read_regular(path)).hexdigest():
+            raise CheckpointError(
+                f"{path}: is not the one that {folder / 'checkpoints'} were trained with; put that back"
+            )
         return load_tokenizer(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -5,17 +5,20 @@ import gc
 import itertools
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.errors import DataError
 
 CHUNK = 1000  # records a worker gets at a time
+MEMORY = 2**32  # bytes, see `try_apart`
 Item = TypeVar("Item")
 _function: Callable[[Any], Any] | None = None  # in a worker: what it does
 
@@ -25,6 +28,42 @@ def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while chunk := list(itertools.islice(iterator, size)):
         yield chunk
+
+
+def try_apart(function: Callable[[], Any], seconds: float) -> None:
+    """Call a function first in a process of its own. Raises ValueError where it fails, aborts or does not end in time.
+
+    What it prints is dropped, and it may take MEMORY bytes more than this process has.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_tried, args=(function, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        problem = receiver.recv() if receiver.poll(seconds) else f"it does not end within {seconds:g} s"
+    except EOFError:
+        problem = "it ends the process that reads it"
+    finally:
+        process.kill()
+        process.join()
+    if problem:
+        raise ValueError(problem)
+
+
+def _tried(function: Callable[[], Any], sender: Any) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    try:
+        function()
+        sender.send("")
+    except BaseException as error:  # a panic is no Exception
+        sender.send(" ".join(str(error).split())[:200] or type(error).__name__)
+    os._exit(0)
 
 
 class Workers:

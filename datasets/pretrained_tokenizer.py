@@ -7,11 +7,14 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from datasets.parallel import try_apart
 from datasets.special_tokens import SpecialTokens
 from datasets.subword_tokenizer import SubwordTokenizer
 from utils import strict_json
 from utils.errors import DataError
 from utils.storage import read_regular
+
+SECONDS = 30.0  # that a published tokenizer may take for a few short texts
 
 
 class PretrainedTokenizer:
@@ -35,7 +38,7 @@ def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
     for names, read in FORMS.items():
         if all((folder / name).exists() for name in names):
             try:
-                return SubwordTokenizer.from_json({"tokenizer": strict_json.parse(read(folder))})
+                return _tried({"tokenizer": strict_json.parse(read(folder))})
             except OSError as error:
                 raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
             except Exception as error:  # the library's own are bare ones
@@ -43,6 +46,20 @@ def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
                 raise DataError(f"{folder / names[0]}: cannot be read: {reason}") from None
     known = ", or ".join(" and ".join(names) for names in FORMS)
     raise DataError(f"{folder}: holds no tokenizer ({known}); is it the folder of a published model?")
+
+
+def _tried(values: dict[str, Any]) -> SubwordTokenizer:
+    """The tokenizer, after another process has read it and a few texts with it: a stranger's may abort, or never end."""
+    try_apart(lambda: _try_texts(SubwordTokenizer.from_json(values)), SECONDS)
+    return SubwordTokenizer.from_json(values)
+
+
+def _try_texts(tokenizer: SubwordTokenizer) -> None:
+    """Raise ValueError for a tokenizer that makes far more of a text than it is; bad patterns do not end on such texts."""
+    for text in [*(sign * 300 + "!" for sign in "aA1 -.\n\xe9\u4e2d"), "The 3 quick-brown foxes, isn't it? " * 20]:
+        num_tokens = len(tokenizer.encode([text]).ids)
+        if num_tokens > 100 * len(text):
+            raise ValueError(f"it makes {num_tokens:,} tokens of a text of {len(text)} characters")
 
 
 def _read_json(folder: Path) -> str:

@@ -87,6 +87,13 @@ class CheckpointStore:
             raise CheckpointError(f"{problems[0]}; no other checkpoint is left: --fresh starts the run anew")
         return None
 
+    def facts(self) -> dict[str, Any] | None:
+        """What the run is made of, by the newest manifest that is whole, whatever its other files are; None without one."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(CheckpointError):
+                return self._of_step(step)[1]["facts"]
+        return None
+
     def manifest(self, step: int) -> dict[str, Any]:
         """The manifest of one step, after its own digest and the sizes and sha256 of its files were checked."""
         folder, manifest = self._of_step(step)

@@ -15,10 +15,11 @@ from agents import checked_config
 from agents.text_data import saved_tokenizer
 from datasets.readers import FORMATS, Layout, format_of
 from datasets.records import RecordReader
-from datasets.store import _digest, _try_open, tokenizer_json
+from datasets.store import _try_open, tokenizer_json
 from datasets.subword_tokenizer import ByteBPETokenizer, WordPieceTokenizer
 from datasets.word_tokenizer import WordTokenizer
 from utils.errors import CheckpointError, ConfigError, DataError
+from utils.storage import sealed
 
 pytestmark = pytest.mark.timeout(900)
 TEXTS = [row["text"] for row in tiny_rows(12)]
@@ -85,9 +86,7 @@ def test_damaged_cache_headers(tmp_path: Path, is_signed: bool) -> None:
         if is_signed:
             try:
                 values = json.loads(data)
-                data = json.dumps(
-                    values | {"digest": _digest({k: v for k, v in values.items() if k != "digest"})}
-                ).encode()
+                data = json.dumps(sealed({k: v for k, v in values.items() if k != "digest"})).encode()
             except (ValueError, TypeError, AttributeError, RecursionError):
                 return
         header.write_bytes(data)

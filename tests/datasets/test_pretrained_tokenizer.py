@@ -3,14 +3,18 @@
 import importlib.metadata
 import json
 import random
+import re
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
 from conftest import tiny_rows
 from test_word_tokenizer import as_lists, assert_same
 
+from datasets import pretrained_tokenizer as module
 from datasets.pretrained_tokenizer import PretrainedTokenizer, read_pretrained_tokenizer
 from datasets.store import load_tokenizer, tokenizer_json
 from datasets.subword_tokenizer import SubwordTokenizer
@@ -193,3 +197,66 @@ def test_a_folder_without_a_whole_tokenizer_is_refused(tmp_path: Path, files: di
 def test_it_is_not_trained() -> None:
     with pytest.raises(ValueError, match="it comes with init_from"):
         PretrainedTokenizer().train([["a"]])
+
+
+# What a stranger's file may do.
+
+
+def hostile(minilm: Path, folder: Path, **changes: Any) -> Path:
+    values = json.loads((minilm / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(values | changes))
+    return folder
+
+
+def test_padding_and_truncation_of_the_file_are_never_used(minilm: Path, tmp_path: Path) -> None:
+    """Padding to 10^9 would abort the process at the first text."""
+    padding = {
+        "strategy": {"Fixed": 10**9},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    }
+    truncation = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    found = read_pretrained_tokenizer(hostile(minilm, tmp_path, padding=padding, truncation=truncation))
+    assert_same(found.encode(texts(20)), read_pretrained_tokenizer(minilm).encode(texts(20)))
+
+
+def split_at(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pre_tokenizer": split_at(r"(?:a|a)*(?:a|aa)+\1?$")}, "."),
+        ({"pre_tokenizer": split_at(r"(")}, "not a tokenizer"),
+        (
+            {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "b c " * 10**5}},
+            "tokens of a text|does not end|ends the process",
+        ),
+        ({"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": "b" * 10**6}}, "."),
+    ],
+    ids=["exponential", "no pattern", "expanding", "endless"],
+)
+def test_a_pattern_that_would_stop_or_kill_the_process_is_refused(
+    minilm: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.setattr(module, "SECONDS", 5.0)
+    started = time.monotonic()
+    try:
+        read_pretrained_tokenizer(hostile(minilm, tmp_path, **changes))
+        error = ""
+    except DataError as refused:
+        error = str(refused)
+    print(error)
+    assert re.search(message, error)
+    assert len(error) < 500
+    assert time.monotonic() - started < 60
+    assert len(capfd.readouterr().err) < 500, "no panic of the library is shown"

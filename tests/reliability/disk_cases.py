@@ -15,6 +15,7 @@ from disk_zygote import Ended
 
 from utils import checkpoint
 from utils.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
+from utils.storage import sealed
 
 IS_FULL = os.environ.get("GLASSBOX_FULL") == "1"  # set by `make test-full`
 FILES = [MODEL, STATE, MANIFEST]
@@ -73,7 +74,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
         content = (folder / name).read_bytes()
         if "files" not in changes:
             manifest["files"][name] = {"size": len(content), "sha256": checkpoint._sha256(content)}
-    (folder / MANIFEST).write_text(json.dumps(manifest | {"digest": checkpoint._digest(manifest)}))
+    (folder / MANIFEST).write_text(json.dumps(sealed(manifest)))
 
 
 def torch_bytes(state: Any) -> bytes:

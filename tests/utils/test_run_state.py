@@ -78,6 +78,31 @@ def test_other_data_refuses_the_resume(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        ({"tokens": "a"}, {"tokens": "a", "older_tokens": "b"}, None),
+        ({"tokens": "a", "older_tokens": None}, {"tokens": "a", "older_tokens": "b"}, None),
+        ({"tokens": "a"}, {"tokens": "b"}, "refused"),
+        ({}, {"tokens": "a", "older_tokens": "a"}, None),  # a run of the first versions, which noted none
+        ({}, {"tokens": "a", "older_tokens": "b"}, "refused"),
+        ({}, {"tokens": "a", "older_tokens": None}, "an older version began this run, so that a change of its tokens"),
+    ],
+)
+def test_other_tokens_of_the_same_data_refuse_the_resume(
+    old: dict[str, str], new: dict[str, str], outcome: str | None
+) -> None:
+    """The code that reads or splits the texts was edited: going on would mix two data sets, or train on texts of the test."""
+    if outcome == "refused":
+        with pytest.raises(
+            CheckpointError, match=r"belongs to other tokens .*put the old tokens back \(the code that reads"
+        ):
+            compare_facts(FACTS | old, FACTS | new, Path("run"))
+    else:
+        warnings = compare_facts(FACTS | old, FACTS | new, Path("run"))
+        assert [warning[: len(outcome or "")] for warning in warnings] == ([outcome] if outcome else [])
+
+
 @pytest.mark.parametrize("name", WARN_ONLY)
 def test_another_machine_only_warns(name: str) -> None:
     warnings = compare_facts(FACTS | {name: 1}, FACTS | {name: 2}, Path("run"))
