@@ -95,8 +95,9 @@ def build_metrics(
     """Empty counts that give the config's `metrics`, and the one that is monitored."""
     kind = MultiLabelCounts if config.data.multi_label else ConfusionMatrix
     names = dict.fromkeys(config.get("metrics") or kind.scalars)
-    if config.train.monitor[1:] != "loss":
-        names |= {config.train.monitor[1:]: None}
+    monitored = (config.train.monitor or "")[1:]  # none in a saved run of another version
+    if monitored not in ("", "loss"):
+        names |= {monitored: None}
     return kind(labels, device, list(names))
 
 

@@ -253,7 +253,7 @@ def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 def _beyond(new: int | None, old: int | None) -> bool:
     """Whether a limit allows more than the old one did; none at all leaves it to the other limit, which may."""
-    return new is None or old is None or new > old
+    return new is None or not isinstance(old, int) or new > old
 
 
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:

@@ -60,7 +60,7 @@ def report_text(report: Mapping[str, Any]) -> str:
 def check_report(report: Mapping[str, Any], folder: Path) -> None:
     """Raise CheckpointError for a saved report that cannot be shown."""
     try:
-        report_text(report)
+        report_text({"train": report["train"], **report})  # which every run has
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{folder}/report.json: is not of this version ({type(error).__name__}: {error})"
         raise CheckpointError(f"{reason}; remove it, and the same command writes it again") from None

