@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agents.prediction import Predictor
 from agents.text_data import data_key
+from datasets.data_files import FOLDERS, STDIN, check_exists
 from datasets.files import Files, check_encodings
-from datasets.readers import FORMATS, STDIN, Layout, Row, check_file, format_of
+from datasets.readers import FORMATS, format_of
 from datasets.records import Record
+from datasets.rows import Layout, Row
 from utils.errors import ConfigError
 
 logger = logging.getLogger("glassbox")
@@ -58,14 +61,22 @@ def rows_of(
     if path is STDIN:
         format = "jsonl" if format == "auto" else format
     elif format == "auto":
-        check_file(path, "folder" if path.is_dir() else "file")
+        check_exists(path)
         format = source.format_of(path) if isinstance(source, Files) else format_of(path)
     layout = source.layout_of(format) if isinstance(source, Files) else Layout()
     if encoding is not None:
         layout = replace(layout, encodings=_encodings(encoding))
     if format == "text" and len(corpus.fields) == 1:
         layout = replace(layout, columns=corpus.fields)
-    return FORMATS[format](path, layout if has_labels else replace(layout, optional=corpus.label))
+    if not has_labels:
+        layout = replace(layout, optional=corpus.label, is_label=partial(_is_label, predictor))
+    return FORMATS[format](path, layout)
+
+
+def _is_label(predictor: Predictor, word: str) -> bool:
+    """Whether a word is a label of the run, or several with its separator between them."""
+    separator = predictor.corpus.label_separator
+    return {part.strip() for part in (word.split(separator) if separator else [word])} <= set(predictor.labels)
 
 
 def _encodings(given: str) -> list[str]:
@@ -77,6 +88,6 @@ def _encodings(given: str) -> list[str]:
 
 def check_format(format: str, *, is_stream: bool = False) -> None:
     """Raise ConfigError for a --format that is unknown, or that is no stream of rows."""
-    known = ["auto", *(name for name in FORMATS if not (is_stream and name == "folder"))]
+    known = ["auto", *(name for name in FORMATS if not (is_stream and name in FOLDERS))]
     if format not in known:
         raise ConfigError(f"command line: --format must be one of {', '.join(known)}, got {format!r}")

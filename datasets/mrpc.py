@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.readers import Layout, Row, check_file, read_tsv
+from datasets.data_files import check_file
+from datasets.delimited import read_tsv
+from datasets.rows import Layout, Row
 from utils.errors import DataError
 
 TRAIN, TEST, DEV_IDS = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "dev_ids.tsv"

@@ -2,12 +2,12 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from datasets.label_reader import LabelReader
-from datasets.readers import BLANK, Row
-from utils.errors import DataError, printable
+from datasets.rows import Harmless, Row
+from utils.errors import DataError, in_words, printable
 from utils.schema import did_you_mean
 
 DELIMITERS = {
@@ -16,7 +16,12 @@ DELIMITERS = {
     "|": "|",
     ",": ",",
 }  # what a header that is one column may have been meant to be cut at
-LOOK_AHEAD = 1000  # rows after a bad first one that are looked at before it is called one of many
+
+
+WITH_LABELS = (
+    "where each line begins with its label write data.format: labelled_lines; a folder may hold a file for each class "
+    "(data.format: file_per_class) or a folder for each"
+)
 
 
 class Record(NamedTuple):
@@ -47,10 +52,12 @@ class RecordReader:
         label_separator: str | None = None,
         label_names: Sequence[str] | None = None,
         on_bad_row: str = "error",
+        ignore_labels: Collection[str] = (),
     ) -> None:
         """label_separator: given, a row has any number of labels; label_names: the labels of a multi-hot list's positions."""
         self.fields, self.label, self.id = list(fields), label, id
         self._labels = None if label is None else LabelReader(label, separator=label_separator, names=label_names)
+        self.ignore_labels = frozenset(ignore_labels)
         self.on_bad_row = on_bad_row
         self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
         self.num_read = 0
@@ -69,8 +76,11 @@ class RecordReader:
                 if problem is not None and self.on_bad_row == "error":
                     raise DataError(problem)
             record, problem = self._record(row)
+            if problem is not None and self._is_refused(problem):
+                raise self._refusal(row.place, problem, rows, has_good=has_good)
             if problem is not None:
-                self._refuse(row, problem, None if has_good else rows)
+                self.last_skipped = Skipped(self._id(row).encode(errors="backslashreplace").decode(), problem)
+                self.skipped[_reason(problem)] += 1
             has_good = has_good or record is not None
             yield record
         if missing is not None and not has_columns:
@@ -92,6 +102,9 @@ class RecordReader:
     def _record(self, row: Row) -> tuple[Record | None, str | None]:
         if row.problem is not None:
             return None, row.problem
+        labels, label_problem = self._labels.read(row.values.get(self._labels.column)) if self._labels else (None, None)
+        if self.ignore_labels and (ignored := self.ignore_labels.intersection(labels or ())):
+            return None, ignored_label(min(ignored))
         texts = []
         for field in self.fields:
             text = row.values.get(field)
@@ -103,9 +116,8 @@ class RecordReader:
             texts.append(text)
         if all(not text or text.isspace() for text in texts):
             return None, "no text"
-        labels, problem = self._labels.read(row.values.get(self._labels.column)) if self._labels else (None, None)
-        if problem is not None:
-            return None, problem
+        if label_problem is not None:
+            return None, label_problem
         record = Record(row.place, self._id(row), tuple(texts), labels)
         try:
             for text in (record.id, *texts, *(labels or ())):
@@ -120,29 +132,61 @@ class RecordReader:
         return str(id) if has_id else printable(row.place)
 
     def _missing_column(self, row: Row) -> str | None:
-        for column in [*self.fields, *filter(None, (self.label, self.id if self.needs_id else None))]:
+        columns = [*self.fields, *filter(None, (self.label, self.id if self.needs_id else None))]
+        for column in filter((row.twice or {}).__contains__, columns):
+            return f"{(row.twice or {})[column]}: the column {column!r} stands twice in the header"
+        for column in columns:
             if column not in row.values:
-                known = ", ".join(map(repr, list(row.values)[:20]))
+                known = ", ".join(map(repr, itertools.islice(row.values, 20)))
                 hint = _similar_column(column, row.values)
+                if column == self.label and row.values.keys() == {"text"}:
+                    hint = f"; plain text has no labels: {WITH_LABELS}."
                 words = f"{hint} There are" if hint else "; there are"
                 return f"{row.place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
         return None
 
-    def _refuse(self, row: Row, problem: str, rest: Iterator[Row] | None) -> None:
-        """Count a bad row or raise DataError. rest: the rows after it, where none before it was good."""
-        if self.on_bad_row == "error" and problem != BLANK:
-            hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
-            if self.label is not None and rest is not None and not self._has_good(rest):
-                hint = "; no other row can be used either"  # and to skip all would leave nothing
-            raise DataError(f"{row.place}: {problem}{hint}")
-        self.last_skipped = Skipped(self._id(row).encode(errors="backslashreplace").decode(), problem)
-        self.skipped[problem.partition(" (")[0].partition(";")[0]] += 1
+    def _is_refused(self, problem: str) -> bool:
+        return self.on_bad_row == "error" and not isinstance(problem, Harmless)
 
-    def _has_good(self, rows: Iterator[Row]) -> bool:
+    def _refusal(self, place: str, problem: str, rest: Iterator[Row], *, has_good: bool) -> DataError:
+        """The first bad row in full, and how many others of which kinds the rest of the file has.
+
+        In prediction there is no rest: it may be a pipe without an end.
+        """
+        more: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        end = ""
         try:
-            return any(self._record(row)[0] is not None for row in itertools.islice(rows, LOOK_AHEAD))
-        except DataError:
-            return False
+            for row in rest if self.label is not None else ():
+                record, found = self._record(row)
+                has_good = has_good or record is not None
+                if found is not None and self._is_refused(found):
+                    more[reason := _reason(found)] += 1
+                    first.setdefault(reason, row.place)
+        except DataError as error:
+            end = f"; and then {error}"
+        listed = in_words({f"{reason} (from {first[reason]})": count for reason, count in more.items()})
+        others = f"; {more.total():,} more bad rows: {listed}" if more else ""
+        hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
+        if self.label is not None and not has_good:
+            hint = "; no other row can be used either"  # and to skip all would leave nothing
+        return DataError(f"{place}: {problem}{others}{end}{hint}")
+
+
+def ignored_label(label: str) -> Harmless:
+    """Why a row of a label in data.ignore_labels is skipped."""
+    return Harmless(f"of the ignored label {label!r}")
+
+
+def describe_unused(ignored: Iterable[str], skipped: Sequence[Mapping[str, int]]) -> list[str]:
+    """A line for every label of data.ignore_labels that no row has; skipped: the counts of each file."""
+    unused = [label for label in ignored if not any(ignored_label(label) in counts for counts in skipped)]
+    return [f"data.ignore_labels: no row has the label {label!r}" for label in unused]
+
+
+def _reason(problem: str) -> str:
+    """The kind of a problem, which rows are counted by."""
+    return problem.partition(" (")[0].partition(";")[0]
 
 
 def _similar_column(column: str, values: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.readers import check_file, data_errors, open_binary
+from datasets.data_files import check_file, data_errors, open_binary
 from utils.errors import DataError
 
 

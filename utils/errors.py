@@ -1,9 +1,20 @@
 """Everything that ends a run on purpose: one line for the user and an exit code each."""
 
+from collections.abc import Mapping
+
 
 def printable(text: str) -> str:
     """The text, with all that could drive a terminal (escapes, line ends, marks of direction) written out as repr does."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def in_words(counts: Mapping[str, int], at_most: int = 3) -> str:
+    """Reasons with their counts, the most frequent first; a line can hold only so many of them."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    words = [f"{count} {reason}" for reason, count in ordered[:at_most]]
+    if rest := ordered[at_most:]:
+        words.append(f"{sum(count for _, count in rest)} for {len(rest)} other reasons")
+    return ", ".join(words)
 
 
 class GlassboxError(Exception):

@@ -11,7 +11,7 @@ from torch import nn
 
 from utils.config import Config
 from utils.environment import peak_memory_bytes, versions
-from utils.errors import CheckpointError, printable
+from utils.errors import CheckpointError, in_words, printable
 from utils.run_state import RunState
 
 MAX_ROWS = 30  # labels shown on the screen; the file has all
@@ -102,7 +102,7 @@ def describe_split(split: str, counts: Mapping[str, Any]) -> str:
 
 def describe_counts(counts: Mapping[str, Any], used: str = "used") -> str:
     """Rows read = used + skipped, in words; used: what was done with those."""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["skipped"].items())
+    reasons = in_words(counts["skipped"], at_most=10)
     skipped = f"{sum(counts['skipped'].values())} skipped" + (f" ({reasons})" if reasons else "")
     return f"{counts['read']} rows read = {counts['used']} {used} + {skipped}"
 

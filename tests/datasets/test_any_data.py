@@ -15,7 +15,8 @@ from test_batches import split_of
 
 from datasets import parallel
 from datasets.batches import Loader
-from datasets.readers import FORMATS, Layout
+from datasets.readers import FORMATS
+from datasets.rows import Layout
 from datasets.split import SPLITS
 from datasets.subword_tokenizer import ByteBPETokenizer, WordPieceTokenizer
 from datasets.word_tokenizer import WordTokenizer

@@ -13,8 +13,9 @@ from test_bad_rows import CSV, JSON
 
 from agents import checked_config
 from agents.text_data import saved_tokenizer
-from datasets.readers import FORMATS, Layout, format_of
+from datasets.readers import FORMATS, format_of
 from datasets.records import RecordReader
+from datasets.rows import Layout
 from datasets.store import _try_open, tokenizer_json
 from datasets.subword_tokenizer import ByteBPETokenizer, WordPieceTokenizer
 from datasets.word_tokenizer import WordTokenizer

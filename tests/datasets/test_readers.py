@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.files import Files
-from datasets.readers import BLANK, FORMATS, Layout, format_of
+from datasets.readers import FORMATS, format_of
 from datasets.records import RecordReader
+from datasets.rows import BLANK, Layout
 from utils.errors import DataError
 
 ROWS = [
@@ -114,7 +115,6 @@ def test_csv_rows_and_their_lines(tmp_path: Path, case: str) -> None:
 
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a quote never closed": ("rows.csv", b'text,label\na,b\n"never,b\na,b\na,b\n', "rows.csv:3: not CSV"),
-    "the same column twice": ("rows.csv", b"text,text\na,b\n", "rows.csv:1: the column 'text' stands twice"),
     "a bad byte in the header": ("rows.csv", b"te\xe9xt,label\na,b\n", "rows.csv:1: not utf-8"),
     "a stray quote in the header": ("rows.csv", b'"text"s,label\na,b\n', "rows.csv:1: not CSV"),
     "lone carriage returns": ("rows.csv", b"text,label\ra,b\r", "rows.csv:1: its lines end in a carriage return alone"),
@@ -231,7 +231,13 @@ def test_a_folder_per_class_gives_label_and_id(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "a" / "2.txt.gz").write_bytes(gzip.compress(b"packed"))
-    rows = [row.values for row in Files(train=str(tmp_path)).rows("train")]
+    found = list(Files(train=str(tmp_path)).rows("train"))
+    rows = [row.values for row in found if row.problem is None]
+    assert sorted(str(row.problem) for row in found if row.problem) == [
+        "file beside the folders of the classes",
+        "hidden file",
+        "hidden file",
+    ]
     assert [row["id"] for row in rows] == ["a/1.txt", "a/2.txt.gz", "b/10.txt", "b/2.txt"]
     assert [row["label"] for row in rows] == ["a", "a", "b", "b"]
     assert rows[1]["text"] == "packed"

@@ -1,5 +1,6 @@
 """Every row is used or counted with the reason; under `error` the first bad one is named."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from corpora import ANY, tiny_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.readers import BLANK, Row
+from datasets.readers import FORMATS
 from datasets.records import RecordReader
+from datasets.rows import BLANK, Layout, Row
 from utils.errors import DataError
 
 GOOD = {"title": "a title", "text": "some text", "label": "x"}
@@ -162,3 +164,48 @@ def test_a_file_that_lost_rows_since_the_scan_is_refused(tmp_path: Path) -> None
     write_jsonl(tmp_path / "rows.jsonl", [GOOD])
     with pytest.raises(DataError, match=r"rows.jsonl: has changed while it was read"):
         list(corpus.records("train", scan.rows["train"]))
+
+
+def test_one_start_names_every_kind_of_bad_row_and_three_of_them_in_words(tmp_path: Path) -> None:
+    bad = [{"text": 1.5}, {"label": ""}, {"text": 3}, {"text": 2.5}, {"text": True}, {"text": ["a"]}, {"label": ""}]
+    path = write_jsonl(tmp_path / "x.jsonl", [GOOD, *(GOOD | change for change in bad), GOOD])
+    with pytest.raises(DataError) as error:
+        list(reader().read(FORMATS["jsonl"](path, Layout())))
+    assert str(error.value) == (
+        f"{path}:2: 'text' is float, not text; 6 more bad rows: 2 no label in 'label' (from {path}:3), 1 'text' is int, not text "
+        f"(from {path}:4), 1 'text' is float, not text (from {path}:5), 2 for 2 other reasons; fix the row, or skip such rows with "
+        "data.on_bad_row: skip"
+    )
+
+
+def test_a_file_that_ends_badly_after_a_bad_row_says_both(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('title,text,label\na,,x\na,,\na,b,x\na,"b,x\na,b,x\n')
+    with pytest.raises(DataError, match=r"x.csv:3: no label in 'label'; and then .*x.csv:5: not CSV"):
+        list(reader().read(FORMATS["csv"](tmp_path / "x.csv", Layout())))
+
+
+def test_a_prediction_ends_at_its_first_bad_row() -> None:
+    """It may read a pipe without an end."""
+    endless = (Row(f"f:{number}", GOOD | {"text": 3}) for number in itertools.count(1))
+    with pytest.raises(DataError, match="f:1: 'text' is int, not text; fix the row"):
+        list(reader(label=None).read(endless))
+
+
+@pytest.mark.parametrize(
+    ("separator", "value"), [(None, "unsup"), ("|", "unsup"), ("|", "x|unsup"), ("|", ["unsup", "x"])]
+)
+def test_rows_of_ignored_labels_are_counted_and_never_an_error(separator: str | None, value: Any) -> None:
+    strict = reader(ignore_labels=["unsup", "none"], label_separator=separator)
+    found = list(strict.read(rows(GOOD, GOOD | {"label": value, "text": None}, GOOD)))
+    assert [record is not None for record in found] == [True, False, True]
+    assert strict.skipped == {"of the ignored label 'unsup'": 1}
+
+
+def test_an_ignored_label_that_no_row_has_is_said(tmp_path: Path) -> None:
+    values = [{"title": f"t {i}", "text": "text", "label": "xyz"[i % 3]} for i in range(40)]
+    report = tiny_corpus(tmp_path, values, ignore_labels=["z", "zz"]).scan().report
+    assert sum(report[split]["used"] for split in ("train", "valid", "test")) == 27
+    assert report["train"]["skipped"] == {"of the ignored label 'z'": 13}
+    assert [line for line in report["warnings"] if "ignore" in line] == [
+        "data.ignore_labels: no row has the label 'zz'"
+    ]
