@@ -127,7 +127,7 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
 @contextlib.contextmanager
 def _output(name: str) -> Iterator[TextIO]:
     """Standard output, or a file that has its name only when it is complete; a device or a pipe is written as it is."""
-    from utils.storage import storage_errors, sync_folder, unfinished
+    from utils.storage import beside, remove_leftovers, storage_errors, sync_folder
 
     if name in STANDARD_OUTPUT:
         yield sys.stdout
@@ -139,15 +139,13 @@ def _output(name: str) -> Iterator[TextIO]:
                 yield file
             return
         target = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
-        temporary = unfinished(target)
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
+        remove_leftovers(target.parent)
+        with beside(target) as temporary:
+            with temporary.open("w", encoding="utf-8") as file:
                 if target.exists():
                     shutil.copymode(target, temporary)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
-            sync_folder(target.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        sync_folder(target.parent)

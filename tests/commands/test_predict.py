@@ -12,6 +12,7 @@ import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from main import joined, main
+from utils.storage import beside, unfinished
 from utils.streams import to_json
 
 ROWS = tiny_rows(5)
@@ -195,6 +196,15 @@ def test_a_link_at_the_name_of_the_unfinished_file_is_not_followed(
     monkeypatch.setattr("utils.storage.unfinished", lambda path: planted)
     code, _, err = predict(capsys, "--input", "texts.jsonl", "--output", "lines.jsonl")
     assert (code, (folder / "victim").read_text()) == (5, "kept"), err
+
+
+def test_what_a_killed_prediction_left_is_swept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left, made = unfinished(folder / "lines.jsonl"), folder / ".tmp-notes"  # one of ours, and one of the user's
+    left.write_text("half")
+    made.write_text("kept")
+    with beside(folder / "other.jsonl") as under_way:
+        assert predict(capsys, "--input", "texts.jsonl", "--output", "lines.jsonl")[0] == 0
+        assert sorted(leftovers(folder)) == sorted([made.name, under_way.name])
 
 
 # On a terminal.
