@@ -65,7 +65,7 @@ def test_a_model_is_one_file_and_one_entry(copy: Path) -> None:
     (copy / "tiny.yaml").write_text(TINY_CONFIG)
     report = start(copy, "tiny.yaml", "model={name: text_cnn, num_filters: 8}", "train.num_epochs=6", "name=cnn")
     assert report["test"]["accuracy"] > 0.8
-    listed = subprocess.run([sys.executable, "main.py", "list"], cwd=copy, capture_output=True, text=True, check=True)
+    listed = subprocess.run([sys.executable, "main.py", "list", "model"], cwd=copy, capture_output=True, text=True, check=True)
     assert "text_cnn: Convolutions of several widths" in listed.stdout
     assert "widths: list of int" in listed.stdout
     contract = [
@@ -120,7 +120,7 @@ def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
     add_entry(copy / "utils/metrics.py", "METRICS", '"cohen_kappa": cohen_kappa,', metric)
     write_jsonl(copy / "tiny.jsonl", tiny_rows())
     (copy / "tiny.yaml").write_text(TINY_CONFIG)
-    words = ["loss.name=poly1", "scheduler.name=polynomial", "metrics=[accuracy, cohen_kappa]", "train.num_epochs=6"]
+    words = ["loss.name=poly1", "scheduler.name=polynomial", "metrics=[accuracy, cohen_kappa]", "train.num_epochs=20"]
     test = start(copy, "tiny.yaml", *words, "train.monitor=+cohen_kappa", "name=added")["test"]
     gold, predicted = [], []
     for line in map(json.loads, (copy / "experiments/added/predictions.jsonl").read_text().splitlines()):
