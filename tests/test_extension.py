@@ -65,7 +65,9 @@ def test_a_model_is_one_file_and_one_entry(copy: Path) -> None:
     (copy / "tiny.yaml").write_text(TINY_CONFIG)
     report = start(copy, "tiny.yaml", "model={name: text_cnn, num_filters: 8}", "train.num_epochs=6", "name=cnn")
     assert report["test"]["accuracy"] > 0.8
-    listed = subprocess.run([sys.executable, "main.py", "list", "model"], cwd=copy, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [sys.executable, "main.py", "list", "model"], cwd=copy, capture_output=True, text=True, check=True
+    )
     assert "text_cnn: Convolutions of several widths" in listed.stdout
     assert "widths: list of int" in listed.stdout
     contract = [
