@@ -27,7 +27,8 @@ class LabelReader:
     def read(self, value: Any) -> Labels:
         """The labels of a row, sorted, each once."""
         if self.separator is not None:
-            return self._read_list(self._split(value) if isinstance(value, str) else value)
+            parts = self._split(value) if isinstance(value, str) else value
+            return self._read_list([parts] if self.names is None and isinstance(parts, int | float) else parts)
         if isinstance(value, list):
             return (), f"the label in {self.column!r} is a list; write data.multi_label: true"
         if value is None or value != value or (isinstance(value, str) and not value.strip()):  # NaN: a missing number
@@ -39,7 +40,7 @@ class LabelReader:
     def _read_list(self, parts: Any) -> Labels:
         names = [name for part in parts if (name := _name(part))] if isinstance(parts, list) else []
         if not isinstance(parts, list) or len(names) < len(parts):
-            return (), f"no list of labels in {self.column!r}"
+            return (), f"no list of labels in {self.column!r}; write [] for none"
         if self.names is not None:
             chosen = [POSITIONS.get(name.lower()) for name in names]
             if len(chosen) != len(self.names) or None in chosen:

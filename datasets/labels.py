@@ -1,5 +1,6 @@
 """What a set of labels must be before anything is trained on it, and what is said of one that cannot be measured."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
     if variants := [group for group in groups.values() if len(group) > 1]:
         listed = "; ".join(" and ".join(map(repr, group)) for group in variants[:10])
         raise DataError(
-            f"{place}: labels in {column!r} that differ only by case, space or composition: {listed}; write each one way"
+            f"{place}: labels in {column!r} that differ only by case, space, composition or a final .0: {listed}; "
+            "write each one way"
         )
 
 
@@ -81,4 +83,5 @@ def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *,
 
 
 def _folded(label: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", label).casefold().split())
+    folded = " ".join(unicodedata.normalize("NFC", label).casefold().split())
+    return re.sub(r"^(-?\d+)\.0$", r"\1", folded)

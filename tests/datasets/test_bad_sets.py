@@ -62,10 +62,11 @@ def loop(folder: Path) -> None:
 REFUSED: dict[str, tuple[Prepared, list[str]]] = {
     "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' holds one label only ('yes'); two are needed"]),
     "D62 a label of the test set alone": (rows(test=[ONE | {"label": "go"}]), ["test.jsonl: test holds the label 'go', which no training row has; known: 'chess', 'cooking', 'sailing'"]),
-    "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space or composition: 'Chess' and 'chess'; write each one way"]),
+    "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space, composition or a final .0: 'Chess' and 'chess'; write each one way"]),
     "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; write each"]),
     "D64 labels that differ by composition": (rows(ONE | {"label": "caf\u00e9"}, ONE | {"label": "cafe\u0301"}), ["'cafe\u0301' and 'caf\u00e9'"]),
     "D64 a test set's labels that differ by case": (rows(test=[ONE | {"label": "CHESS"}]), ["'CHESS' and 'chess'"]),
+    "D65 labels as whole numbers and as floats": (rows(train=relabelled(1, 2, 1.0)), ["a final .0: '1' and '1.0'; write each one way"]),
     "D67 more labels than can be told apart": (rows(train=[ONE | {"label": str(i)} for i in range(5_001)]), ["train.jsonl: the column 'label' holds 5,001 labels, '0' to '999'; at most 5,000", "is data.label the right column?"]),
     "D68 classes of one row, none left for validation": (rows(train=[ONE | {"label": str(i), "text": f"{i}"} for i in range(3)]), ["train.jsonl: leaves no row for valid; 3 rows were read"]),
     "D69 an empty file": (rows(train=[]), ["train.jsonl: leaves no row for train; 0 rows were read"]),

@@ -59,6 +59,8 @@ MANY: list[tuple[Any, str, tuple[str, ...]]] = [
     (["y", "x", 3], "|", ("3", "x", "y")),
     ([], "|", ()),
     (["a|b"], "|", ("a|b",)),
+    (3, "|", ("3",)),  # as a cell of CSV
+    (False, "|", ("false",)),
     ("[deleted]", "|", ("[deleted]",)),
     ("(other)", "|", ("(other)",)),
     ("[a]|[b]", "|", ("[a]", "[b]")),
@@ -84,7 +86,7 @@ def test_a_list_of_labels_is_sorted_whatever_its_form(value: Any, separator: str
 
 
 NO_LIST: list[Any] = [
-    None, 3, True, NAN, {"x": 1}, [""], ["x", None], [NAN], [{"x": 1}], [["x"]],
+    None, NAN, {"x": 1}, [""], ["x", None], [NAN], [{"x": 1}], [["x"]],
     "['sport' 'food']",  # numpy's: Python itself would read one text
     "[sport, food]", "['sport', food]", "['sport'", "[" * 5000 + "'a'" + "]" * 5000, "['a', None]", "[['a']]", "{'a': 1}",
     "['a'].clear()]", "[__import__('os').getcwd()]",
@@ -97,7 +99,7 @@ def test_what_is_no_list_of_labels_is_refused(value: Any) -> None:
     if value == "['sport'":
         assert labels == ("['sport'",)  # an open bracket is text
     else:
-        assert (labels, problem) == ((), "no list of labels in 'y'")
+        assert (labels, problem) == ((), "no list of labels in 'y'; write [] for none")
 
 
 POSITIONS: list[Any] = [
