@@ -30,6 +30,8 @@ def describe_contradictions(
     keys (N,): the rows' text keys; labels (N,): the index of their labels in label_sets, -1 where a row is not used.
     """
     used = np.flatnonzero(labels >= 0)
+    ordered = np.sort(keys[used])  # of a text that stands there once there is nothing to compare
+    used = used[np.isin(keys[used], np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))]
     order = used[np.lexsort((labels[used], keys[used]))]
     is_odd = (keys[order][1:] == keys[order][:-1]) & (labels[order][1:] != labels[order][:-1])
     odd = np.unique(keys[order][1:][is_odd])
