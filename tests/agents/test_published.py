@@ -1,7 +1,9 @@
 """Runs that begin with published weights, and trained runs as published models."""
 
+import errno
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from agents import build, load
 from agents.prediction import Predictor
 from main import main
+from utils import model_files
+from utils.errors import GlassboxError
 
 
 @pytest.fixture
@@ -343,3 +347,50 @@ def test_what_cannot_be_exported(
     capsys.readouterr()
     assert main(["export", "experiments/x"]) == 2
     assert expected in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_export_is_whole_or_absent_and_half_a_copy_is_refused(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build("tiny.yaml").run()
+    real = model_files.write_synced
+    for number in range(1, 6):
+        calls = iter(range(1, 9))
+
+        def full(path: Path, data: bytes, number: int = number, calls: Iterator[int] = calls) -> None:
+            if next(calls) == number:
+                path.write_bytes(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            real(path, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model_files, "write_synced", full)
+            assert main(["export", "experiments/tiny", "--out", "out"]) == 5
+        assert "out: cannot be written: No space left on device" in capsys.readouterr().err
+        assert not [path.name for path in Path().iterdir() if path.name.startswith((".tmp-", "out"))]
+    Path(".tmp-out-0123456789abcdef").mkdir()  # what a kill -9 leaves
+    assert main(["export", "experiments/tiny", "--out", "out"]) == 0
+    assert not Path(".tmp-out-0123456789abcdef").exists()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        shutil.copytree("out", f"without-{name}")
+        (Path(f"without-{name}") / name).write_bytes(b"") if name == "tokenizer.json" else None
+        if name != "tokenizer.json":
+            (Path(f"without-{name}") / name).unlink()
+        with pytest.raises(GlassboxError, match=f"without-{name}"):
+            build("tiny.yaml", {"init_from": f"without-{name}", "name": "half"})
+
+
+def test_a_runs_tokenizer_that_was_swapped_is_not_even_parsed(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build("tiny.yaml").run()
+    path = Path("experiments/tiny/tokenizer.json")
+    path.write_text(path.read_text().replace('"type": "subword"', '"type":  "subword"'))  # any other bytes
+
+    def parse(path: Path) -> None:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr("agents.text_data.load_tokenizer", parse)
+    for command in (["predict", "experiments/tiny", "--text", "x"], ["export", "experiments/tiny", "--out", "out"]):
+        assert main(command) == 4
+        assert "tokenizer.json: is not the one that" in capsys.readouterr().err

@@ -115,3 +115,37 @@ def test_the_original_papers_format_reads_by_options_alone() -> None:
     assert len(records) == 10
     assert {record.labels for record in records} == {("AI",), ("ACL",), ("ML",)}
     assert all(len(record.id) == 40 for record in records)
+
+
+def test_a_kill_between_two_files_never_mixes_two_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever call is the last one: train.jsonl is there beside the others of its own source, or not at all."""
+    sources = [
+        write_papers(tmp_path / name, acl2021=[paper(f"{name} {i}") for i in range(60)]) for name in ("first", "second")
+    ]
+    out, real, calls = tmp_path / "out", {name: getattr(Path, name) for name in ("unlink", "rename")}, 0
+
+    def dying(name: str, at: int) -> Any:
+        def call(path: Path, *arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise KeyboardInterrupt
+            return real[name](path, *arguments, **options)
+
+        return call
+
+    for at in range(1, 7):
+        write_splits(sources[0], out)
+        calls = 0
+        with monkeypatch.context() as patch:
+            for name in real:
+                patch.setattr(Path, name, dying(name, at))
+            with pytest.raises(KeyboardInterrupt):
+                write_splits(sources[1], out)
+        found = {path.stem: path.read_text() for path in out.glob("*.jsonl")}
+        if "train" in found:
+            assert set(found) == {"train", "valid", "test"}
+            assert len({line.split()[1] for text in found.values() for line in text.splitlines()}) == 1
+    (out / ".tmp-train.jsonl-0123456789abcdef").touch()
+    write_splits(sources[1], out)
+    assert sorted(path.name for path in out.iterdir()) == ["test.jsonl", "train.jsonl", "valid.jsonl"]
