@@ -57,7 +57,7 @@ def check_metrics(config: Config, known: Sequence[str]) -> None:
     if config.train.monitor[1:] != "loss":
         wanted |= {config.train.monitor[1:]: "train.monitor"}
     for name, key in wanted.items():
-        if known and name not in known:
+        if (known or key == "metrics") and name not in known:
             listed = ", ".join(known if key == "metrics" else ("loss", *known))
             raise config.error(key, f"{key}: there is no metric {name!r}; known: {listed}")
 

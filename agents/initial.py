@@ -17,7 +17,7 @@ from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError
-from utils.experiment import LABELS, TOKENIZER, labels_hash, open_saved, saved_labels
+from utils.experiment import LABELS, REPORT, TOKENIZER, labels_hash, open_saved, saved_labels
 from utils.hub import is_published
 from utils.schema import check_config, construct, lookup
 from utils.settings import RunSettings
@@ -128,11 +128,16 @@ def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> tuple[dict[
     """The best weights of a run, and the facts of their checkpoint. Raises CheckpointError unless they belong to this tokenizer and
     these labels, order included: with others they would give answers, and wrong ones."""
     checkpoint = best_checkpoint(folder)
-    facts: dict[str, Any] = read_manifest(checkpoint)["facts"]
+    try:
+        facts: dict[str, Any] = read_manifest(checkpoint)["facts"]
+        weights = load_weights(checkpoint)
+    except CheckpointError as error:
+        hint = f"without {folder / REPORT} the command that trained the run goes on, and takes the best of what is left"
+        raise CheckpointError(f"{error}; {hint}") from None
     for name, file, found in (
         ("vocabulary", TOKENIZER, tokenizer_hash(tokenizer)),
         ("labels", LABELS, labels_hash(labels)),
     ):
         if facts.get(name) != found:
             raise CheckpointError(f"{folder / file}: is not the one that {checkpoint} was trained with; put that back")
-    return load_weights(checkpoint), facts
+    return weights, facts

@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> None:
         if (report := experiment.report) is not None:
             experiment.close()
             check_report(report, experiment.folder)
+            option = "train.patience" if report["train"]["is_stopped_early"] else "train.num_epochs"
             logger.info(
-                "%s is finished; its report (--fresh starts it anew, a higher train.num_epochs goes on):",
-                experiment.folder,
+                "%s is finished; its report (--fresh starts it anew, a higher %s goes on):", experiment.folder, option
             )
         else:
             report = build_agent(config, experiment).run()

@@ -77,6 +77,7 @@ def test_patience_that_has_ended_a_run_is_named(workplace: Path, capsys: pytest.
     steps = report()["train"]["steps"]
     assert steps < 45
     assert report()["train"]["is_stopped_early"]
+    assert "a higher train.patience goes on" in start(capsys, *words, "train.num_epochs=9")
     err = start(capsys, *words, "train.num_epochs=20")
     assert f"train.patience 1 has ended this run at step {steps}; a higher train.patience, or null, goes on" in err
     assert "going on" not in err
@@ -119,8 +120,14 @@ def test_a_damaged_best_checkpoint_is_told_at_the_start_and_the_run_ends(
 ) -> None:
     words = ["train.monitor=+loss", "optimizer.lr=0.02"]  # the first validation is the best
     start(capsys, *words, "train.num_epochs=4")
-    Path("experiments/x/report.json").unlink()
     step = damaged_best(name)
+    capsys.readouterr()
+    assert main(["predict", "experiments/x", "--text", "x"]) == 4
+    hint = (
+        "without experiments/x/report.json the command that trained the run goes on, and takes the best of what is left"
+    )
+    assert hint in capsys.readouterr().err.splitlines()[-1]
+    Path("experiments/x/report.json").unlink()
     err = start(capsys, *words, f"train.num_epochs={num_epochs}")
     assert f"warning: experiments/x/checkpoints/step-{step}/{name}: is damaged" in err
     assert "and it was the best; the best from here on counts (--fresh starts anew)" in err
