@@ -37,7 +37,7 @@ def test_a_run_without_a_split(workplace: Path, capsys: pytest.CaptureFixture[st
     assert {line["split"] for line in lines if line["split"] in ("valid", "best_valid", "test")} == (
         ({"valid", "best_valid"} if "valid" in splits else set()) | ({"test"} if "test" in splits else set())
     )
-    events = EventAccumulator("experiments/x/summaries")
+    events = EventAccumulator("experiments/x")
     events.Reload()
     assert any(tag.startswith(("valid/", "best_valid/")) for tag in events.Tags()["scalars"]) == ("valid" in splits)
     assert Path("experiments/x/predictions.jsonl").exists() == ("test" in splits)
