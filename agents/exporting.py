@@ -95,7 +95,7 @@ def _tokenizer_files(tokenizer: SubwordTokenizer, max_length: int) -> dict[str, 
         **{role: name for role, name in tokens.items() if name is not None},
     }
     return {
-        "tokenizer.json": tokenizer.tokenizer.to_str().encode(),
+        "tokenizer.json": tokenizer.published().encode(),
         "tokenizer_config.json": _json(values),
     }
 

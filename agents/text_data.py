@@ -17,7 +17,7 @@ from datasets.batches import Loader
 from datasets.corpus import Corpus
 from datasets.records import Record
 from datasets.store import data_hash, load_tokenizer, open_store
-from datasets.tokens import num_unknown
+from datasets.tokens import num_unknown, unknown_share
 from utils.checkpoint import CheckpointStore
 from utils.config import Config, is_free
 from utils.distributed import Worker
@@ -30,6 +30,7 @@ from utils.settings import TrainSettings
 from utils.storage import read_regular
 
 logger = logging.getLogger("glassbox")
+MAX_UNKNOWN = 0.3  # of the tokens of valid and test without a warning; other texts of one kind have 0.02 to 0.2
 FIRST_OPTIONS = set(  # of `data` and `tokenizer` in the first version
     re.findall(
         r"\w+",
@@ -85,14 +86,19 @@ class TextData:
             )
 
     def _unknown(self) -> list[str]:
-        """A line for every split with texts of which the tokenizer knows no word: a model can only guess at them."""
-        unknown = [self.tokenizer.unknown_id, *self.tokenizer.special.ids]
-        counts = {split: num_unknown(data.fields, unknown) for split, data in self.splits.items()}
-        return [
-            f"{count} of {len(self.splits[split])} texts of {split} hold no token of the vocabulary"
-            for split, count in counts.items()
-            if count
-        ]
+        """A line for every split with texts of which the tokenizer knows no word, or much of which it does not know."""
+        unknown_id, special_ids = self.tokenizer.unknown_id, self.tokenizer.special.ids
+        lines = []
+        for split, data in self.splits.items():
+            if count := num_unknown(data.fields, [unknown_id, *special_ids]):
+                lines.append(f"{count} of {len(data)} texts of {split} hold no token of the vocabulary")
+            share = unknown_share(data.fields, unknown_id, special_ids)
+            if split != "train" and share > MAX_UNKNOWN:
+                lines.append(
+                    f"{100 * share:.0f}% of the tokens of {split} are not in the vocabulary (more than {100 * MAX_UNKNOWN:.0f}%); "
+                    "tokenizer: {name: wordpiece} makes rare words of known pieces"
+                )
+        return lines
 
     def _loader(self, split: str, settings: TrainSettings, seed: int, worker: Worker) -> Loader:
         return Loader(

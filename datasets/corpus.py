@@ -60,7 +60,7 @@ class Corpus:
     pair: the two fields are one input of two segments, as BERT reads pairs
     split: the shares for training, validation and test of what is split here; 0: without that split, such as [0.9, 0.1, 0]
     split_seed: another number, another split
-    max_length: tokens that a text may have, special ones included; null: any number
+    max_length: tokens that a text may have, special ones included and word n-grams not; null: any number
     long_texts: what of a longer text is read; head_tail: a quarter head, the rest tail; windows: all, their vectors averaged
     stride: tokens that two neighbouring windows share
     on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted

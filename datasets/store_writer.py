@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from datasets.corpus import Corpus, Scan
+from datasets.near_duplicates import MIN_SHARE, describe_near_duplicates
 from datasets.records import Record
 from datasets.split import SPLITS
 from datasets.subword_source import SubwordSource
@@ -53,7 +54,22 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         labels = _label_array(scan, split, corpus.label_separator is not None)
         (folder / f"{split}.labels").write_bytes(labels.tobytes())
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
+    field = max(range(corpus.num_encoder_texts), key=lambda i: (folder / f"train.{i}.ids").stat().st_size)
+    train, *others = (_written(folder, split, field) for split in SPLITS)
+    is_new = {
+        s: count < MIN_SHARE * len(scan.rows[s]) for s, count in scan.report["overlap"].items()
+    }  # the rest is said already
+    splits = {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if is_new[split]}
+    skipped_ids = [tokenizer.unknown_id, *tokenizer.special.ids]
+    scan.report["warnings"] += describe_near_duplicates(splits, train, skipped_ids)
     return scan
+
+
+def _written(folder: Path, split: str, field: int) -> Tokens:
+    """A field's tokens, mapped from their files."""
+    ids, offsets = (folder / f"{split}.{field}.{kind}" for kind in ("ids", "offsets"))
+    mapped = np.memmap(ids, KINDS["ids"], mode="r") if ids.stat().st_size else np.zeros(0, KINDS["ids"])
+    return Tokens(mapped, np.fromfile(offsets, KINDS["offsets"]), np.zeros(0, dtype=bool))
 
 
 def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: int, *, is_pair: bool) -> None:

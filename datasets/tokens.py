@@ -123,3 +123,13 @@ def num_unknown(fields: Sequence[Tokens], unknown_ids: Sequence[int]) -> int:
             is_token &= tokens.ids != id
         is_known |= np.logical_or.reduceat(is_token, tokens.offsets[:-1])  # no text is without a token
     return int((~is_known).sum())
+
+
+def unknown_share(fields: Sequence[Tokens], unknown_id: int, special_ids: Sequence[int]) -> float:
+    """The share of all tokens but special ones that are unknown; 0 where there are too many to look at."""
+    num_tokens = sum(len(tokens.ids) for tokens in fields)
+    if not 0 < num_tokens <= LARGE:
+        return 0.0
+    num_special = sum(int(np.isin(tokens.ids, list(special_ids)).sum()) for tokens in fields) if special_ids else 0
+    num_unknown = sum(int((tokens.ids == unknown_id).sum()) for tokens in fields)
+    return num_unknown / max(num_tokens - num_special, 1)

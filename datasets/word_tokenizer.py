@@ -16,33 +16,54 @@ from datasets.tokens import Tokens
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 PAD_ID, UNKNOWN_ID = 0, 1
+FLAGS = (
+    "nfc",
+    "cut_unspaced",
+)  # of a saved tokenizer, where they are true: an older one has neither, and keeps its hash
 SIGN = re.compile(r"([^\w\s])")  # what is neither a letter, a digit, an underscore nor white space
 ASCII_SIGNS = [(sign, f" {sign} ") for sign in map(chr, range(128)) if SIGN.match(sign)]
 PRINTABLE_SIGNS = [(sign, spaced) for sign, spaced in ASCII_SIGNS if sign.isprintable()]
 # Python's \w has no combining marks: SIGN takes Hindi, pointed Arabic and a decomposed "cafe\u0301" to pieces. The pattern that
-# keeps them together takes twice the time, so only texts that may hold a mark get it: a cheap look that passes over Latin,
-# Greek, Cyrillic, Chinese, Japanese and Korean letters, typographic quotes and mathematical signs.
-MAY_HAVE_MARKS = re.compile(
-    "[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u200e-\u20cf\u2100-\u2cee\u3100-\ua66e\uac00-\ufb1d"
-    "\U0001d400-\U0001d9ff\U0001f000-\U000e00ff]"
+# keeps them together takes twice the time, so only texts that may hold a mark get it, or what NFC changes: a cheap look passes over
+# Latin, Greek, Cyrillic and Korean letters, typographic quotes and mathematical signs, and where these are words over Chinese ones.
+PLAIN = (
+    "\x00-\u02ff\u0370-\u0373\u0375-\u037d\u037f-\u0386\u0388-\u0482\u048a-\u0590\u200e-\u20cf\u2100-\u2125\u2127-\u2129"
+    "\u212c-\u2328\u232b-\u2adb\u2add-\u2cee\uac00-\ud7ff\U0001f000-\U0001faff"
+)
+PLAIN_IN_WORDS = (
+    "\u3100-\ua66e\ud800-\uf8ff\ufb00-\ufb1c\U0001d400-\U0001d9ff\U0001fb00-\U0002f7ff\U0002fb00-\U000e00ff"
+)
+# Letters and marks of scripts that put no space between words: Thai, Lao, Burmese, Khmer, Tai, Japanese, Chinese.
+UNSPACED = (
+    "\u0e00-\u0e4f\u0e5a-\u0ecf\u0eda-\u0eff\u1000-\u103f\u104a-\u108f\u109a-\u109f\u1780-\u17df\u17ea-\u17ff\u1950-\u19cf"
+    "\u19de-\u1a7f\u1a9a-\u1aaf\ua9e0-\ua9ef\ua9fa-\ua9ff\uaa60-\uaadf\u3005-\u3007\u3021-\u3035\u303b\u3040-\u312f\u31a0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 
 
+# What SIGN does not do for, by `cut_unspaced`.
+SPECIAL = {True: re.compile(f"[^{PLAIN}]"), False: re.compile(f"[^{PLAIN}{PLAIN_IN_WORDS}]")}
+
+
 @functools.cache
-def _marked_word() -> re.Pattern[str]:
-    """A word with its combining marks and the joiners inside it (UAX 29, rule WB4), or else one sign."""
+def _marked_word(cut_unspaced: bool) -> re.Pattern[str]:
+    """A word with its combining marks and the joiners inside it (UAX 29, rule WB4), or a character of a script without spaces, or
+    else one sign."""
     codes = [*range(0x300, 0x1F000), *range(0xE0100, 0xE01F0)]
     marks = "".join(chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M") + "\u200c\u200d"
-    return re.compile(rf"\w++(?:[{marks}]+\w*+)*+|[^\w\s]")
+    character, letter = (rf"[{UNSPACED}][{marks}]*+|", rf"[^\W{UNSPACED}]") if cut_unspaced else ("", r"\w")
+    return re.compile(rf"{character}{letter}++(?:[{marks}]+{letter}*+)*+|[^\w\s]")
 
 
 class WordTokenizer:
     """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016).
 
     lower: whether capitals are read as small letters
+    nfc: whether an accent is one with its letter however it is written (Unicode's form NFC)
+    cut_unspaced: whether Chinese, Japanese, Thai and other scripts without spaces are cut into characters; false: at spaces
     min_count: a rarer word of the training texts is unknown
     max_size: at most so many words are known, the most frequent ones; null: any number
-    ngrams: runs of up to so many neighbouring words are tokens, too; 1: words alone
+    ngrams: runs of up to so many neighbouring words are tokens, too, which data.max_length does not count; 1: words alone
     ngram_min_count: a rarer run is no token
     """
 
@@ -53,6 +74,8 @@ class WordTokenizer:
         self,
         *,
         lower: bool = True,
+        nfc: bool = True,
+        cut_unspaced: bool = True,
         min_count: int = 1,
         max_size: int | None = None,
         ngrams: int = 1,
@@ -64,7 +87,8 @@ class WordTokenizer:
             raise ValueError(f"max_size must be at least 1, got {max_size}")
         if not 1 <= ngrams <= 5:
             raise ValueError(f"ngrams must be between 1 and 5, got {ngrams}")
-        self.lower, self.min_count, self.max_size = lower, min_count, max_size
+        self.lower, self.nfc, self.cut_unspaced = lower, nfc, cut_unspaced
+        self.min_count, self.max_size = min_count, max_size
         self.words: list[str] = [PAD, UNKNOWN]
         self.ids = {PAD: PAD_ID, UNKNOWN: UNKNOWN_ID}
         self.ngram_table = NgramTable(ngrams, ngram_min_count)
@@ -82,16 +106,14 @@ class WordTokenizer:
     def split(self, text: str) -> list[str]:
         """The words and marks of a text."""
         text = text.lower() if self.lower else text
-        if (
-            text.isascii()
-        ):  # replacing sign by sign is 3 times faster than one regular expression: 14 million words a second
+        if text.isascii():  # replacing sign by sign is 3 times faster than one pattern: 14 million words a second
             for sign, spaced in PRINTABLE_SIGNS if text.isprintable() else ASCII_SIGNS:
                 if sign in text:
                     text = text.replace(sign, spaced)
             return text.split()
-        if MAY_HAVE_MARKS.search(text) is None:
+        if SPECIAL[self.cut_unspaced].search(text) is None:
             return " ".join(SIGN.split(text)).split()
-        return _marked_word().findall(text)
+        return _marked_word(self.cut_unspaced).findall(unicodedata.normalize("NFC", text) if self.nfc else text)
 
     def set_vocabulary(self, counts: Counter[str]) -> None:
         """Keep the max_size most frequent words that occur min_count times; equal counts go by the alphabet."""
@@ -133,7 +155,14 @@ class WordTokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """All that `from_json` needs, as plain values."""
-        return {"type": "word", "lower": self.lower, "words": self.words[2:], "ngrams": self.ngram_table.to_json()}
+        flags = {name: True for name in FLAGS if getattr(self, name)}
+        return {
+            "type": "word",
+            "lower": self.lower,
+            **flags,
+            "words": self.words[2:],
+            "ngrams": self.ngram_table.to_json(),
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "WordTokenizer":
@@ -143,8 +172,8 @@ class WordTokenizer:
             raise ValueError("not a tokenizer (its words must be texts, each once)")
         if type(values["lower"]) is not bool:
             raise ValueError(f"not a tokenizer (lower is {values['lower']!r})")
-        table = values["ngrams"]
-        tokenizer = cls(lower=values["lower"], ngrams=table["order"])
+        table, flags = values["ngrams"], {name: values.get(name) is True for name in FLAGS}
+        tokenizer = cls(lower=values["lower"], **flags, ngrams=table["order"])
         tokenizer.words = words
         tokenizer.ids = {word: id for id, word in enumerate(words)}
         tokenizer.ngram_table = NgramTable.from_json(table)

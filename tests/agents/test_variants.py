@@ -72,6 +72,26 @@ def test_texts_without_labels_are_tested_and_shown(workplace: Path) -> None:
     assert main(["tiny.yaml", "data.multi_label=true", "loss.name=binary_cross_entropy", "name=x"]) == 0  # again
 
 
+def test_a_language_without_spaces_is_learnt_from_its_characters(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"体育": ["球队", "比赛", "冠军", "教练"], "财经": ["股票", "银行", "基金", "利率"]}
+    rows = [
+        {
+            "title": "今天",
+            "text": "".join(words[label][(i // k) % 4] for k in (1, 3, 5, 7)) + f"第{i}。",
+            "label": label,
+        }
+        for i in range(120)
+        for label in [list(words)[i % 2]]
+    ]
+    write_jsonl(workplace / "tiny.jsonl", rows)
+    assert train("train.num_epochs=4")["test"]["accuracy"] > 0.9
+    assert "vocabulary" not in capsys.readouterr().err
+    train("tokenizer.cut_unspaced=false", name="y")  # a text is one word then
+    assert "of the tokens of test are not in the vocabulary (more than 30%)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "tokenizer", ["{name: wordpiece, vocab_size: 400}", "{name: byte_bpe, vocab_size: 400}", "{name: word, ngrams: 3}"]
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from datasets.batches import Batch, Loader, collate
 from datasets.store import SplitData
-from datasets.tokens import Tokens, num_unknown
+from datasets.tokens import Tokens, num_unknown, unknown_share
 
 TEXTS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=30)
 Texts = list[list[int]]
@@ -184,6 +184,9 @@ def test_special_tokens_are_none_of_the_vocabulary() -> None:
     fields = [tokens_of([[2, 1, 3], [2, 9, 3], [2, 3]]), tokens_of([[2, 1, 1, 3], [2, 1, 3], [2, 1, 3]])]
     assert num_unknown(fields, [1, 2, 3]) == 2
     assert num_unknown(fields, [1]) == 0
+    ids = np.concatenate([tokens.ids for tokens in fields]).tolist()
+    assert unknown_share(fields, 1, []) == ids.count(1) / len(ids)
+    assert unknown_share(fields, 1, [2, 3]) == ids.count(1) / (len(ids) - ids.count(2) - ids.count(3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

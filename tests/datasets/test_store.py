@@ -444,3 +444,17 @@ def test_a_small_file_that_is_cut_in_training_changes_nothing(tmp_path: Path) ->
     for path in folder_of(corpus, store).iterdir():
         os.truncate(path, 0)
     assert_holds(store, corpus)
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [None, WordPieceTokenizer(vocab_size=400, special_tokens=True)], ids=["word", "wordpiece"]
+)
+def test_phrases_of_training_sentences_are_said(tmp_path: Path, tokenizer: Any) -> None:
+    words = np.random.default_rng(0).choice(list("abcdefghijklmnopqrstuvwxyz"), (300, 24))
+    rows = [{"text": " ".join(row[i : i + 12]), "label": "xy"[i % 2]} for row in words for i in (0, 3, 6)]
+    lines = opened(tiny_corpus(tmp_path, rows, fields=["text"]), tokenizer).report["warnings"]
+    said = [line for line in lines if "stand nearly complete in a text of train" in line]
+    assert [line.partition(" of ")[2][:17] for line in said] == []  # nine of twelve words: not nearly all
+    rows = [{"text": " ".join(row[i : i + 18 - i]), "label": "xy"[i % 2]} for row in words for i in (0, 1, 2)]
+    lines = opened(tiny_corpus(tmp_path, rows, fields=["text"]), tokenizer, number=2).report["warnings"]
+    assert sum("stand nearly complete in a text of train" in line for line in lines) == 2

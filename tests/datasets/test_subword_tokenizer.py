@@ -1,6 +1,7 @@
 """WordPiece and byte BPE: total, saved and read, and nothing in a text can pass for a special token."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_only_the_special_tokens_are_special(kind: str) -> None:
 @given(text=st.text(min_size=1, max_size=40))
 def test_byte_bpe_gives_back_any_text(byte_bpe: SubwordTokenizer, text: str) -> None:
     (ids,) = as_lists(byte_bpe.encode([text]))
-    assert byte_bpe.tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert byte_bpe.tokenizer.decode(ids, skip_special_tokens=False) == unicodedata.normalize("NFC", text)
     assert UNKNOWN_ID not in ids
 
 
@@ -158,6 +159,30 @@ def test_a_saved_tokenizer_is_the_same_tokenizer(tmp_path: Path, kind: str) -> N
     tokenizer: Any = WordTokenizer(ngrams=2) if kind == "word" else trained(kind)
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(tokenizer), encoding="utf-8")
     assert tokenizer_hash(load_tokenizer(tmp_path / "tokenizer.json")) == tokenizer_hash(tokenizer)
+
+
+@pytest.mark.parametrize(("kind", "lower"), [("wordpiece", True), ("wordpiece", False), ("byte_bpe", None)], ids=str)
+def test_two_unicode_forms_are_one_text(kind: str, lower: bool | None) -> None:
+    composed = ["Café Zürich", "pâté 한글"] * 20
+    decomposed = [unicodedata.normalize("NFD", text) for text in composed]
+    options: dict[str, Any] = {"vocab_size": 400} | ({} if lower is None else {"lower": lower})
+    tokenizers_by_form = []
+    for texts in (composed, decomposed):
+        tokenizer = KINDS[kind](**options)
+        tokenizer.train([texts])
+        tokenizers_by_form.append(tokenizer_hash(tokenizer))
+    assert len(set(tokenizers_by_form)) == 1
+    assert_same(tokenizer.encode(composed), tokenizer.encode(decomposed))
+    saved = tokenizer.to_json()
+    assert_same(SubwordTokenizer.from_json(saved).encode(decomposed), tokenizer.encode(composed))
+    library = tokenizers.Tokenizer.from_str(tokenizer.published())  # what is exported does it by itself
+    assert (
+        library.encode(decomposed[0]).ids == library.encode(composed[0]).ids == as_lists(tokenizer.encode(composed))[0]
+    )
+    del saved["nfc"]
+    old = SubwordTokenizer.from_json(saved)  # of a run before this option
+    assert old.to_json() == saved
+    assert lower or as_lists(old.encode(composed)) != as_lists(old.encode(decomposed))
 
 
 def foreign(vocab: dict[str, int], unknown: str = "[UNK]") -> dict[str, Any]:

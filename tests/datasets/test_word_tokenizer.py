@@ -13,8 +13,9 @@ from corpora import ANY
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from datasets.split import text_key
 from datasets.tokens import Tokens
-from datasets.word_tokenizer import UNKNOWN_ID, WordTokenizer
+from datasets.word_tokenizer import SPECIAL, UNKNOWN_ID, UNSPACED, WordTokenizer
 
 TEXTS = ["The cat sat on the mat.", "the dog sat!", "A cat, a dog", "sat the cat"]
 ANY_TEXTS = st.lists(st.text(max_size=30) | st.sampled_from(TEXTS), max_size=5)
@@ -42,10 +43,17 @@ SPLITS = [
     ("It's 3.5, no?", ["it", "'", "s", "3", ".", "5", ",", "no", "?"]),
     ("snake_case e-mail", ["snake_case", "e", "-", "mail"]),
     (" \t\n\x0b\u2003", []),
-    ("ÜBER naïve 東京", ["über", "naïve", "東京"]),
+    ("ÜBER naïve 東京", ["über", "naïve", "東", "京"]),
     ("a\x00b 😀", ["a", "\x00", "b", "😀"]),
     ("<pad> <unk>", ["<", "pad", ">", "<", "unk", ">"]),
-    ("cafe\u0301s cafés", ["cafe\u0301s", "cafés"]),  # decomposed, composed: a word each, but not the same one
+    ("cafe\u0301s cafés 5 \u212b", ["cafés", "cafés", "5", "å"]),  # decomposed and composed are one
+    ("我爱NBA，2024年", ["我", "爱", "nba", "，", "2024", "年"]),
+    ("カフェに行く。か\u3099", ["カ", "フ", "ェ", "に", "行", "く", "。", "が"]),
+    ("ที่นี่ ๒๕๖๖ ครับ", ["ที่", "นี่", "๒๕๖๖", "ค", "รั", "บ"]),
+    ("ສະ ខ្មែរ မြန်", ["ສ", "ະ", "ខ្", "មែ", "រ", "မြ", "န်"]),
+    ("한국어 단어", ["한국어", "단어"]),
+    ("\u1112\u1161\u11ab 글", ["한", "글"]),  # letters of a syllable, as macOS writes file names
+    ("中e\u0301a葛\U000e0100x", ["中", "éa", "葛\U000e0100", "x"]),  # a variation selector belongs to its character
     ("हिन्दी में भाषा", ["हिन्दी", "में", "भाषा"]),
     ("المُعَلِّم می\u200cخواهم", ["المُعَلِّم", "می\u200cخواهم"]),  # vowel signs; a joiner inside a word
     ("\u0301x ❤️!", ["\u0301", "x", "❤", "\ufe0f", "!"]),
@@ -55,6 +63,7 @@ SPLITS = [
 @ANY
 @given(text=st.text(st.characters(max_codepoint=0x30FF) | st.sampled_from("a \u0301\u093f\u200d'’Ж"), max_size=30))
 def test_no_sign_is_lost_and_marks_stay_with_their_words(text: str) -> None:
+    text = unicodedata.normalize("NFC", text)
     words = WordTokenizer(lower=False).split(text)
     assert "".join(words) == "".join(text.split()) or not text.isprintable()
     for first, second in itertools.pairwise(words):
@@ -179,4 +188,35 @@ def test_a_vocabulary_of_a_million_words_is_read() -> None:
 def test_words_are_runs_of_letters_digits_and_underscores_and_every_other_sign_alone(text: str) -> None:
     marks = [sign for sign in text.lower() if unicodedata.category(sign)[0] == "M" or sign in "\u200c\u200d"]
     assume(not marks)  # these belong to their word: see above
-    assert WordTokenizer().split(text) == re.findall(r"\w+|[^\w\s]", text.lower())
+    tokenizer = WordTokenizer(nfc=False, cut_unspaced=False)
+    assert tokenizer.split(text) == re.findall(r"\w+|[^\w\s]", text.lower())
+    if tokenizer.split(text) != WordTokenizer().split(text):
+        composed = unicodedata.normalize("NFC", text.lower())
+        assert composed != text.lower() or re.search(f"[{UNSPACED}]", text)
+
+
+@ANY
+@given(text=st.text(st.characters(max_codepoint=0x30FF) | st.sampled_from("é\u0301Å\u212b가\u11a8중 a"), max_size=20))
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_two_unicode_forms_of_a_text_are_the_same_words_and_one_text(form: str, text: str) -> None:
+    other = unicodedata.normalize(form, text)
+    assert WordTokenizer(lower=False).split(other) == WordTokenizer(lower=False).split(text)
+    assert text_key([other]) == text_key([unicodedata.normalize("NFC", text)])
+
+
+def test_what_is_passed_over_is_neither_a_mark_nor_changed_by_nfc() -> None:
+    for cut_unspaced, special in SPECIAL.items():
+        for sign in map(chr, [*range(0xD800), *range(0xE000, 0x110000)]):
+            if special.match(sign) is None:
+                assert unicodedata.normalize("NFC", sign) == sign
+                assert unicodedata.category(sign)[0] != "M"
+                assert not (cut_unspaced and re.match(f"[{UNSPACED}]", sign))
+
+
+def test_a_tokenizer_saved_before_these_options_splits_as_it_did_and_keeps_its_hash() -> None:
+    old = {"type": "word", "lower": True, "words": ["東京", "cafe\u0301"], "ngrams": {"order": 1, "codes": []}}
+    tokenizer = WordTokenizer.from_json(old)
+    assert tokenizer.split("東京 Cafe\u0301 caf\u00e9") == ["東京", "cafe\u0301", "caf\u00e9"]
+    assert json.dumps(tokenizer.to_json()) == json.dumps(old)
+    new = WordTokenizer.from_json(json.loads(json.dumps(WordTokenizer().to_json())))
+    assert (new.nfc, new.cut_unspaced) == (True, True)
