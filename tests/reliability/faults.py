@@ -237,3 +237,8 @@ def size() -> dict[str, float]:
         "threads": len(list((process / "task").iterdir())),
         "children": len((process / "task" / str(os.getpid()) / "children").read_text().split()),
     }
+
+
+def stdin_from(path: str) -> None:
+    """Standard input is this file."""
+    os.dup2(os.open(path, os.O_RDONLY), 0)

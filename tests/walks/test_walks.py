@@ -1,0 +1,188 @@
+"""Every data set of worlds.py through the whole life of a run: most faults were at joints, where one stage gives to the next.
+
+Every number of a report is counted again from predictions.jsonl by scikit-learn, and every row of a file by who wrote it.
+"""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jobs import Job
+from lab import IS_FULL, Lab, preload
+from sklearn import metrics as sklearn
+from worlds import WORLDS, Row, World
+
+from agents import load
+
+SAMPLE = ["csv", "several labels", "pairs", "one class missing in test"]  # of `make test`
+RUN = "experiments/c"
+
+
+class Walk(Lab):
+    """A folder with one data set, in which commands are started."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        super().__init__(folder)
+        self.world = world
+        world.set_up(folder)
+
+    def does(self, *arguments: str, code: int = 0, **faults: Any) -> str:
+        """A command that must end with this code; -> what it wrote to standard output."""
+        run = self.command(*arguments, **faults)
+        assert run.wait(120) == code, f"{arguments}: {run.stderr}"
+        return run.errors.with_suffix(".out").read_text()
+
+    def report(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / RUN / "report.json").read_bytes()))
+
+    def predictions(self) -> list[dict[str, Any]]:
+        path = self.folder / RUN / "predictions.jsonl"
+        return lines_of(path.read_text(encoding="utf-8"))
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=[] if n in SAMPLE else pytest.mark.full) for n in WORLDS])
+def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """A run of the data set that was checked, begun, stopped by Ctrl-C and brought to its end by the same command."""
+    walk = Walk(tmp_path_factory.mktemp("walk"), WORLDS[request.param])
+    walk.does("c.yaml", "--dry-run")
+    assert not (walk.folder / RUN).exists()
+    stop = {"place": "agents.base:BaseAgent.train_step", "numbers": [signal.SIGINT], "n": 3, "after": True}
+    walk.does("c.yaml", code=130, signal_in=stop)
+    assert not (walk.folder / RUN / "report.json").exists()
+    walk.does("c.yaml")
+    return walk
+
+
+def gold_of(row: Row) -> list[str]:
+    """The labels of a row in the order of the alphabet."""
+    label = row["label"]
+    return sorted(label) if isinstance(label, list) else [label]
+
+
+def counted(gold: list[list[str]], predicted: list[list[str]], labels: list[str], *, is_multi: bool) -> dict[str, float]:
+    """Accuracy and macro F1 by scikit-learn."""
+    if is_multi:
+        true, found = (np.array([[name in row for name in labels] for row in rows]) for rows in (gold, predicted))
+        micro = sklearn.f1_score(true, found, average="micro", zero_division=0)
+        macro = sklearn.f1_score(true, found, average="macro", zero_division=0)
+        return {"accuracy": sklearn.accuracy_score(true, found), "micro_f1": micro, "macro_f1": macro}
+    true, found = [row[0] for row in gold], [row[0] for row in predicted]
+    macro = sklearn.f1_score(true, found, average="macro", zero_division=0)
+    return {"accuracy": sklearn.accuracy_score(true, found), "macro_f1": macro}
+
+
+def listed(value: Any) -> list[str]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def assert_counted(result: dict[str, Any], lines: list[dict[str, Any]], gold: list[list[str]], *, is_multi: bool) -> None:
+    """All figures of one split's result, by label, too, are those of its lines."""
+    predicted = [listed(line["predicted"]) for line in lines]
+    for name, value in counted(gold, predicted, list(result["per_class"]), is_multi=is_multi).items():
+        assert result[name] == pytest.approx(value, abs=1e-9), name
+    for label, figures in result["per_class"].items():
+        true, found = [label in row for row in gold], [label in row for row in predicted]
+        p, r, f, _ = sklearn.precision_recall_fscore_support(true, found, average="binary", zero_division=0)
+        assert figures == pytest.approx({"precision": p, "recall": r, "f1": f, "support": sum(true)})
+    if "confusion_matrix" in result:
+        names = result["confusion_matrix"]["labels"]
+        matrix = sklearn.confusion_matrix([g[0] for g in gold], [p[0] for p in predicted], labels=names)
+        assert result["confusion_matrix"]["matrix"] == matrix.tolist()
+
+
+def test_the_report_is_what_its_predictions_say(walk: Walk) -> None:
+    report, lines = walk.report(), walk.predictions()
+    if "test" not in walk.world.splits:
+        assert report.get("test") is None
+        assert lines == []
+        return
+    assert len(lines) == report["data"]["test"]["used"] > 0
+    assert_counted(report["test"], lines, [listed(line["gold"]) for line in lines], is_multi=walk.world.is_multi_label)
+
+
+def test_every_row_of_the_files_is_used_or_skipped_and_counted(walk: Walk) -> None:
+    world, data = walk.world, walk.report()["data"]
+    splits = [data[split] for split in ("train", "valid", "test")]
+    num_rows = len(world.rows) + len(world.test or [])
+    assert sum(split["used"] for split in splits) == num_rows
+    assert sum(sum(split["skipped"].values()) for split in splits) == world.num_skipped
+    assert sum(split["read"] for split in splits) == num_rows + world.num_skipped
+
+
+def test_the_predictions_are_rows_of_the_file_with_their_labels(walk: Walk) -> None:
+    world = walk.world
+    known = {tuple(row[field] for field in world.fields): gold_of(row) for row in [*world.rows, *(world.test or [])]}
+    for line in walk.predictions() if world.keeps_texts else []:
+        assert sorted(listed(line["gold"])) == known[tuple(line[field] for field in world.fields)]
+
+
+def test_the_command_test_measures_what_the_training_did(walk: Walk) -> None:
+    report = walk.report()
+    if "test" not in walk.world.splits:
+        run = walk.command("test", RUN, "--json")
+        assert run.wait(60) == 2
+        assert "--data" in run.stderr.splitlines()[-1]
+        return
+    found = json.loads(walk.does("test", RUN, "--json"))
+    found.pop("data")
+    assert found.pop("loss") == pytest.approx(report["test"].pop("loss"), rel=1e-5)
+    assert found == report["test"]
+
+
+def test_test_on_a_file_and_predict_on_it_agree(walk: Walk) -> None:
+    world = walk.world
+    measured = json.loads(walk.does("test", RUN, "--data", world.name, "--json"))
+    lines = lines_of(walk.does("predict", RUN, "--input", world.name))
+    assert len(lines) == len(world.rows) == measured["data"]["used"]
+    assert measured["data"]["read"] == len(world.rows) + world.num_skipped
+    assert_counted(measured, lines, [gold_of(row) for row in world.rows], is_multi=world.is_multi_label)
+
+
+def test_one_text_is_predicted_alike_by_every_way(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = walk.world
+    row = {field: world.rows[0][field] for field in world.fields}
+    expected = lines_of(walk.does("predict", RUN, "--input", world.name))[0]
+    (walk.folder / "one.jsonl").write_text(json.dumps(row) + "\n")
+    ways = [walk.does("predict", RUN, "--input", "one.jsonl")]
+    ways.append(walk.does("predict", RUN, "--input", "-", stdin_from={"path": "one.jsonl"}))
+    given = row[world.fields[0]] if len(row) == 1 else json.dumps(row)
+    ways.append(walk.does("predict", RUN, "--text", given))
+    monkeypatch.chdir(walk.folder)
+    found = [*(lines_of(way)[0] for way in ways), load(RUN).predict([row])[0]]
+    for line in found:
+        assert line["predicted"] == expected["predicted"]
+        assert line["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
+        assert "gold" not in line
+
+
+def test_two_processes_count_the_same_rows(walk: Walk) -> None:
+    job = Job(walk, 2, "c.yaml", "name=two")
+    assert job.wait(120) == [0, 0], job.errors
+    two = json.loads((walk.folder / "experiments" / "two" / "report.json").read_bytes())
+    for split in ("train", "valid", "test"):
+        assert two["data"][split] == walk.report()["data"][split]
+
+
+def test_the_export_gives_the_same_probabilities(walk: Walk) -> None:
+    if walk.world is not WORLDS["exported"]:
+        pytest.skip("only a BERT over one text is exported")
+    import transformers
+
+    walk.does("export", RUN, "--out", "hf")
+    folder = str(walk.folder / "hf")
+    pipeline = transformers.pipeline("text-classification", model=folder, tokenizer=folder, top_k=None)
+    expected = lines_of(walk.does("predict", RUN, "--input", walk.world.name))[0]["probabilities"]
+    found = {each["label"]: each["score"] for each in pipeline([walk.world.rows[0]["text"]])[0]}
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+preload("datasets.parallel")
+assert IS_FULL or SAMPLE
