@@ -112,6 +112,17 @@ def in_folder_order(rows: list[Row]) -> list[Row]:
     return [paths[key] for key in sorted(paths)]
 
 
+def labelled_lines(path: Path, rows: Sequence[Row]) -> None:
+    path.write_text("".join(f"__label__{row['label']} {row['text']}\n" for row in rows))
+
+
+def file_per_class(path: Path, rows: Sequence[Row]) -> None:
+    path.mkdir()
+    for name in SUBJECTS:
+        lines = [row["text"] for row in rows if row["label"] == name]
+        (path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+
+
 CHINESE = {"吃": "米饭煮汤面包烤蒜鸡蛋", "海": "帆风绳锚潮水船舵浪岛", "棋": "王后兵马象车和局将军"}
 
 
@@ -174,6 +185,11 @@ WORLDS: dict[str, World] = {
     "semicolons": World(delimited(";"), SIXTY, "rows.csv", {"delimiter": ";"}),
     "json lines": World(jsonl, SIXTY),
     "parquet": World(parquet, SIXTY, "rows.parquet"),
+    "a folder per class": World(folder, in_folder_order(SIXTY), "rows", num_skipped=2),
+    "labelled lines": World(labelled_lines, SIXTY, "rows.txt", {"format": "labelled_lines"}),
+    "a file per class": World(
+        file_per_class, sorted(SIXTY, key=lambda row: row["label"]), "rows", {"format": "file_per_class"}
+    ),
     "headerless": World(delimited(has_header=False), SIXTY, "rows.csv", {"columns": ["text", "label"]}),
     "latin-1": World(
         delimited(encoding="latin-1"), [row | {"text": f"café {row['text']}"} for row in SIXTY], "rows.csv",
@@ -195,9 +211,19 @@ WORLDS: dict[str, World] = {
     "windows": World(jsonl, SIXTY, data={"max_length": 3, "long_texts": "windows", "stride": 1}),
     "chinese": World(jsonl, chinese(60)),
     "decomposed accents": World(jsonl, decomposed(60)),
-    "several labels": World(
-        jsonl, label_sets(80), data={"multi_label": True}, options={"loss": {"name": "binary_cross_entropy"}}
+    "several labels": World(jsonl, label_sets(80), data={"multi_label": True}),
+    "several labels as positions": World(
+        jsonl,
+        [row | {"label": [int(name in row["label"]) for name in SUBJECTS]} for row in label_sets(80)],
+        data={"multi_label": True, "label_names": list(SUBJECTS)},
     ),
+    "several labels in a cell": World(
+        delimited(), [row | {"label": str(row["label"])} for row in label_sets(80)], "rows.csv", {"multi_label": True}
+    ),
+    "3 rows a class": World(jsonl, many_classes(40, 3)),
+    "no test split": World(jsonl, SIXTY, data={"split": [0.8, 0.2, 0.0]}, splits=("train", "valid")),
+    "no validation split": World(jsonl, SIXTY, data={"split": [0.8, 0.0, 0.2]}, splits=("train", "test")),
+    "training alone": World(jsonl, SIXTY, data={"split": [1, 0, 0]}, splits=("train",)),
     "one class missing in test": World(jsonl, SIXTY, test=texts(20, ["cooking", "chess"])),
     "1,100 classes": World(jsonl, many_classes(1100, 3), options={"train": {"num_epochs": 1, "save_every": "40 steps"}}),
 }  # fmt: skip
