@@ -74,7 +74,9 @@ def gold_of(row: Row) -> list[str]:
     return sorted(label) if isinstance(label, list) else [label]
 
 
-def counted(gold: list[list[str]], predicted: list[list[str]], labels: list[str], *, is_multi: bool) -> dict[str, float]:
+def counted(
+    gold: list[list[str]], predicted: list[list[str]], labels: list[str], *, is_multi: bool
+) -> dict[str, float]:
     """Accuracy and macro F1 by scikit-learn."""
     if is_multi:
         true, found = (np.array([[name in row for name in labels] for row in rows]) for rows in (gold, predicted))
@@ -90,7 +92,9 @@ def listed(value: Any) -> list[str]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def assert_counted(result: dict[str, Any], lines: list[dict[str, Any]], gold: list[list[str]], *, is_multi: bool) -> None:
+def assert_counted(
+    result: dict[str, Any], lines: list[dict[str, Any]], gold: list[list[str]], *, is_multi: bool
+) -> None:
     """All figures of one split's result, by label, too, are those of its lines."""
     predicted = [listed(line["predicted"]) for line in lines]
     for name, value in counted(gold, predicted, list(result["per_class"]), is_multi=is_multi).items():
