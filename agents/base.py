@@ -7,6 +7,7 @@ This file holds the loop and only the loop. A task's file says how a batch becom
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +34,7 @@ from utils.schema import Section
 from utils.seed import separate_seeds
 from utils.settings import TrainSettings
 from utils.snapshot import Snapshot
+from utils.threads import ThreadWatch
 from utils.train_meter import TrainMeter
 from utils.validation import judge
 from utils.weight_average import WeightAverage
@@ -71,6 +73,7 @@ class BaseAgent:
         self.device = self.worker.choose_device(config.device)
         self.log = RunLog(experiment.folder, is_on=self.worker.is_first)
         self.state = RunState()
+        self.threads = ThreadWatch(is_on=self.device.type == "cpu" and self.worker.size == 1)
 
     @classmethod
     def complete(cls, config: Config) -> None:
@@ -146,6 +149,7 @@ class BaseAgent:
             for batches in loader.train_batches(epoch, start=self.state.batch):
                 norm = self.train_step(batches)
                 self.count_step(batches, norm, time.perf_counter() - started)
+                self.threads.after_step(self.model, partial(self.compute_loss, batches[0]))
                 bar.update(self.state.batch, self.meter.note)
                 if self.state.batch == num_steps:
                     self.log.scalars("train_epoch", self.meter.end_epoch(self.new_metrics()), self.state.step)

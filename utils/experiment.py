@@ -26,6 +26,7 @@ from utils.storage import (
     storage_errors,
     sync_folder,
 )
+from utils.threads import choose_threads
 
 ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
@@ -64,6 +65,8 @@ class Experiment:
                 cls._open(config, worker, is_fresh) if is_first else cls(ROOT / check_name(config), None, worker)
             )
         worker.refuse_unshared(experiment.folder)
+        if config.get("num_threads") == "auto":  # the first process has chosen
+            config["num_threads"] = saved_config(experiment.folder)["num_threads"]
         return experiment
 
     @classmethod
@@ -135,8 +138,10 @@ class Experiment:
             remove_leftovers(folder, is_claimed=True)
         if not (self.folder / REPORT).exists():
             self._check_places()
-        if path.exists():
-            old = saved_config(self.folder)
+        old = saved_config(self.folder) if path.exists() else {}
+        if config.get("num_threads") == "auto":  # a run keeps its number, with which alone it is bit-exact
+            config["num_threads"] = old.get("num_threads") or choose_threads(config.model, self.worker.local_size)
+        if old:
             if self._holds_steps():
                 _refuse_changes(config, old, self.folder)
             is_longer = _goes_on(flatten(old), flatten(config.to_dict()))

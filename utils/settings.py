@@ -18,7 +18,7 @@ class RunSettings:
     name: the run's folder is experiments/NAME; by default the name of the config's file, and what the command line changes of it
     seed: decides the first weights, the order of the texts and dropout
     device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one
-    num_threads: how many threads torch computes with on a CPU
+    num_threads: of torch on a CPU; auto: chosen at the first start by the model and the cores that are free, and kept by the run
     deterministic: whether torch refuses a computation that may give other bits at another start, as some do on CUDA
     init_from: first weights: a run's folder (its encoders and fitting head layers), a published model's, pip:PACKAGE, or a hub name
     init_head: whether a published classifier's last layer is taken, too; its labels must be the data's
@@ -29,7 +29,7 @@ class RunSettings:
     name: str = ""
     seed: int = 1
     device: str = "auto"
-    num_threads: int = 2
+    num_threads: int | Literal["auto"] = "auto"
     deterministic: bool = False
     init_from: str | None = None
     init_head: bool = True
@@ -38,7 +38,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be between 0 and 2**63 - 1, got {self.seed}")
-        if not 1 <= self.num_threads <= MAX_THREADS:
+        if self.num_threads != "auto" and not 1 <= self.num_threads <= MAX_THREADS:
             raise ValueError(f"num_threads must be between 1 and {MAX_THREADS}, got {self.num_threads}")
         if self.metrics == []:
             raise ValueError("metrics must name at least one, or be left out for the agent's own")
