@@ -99,9 +99,9 @@ def decode(
             problem = problem or f"not {encoding} (byte 0x{data[error.start]:02x} at {error.start + 1})"
     found = likely() if likely else likely_encoding([data])
     hint = (
-        f"it looks like {found}: write data.encoding: {found}"
+        f"it looks like {found}: write data.encoding: {found} (predict, test: --encoding {found})"
         if found not in (None, *encodings)
-        else "see data.encoding"
+        else "see data.encoding (predict, test: --encoding)"
     )
     return data.decode(encodings[0], "replace"), f"{problem}; {hint}"
 

@@ -161,6 +161,7 @@ def test_json_in_utf8_is_read_so_whatever_the_encoding_of_the_data(
 REFUSED = {
     "an unknown encoding": (2, "--encoding 'utf-99' is unknown", ["--input", "x.jsonl", "--encoding", "utf-99"]),
     "an encoding that is not the file's": (3, "bad.jsonl:1: not utf-8", ["--input", "bad.jsonl"]),
+    "an encoding that an option gives": (3, "test: --encoding latin-1", ["--input", "bad.jsonl"]),
     "a folder as a stream": (2, "--format must be one of auto, csv", ["--input", "-", "--format", "folder"]),
     "a format": (2, "--format must be one of auto, csv", ["--input", "x.jsonl", "--format", "xml"]),
 }
