@@ -258,7 +258,7 @@ def _default_name(path: Path, pairs: list[tuple[str, Any]]) -> str:
     A run that an earlier version made under the long name goes on.
     """
     words = path.stem + "".join([f"-{key}={_word(value)}" for key, value in pairs if not is_free(key)])
-    name = words.replace("/", "_").replace(" ", "")
+    name = "".join("_" if c in "/\\" or not c.isprintable() else c for c in words.replace(" ", ""))
     encoded = name.encode("utf-8", "replace")
     if len(encoded) <= MAX_NAME or os.path.isdir(RUNS / name):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
         return name

@@ -260,6 +260,8 @@ def test_a_label_called_name_changes_no_part(folder: Path) -> None:
         (["optimizer.lr=3e-4"], "a-optimizer.lr=0.0003"),
         (["model.bidirectional=true", "seed=2"], "a-model.bidirectional=true-seed=2"),
         (["data.train=data/x.csv"], "a-data.train=data_x.csv"),
+        (["data.train='data\\x\u202e.csv'"], "a-data.train=data_x_.csv"),
+        (['data.train="a\\tb.csv"'], "a-data.train=a_b.csv"),
         (["data.fields=[title, text]"], "a-data.fields=['title','text']"),
         (["train.patience=3", "num_threads=1", "distributed.timeout=3", "seed=2"], "a-seed=2"),
         (["model.dropout=null"], "a-model.dropout=null"),
