@@ -62,7 +62,7 @@ class ClassificationAgent(BaseAgent):
         self.labels = self.data.labels
         check_first_token(config, self.data.corpus, self.data.tokenizer)  # that of init_from is here now
         model = build_model(config, self.data.tokenizer.vocab_size, len(self.labels), self.device)
-        load_vectors(config, model, self.data.tokenizer)
+        load_vectors(config, model, self.data.tokenizer, is_resumed=experiment.has_checkpoint)
         load_initial_weights(config, model, self.labels)
         self.model = self.place(model)
         self.loss = build_loss(config, self.labels).to(self.device)

@@ -39,8 +39,11 @@ def open_run(folder: Path) -> Config:
     return config
 
 
-def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> None:
-    """Put the vectors of the config's section `vectors` into every encoder's table, and say how many words were found."""
+def load_vectors(config: Config, model: TextClassifier, tokenizer: object, *, is_resumed: bool = False) -> None:
+    """Put the vectors of the config's section `vectors` into every encoder's table, and say how many words were found.
+
+    A resumed run has them in its checkpoint, and needs the file no more.
+    """
     if "vectors" not in config:
         return
     tables = [
@@ -53,6 +56,10 @@ def load_vectors(config: Config, model: TextClassifier, tokenizer: object) -> No
             f"vectors need a model with a word table and tokenizer word; got {config.model.name}, {config.tokenizer.name}",
         )
     source: WordVectors = construct(config, "vectors", WordVectors, config.vectors)
+    if is_resumed:
+        for table in tables:
+            table.weight.requires_grad_(not source.freeze)
+        return
     rows, vectors = source.read(ids, tables[0].embedding_dim)
     for table in tables:
         table.set_vectors(torch.from_numpy(rows), torch.from_numpy(vectors), freeze=source.freeze)

@@ -23,6 +23,7 @@ NOT_TEXT = {  # how files begin that some encodings would read all the same
     b"\x1f\x8b": "looks like gzip; give it a name that ends in .gz",
 }
 FOLDERS = ("folder", "file_per_class")  # the formats that are folders
+WAY_OUT = "is it text? data.max_row_bytes sets the limit"
 MAX_RATIO = 1100  # deflate packs at most 1,032 bytes into one
 NO_CP1252 = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 
@@ -43,13 +44,13 @@ def check_file(path: Path, kind: str) -> None:
         raise DataError(f"{path}: is no regular file, and training reads its files more than once")
 
 
-def read_bytes(path: Path, limit: int = MAX_ROW_BYTES) -> bytes:
+def read_bytes(path: Path, limit: int = MAX_ROW_BYTES, way_out: str = WAY_OUT) -> bytes:
     """A whole file, unpacked where it is `.gz`. Raises DataError where that is more than `limit` bytes."""
     with data_errors(path), open_binary(path) as file:
         largest = limit if path is STDIN else min(limit, MAX_RATIO * max(path.stat().st_size, 1000))
         data: bytes = file.read(largest + 1)
     if len(data) > limit:
-        raise DataError(f"{path}: {too_long(limit)}")
+        raise DataError(f"{path}: {too_long(limit, way_out)}")
     return data
 
 
@@ -62,17 +63,17 @@ def open_binary(path: Path) -> Any:
     return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
-def too_long(limit: int) -> str:
+def too_long(limit: int, way_out: str = WAY_OUT) -> str:
     """What is wrong with a line, a cell or a file that is one text."""
-    return f"is longer than {limit:,} bytes: is it text? data.max_row_bytes sets the limit"
+    return f"is longer than {limit:,} bytes; {way_out}"
 
 
-def byte_lines(path: Path, limit: int) -> Iterator[tuple[int, bytes]]:
+def byte_lines(path: Path, limit: int, way_out: str = WAY_OUT) -> Iterator[tuple[int, bytes]]:
     """(number, line with its end), without a byte order mark. Raises DataError for a line of more than `limit` bytes."""
     with data_errors(path), open_binary(path) as file:
         for number, line in enumerate(iter(functools.partial(file.readline, limit + 1), b""), 1):
             if len(line) > limit:
-                raise DataError(f"{path}:{number}: {too_long(limit)}")
+                raise DataError(f"{path}:{number}: {too_long(limit, way_out)}")
             yield number, line.removeprefix(BOM) if number == 1 else line
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.data_files import text_lines
+from datasets.data_files import text_lines, too_long
 from datasets.rows import BLANK, Layout, Row
 from utils.errors import DataError
 
@@ -46,6 +46,10 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise DataError(
+                    f"{path}:{first}: a cell {too_long(layout.max_row_bytes)}; is a quote never closed?"
+                ) from None
             problems.append(f"not CSV ({error}); where quotes mean nothing write data.quotes: false")
         if cells is None and not problems:
             return

@@ -6,20 +6,20 @@ hex digits modulo 10: 0 is test, 1 is valid, the rest train.
 """
 
 import contextlib
-import gzip
 import hashlib
 import itertools
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from datasets.data_files import check_file, read_bytes
 from utils import strict_json
 from utils.errors import DataError
 from utils.storage import beside, remove_leftovers, storage_errors, sync_folder, write_synced
 
+LARGEST = 2**26  # bytes of a file: as JSON it takes many times as much memory
 VENUES = {
     "aaai": "AI", "ijcai": "AI",
     "aistats": "ML", "uai": "ML", "colt": "ML", "acml": "ML",
@@ -87,10 +87,10 @@ def _papers(source: Path) -> Iterator[tuple[str, str, str]]:
     if not files:
         raise DataError(f"{source}: holds no file of a known conference, such as acl2021.json.gz ({', '.join(VENUES)})")
     for path in files:
+        check_file(path, "papers")
         try:
-            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            records = strict_json.parse(data)
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+            records = strict_json.parse(read_bytes(path, LARGEST, "no year of a conference is"))
+        except ValueError as error:
             raise DataError(f"{path}: cannot be read: {error}") from None
         try:
             papers = [(record.get("title") or "", record.get("abstract") or "") for record in records]

@@ -106,7 +106,11 @@ def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
         raise ConfigError(f"{path}: reading Parquet needs the package pyarrow: pip install pyarrow") from None
     try:
         number = 0
-        source = io.BytesIO(read_bytes(path, MAX_UNPACKED)) if path is STDIN or path.name.endswith(".gz") else path
+        source = (
+            io.BytesIO(read_bytes(path, MAX_UNPACKED, "unpack it"))
+            if path is STDIN or path.name.endswith(".gz")
+            else path
+        )
         file = parquet.ParquetFile(source)
         names = Counter(file.schema_arrow.names)
         once = [i for i, name in enumerate(file.schema_arrow.names) if names[name] == 1]

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.data_files import check_file, data_errors, open_binary
+from datasets.data_files import byte_lines, check_file
 from utils.errors import DataError
+
+LONGEST = 1_000_000  # bytes of a line: no vector is longer
 
 
 class WordVectors:
@@ -24,25 +26,26 @@ class WordVectors:
         """(rows (N,), vectors (N, size) float32) of the words of `ids` that the file has; the first of a repeated word counts."""
         check_file(self.path, "vectors")
         rows, vectors, seen = [], [], set()
-        with data_errors(self.path), open_binary(self.path) as file:
-            for number, line in enumerate(file, 1):
-                cells = line.rstrip().decode("utf-8", "replace").split(" ")
-                if number == 1 and len(cells) == 2:
-                    continue  # word2vec's header: number of words, size
-                if len(cells) > size + 1 and not _is_number(cells[-size - 1]):
-                    cells = [" ".join(cells[:-size]), *cells[-size:]]  # the largest GloVe has words with spaces
-                word = cells[0]
-                if word not in ids or word in seen:
-                    self._check_size(number, len(cells) - 1, size)
-                    continue
-                seen.add(word)
-                rows.append(ids[word])
-                vectors.append(self._numbers(number, cells[1:], size))
+        for number, line in byte_lines(self.path, LONGEST, "no vector is"):
+            cells = line.split()  # at ASCII's spaces and tabs: a word may hold others, such as U+00A0
+            if not cells or (number == 1 and len(cells) == 2 and all(map(bytes.isdigit, cells))):
+                continue  # word2vec's header: number of words, size
+            if len(cells) == size and line[:1].isspace():
+                continue  # the vector of a space
+            if len(cells) > size + 1 and not _is_number(cells[-size - 1]):
+                cells = [b" ".join(cells[:-size]), *cells[-size:]]  # the largest GloVe has words with spaces
+            word = cells[0].decode("utf-8", "replace")
+            if word not in ids or word in seen:
+                self._check_size(number, len(cells) - 1, size)
+                continue
+            seen.add(word)
+            rows.append(ids[word])
+            vectors.append(self._numbers(number, cells[1:], size))
         if not rows:
             raise DataError(f"{self.path}: has none of the {len(ids):,} words of the vocabulary")
         return np.array(rows), np.stack(vectors)
 
-    def _numbers(self, number: int, cells: list[str], size: int) -> np.ndarray:
+    def _numbers(self, number: int, cells: list[bytes], size: int) -> np.ndarray:
         self._check_size(number, len(cells), size)
         try:
             values = np.array([float(cell) for cell in cells])
@@ -57,7 +60,7 @@ class WordVectors:
             raise DataError(f"{self.path}:{number}: has {found} numbers; model.embedding_size is {size}")
 
 
-def _is_number(cell: str) -> bool:
+def _is_number(cell: bytes) -> bool:
     try:
         float(cell)
     except ValueError:

@@ -22,7 +22,7 @@ Replaced = dict[str, dict[str, tuple[Any, str]]]  # {section: {option: (value, p
 
 # What may differ between two starts of one run: it changes how long or where the run goes on, not what a step does.
 FREE_KEYS = {
-    "name", "device", "num_threads", "distributed", "data.num_workers", "data.cache_folder",
+    "name", "device", "num_threads", "distributed", "data.num_workers", "data.cache_folder", "data.max_row_bytes",
     "train.num_epochs", "train.num_steps", "train.patience", "train.save_every", "train.log_every", "train.keep",
 }  # fmt: skip
 

@@ -96,6 +96,11 @@ class Experiment:
                 f"{path}: is damaged ({error}); remove it, and the same command writes it anew"
             ) from None
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run goes on from a checkpoint: with a damaged one alone it would not begin again, but end."""
+        return any((self.folder / "checkpoints").glob("step-*"))
+
     def finish(self, report: dict[str, Any]) -> None:
         """Write the report, which makes the run a finished one."""
         self.write(REPORT, json.dumps(sealed(report), indent=1, ensure_ascii=False))

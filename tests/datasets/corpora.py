@@ -23,7 +23,9 @@ def tiny_corpus(folder: Path, rows: Sequence[Mapping[str, Any]] | None = None, *
 
 def corpus_of(train: Path, **options: Any) -> Corpus:
     """A corpus of files, with its cache beside them."""
-    of_files = {key: options.pop(key) for key in ("valid", "test", "encoding", "quotes", "columns") if key in options}
+    of_files = {
+        key: options.pop(key) for key in ("valid", "test", "format", "encoding", "quotes", "columns") if key in options
+    }
     defaults = {"fields": ["title", "text"], "num_workers": 1, "cache_folder": str(train.parent / "cache")}
     return Corpus(Files(train=str(train), **of_files), **(defaults | options))
 

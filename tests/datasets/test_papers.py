@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_a_damaged_source_is_named(tmp_path: Path, name: str, data: bytes, messa
     with pytest.raises(DataError, match=f"{name}: .*{message}"):
         write_splits(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out" / "train.jsonl").exists()
+
+
+def test_a_source_without_an_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.papers.LARGEST", 10_000)
+    (tmp_path / "acl2021.json.gz").write_bytes(gzip.compress(b"[" + b" " * 1_000_000 + b"]"))
+    with pytest.raises(DataError, match=r"acl2021.json.gz: is longer than 10,000 bytes"):
+        write_splits(tmp_path, tmp_path / "out")
+    (tmp_path / "acl2021.json.gz").unlink()
+    os.mkfifo(tmp_path / "acl2021.json")  # without a writer
+    with pytest.raises(DataError, match=r"acl2021.json: is no regular file"):
+        write_splits(tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("name", "message"), [("none", "no such folder"), ("", "no file of a known conference")])

@@ -1,14 +1,17 @@
 """Word vectors as GloVe and word2vec write them, and the line of what is wrong."""
 
 import gzip
+import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED_DATA
+from conftest import SHARED_DATA, tiny_rows
 from test_bad_rows import refusal
 
 from datasets.vectors import WordVectors
+from main import main
 from utils.errors import DataError
 
 IDS = {"<pad>": 0, "<unk>": 1, "the": 2, "café": 3, "absent": 4}
@@ -35,6 +38,14 @@ FORMATS = {
     "a word with spaces": f"{GLOVE}. . . 1 2\nat name@domain.com 3 4\n",
     "a word of bytes": GLOVE.encode() + b"\xff\xfe 1 2\n",
     "the first of a repeated word": f"{GLOVE}the 7 7\n",
+    "a byte order mark": f"\ufeff{GLOVE}",
+    "a byte order mark and a header": f"\ufeff3 2\n{GLOVE}",
+    "blank lines": "\n \n" + GLOVE.replace("\n", "\n\n"),
+    "tabs": GLOVE.replace(" ", "\t"),
+    "a tab after the word": "\n".join(line.replace(" ", "\t", 1) for line in GLOVE.split("\n")),
+    "several spaces": GLOVE.replace(" ", "   "),
+    "the vector of a space": f"{GLOVE}  3 4\n",
+    "a word with a space of Unicode": f"{GLOVE}a\u00a0b 3 4\n",
     "a broken number of a word that is not needed": f"{GLOVE}useless 7 x\n",
 }
 
@@ -52,7 +63,8 @@ REFUSED = {
     "too many numbers": ("the 1 2\nother 1 2 3\n", ":2: has 3 numbers; model.embedding_size is 2"),
     "another size": ("the 1 2 3 4\n", ":1: has 4 numbers; model.embedding_size is 2"),
     "another size after a header": ("1 4\nthe 1 2 3 4\n", ":2: has 4 numbers; model.embedding_size is 2"),
-    "a blank line": ("the 1 2\n\n", ":2: has 0 numbers"),
+    "a header that is none": ("the 1\nother 1 2\n", ":1: has 1 numbers"),
+    "a line without an end": ("the 1 2\n" + "1" * 1_000_001, ":2: is longer than 1,000,000 bytes; no vector is"),
     "no number": ("other 1 2\nthe 1 x\n", ":2: not a word and its 2 numbers"),
     "not finite": ("the 1 nan\n", ":1: holds a number that is not finite"),
     "infinite": ("the inf 1\n", ":1: holds a number that is not finite"),
@@ -85,9 +97,29 @@ def test_what_is_no_file_of_vectors_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         WordVectors(path=str(tmp_path / "none.txt")).read(IDS, 2)
     (tmp_path / "plain.gz").write_text(GLOVE)
-    for path in (tmp_path, tmp_path / "plain.gz"):
+    os.mkfifo(tmp_path / "pipe")  # without a writer
+    for path in (tmp_path, tmp_path / "plain.gz", tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(DataError, match=str(path)):
             WordVectors(path=str(path)).read(IDS, 2)
+
+
+def test_a_resumed_run_needs_the_vectors_no_more(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = sorted({word for row in tiny_rows() for word in row["text"].split()})
+    lines = "".join(f"{word} {i / 10} {-i / 10}\n" for i, word in enumerate(words))
+    options = ["vectors.path=vectors.txt", "vectors.freeze=true", "model.embedding_size=2", "data.fields=[text]"]
+    reports = {}
+    for name in ("whole", "halves"):
+        (workplace / "vectors.txt").write_text(lines)
+        if name == "halves":
+            assert main(["tiny.yaml", "name=halves", *options, "train.num_epochs=1"]) == 0
+            (workplace / "vectors.txt").unlink()
+        assert main(["tiny.yaml", f"name={name}", *options, "train.num_epochs=3"]) == 0
+        reports[name] = json.loads(Path("experiments", name, "report.json").read_bytes())["test"]
+        assert main(["tiny.yaml", f"name={name}", *options, "train.num_epochs=3"]) == 0  # finished: does nothing
+    assert reports["whole"]["loss"] == reports["halves"]["loss"]
+    capsys.readouterr()
+    assert main(["tiny.yaml", "name=third", *options]) == 3
+    assert "vectors.txt: no such file" in capsys.readouterr().err.splitlines()[-1]
 
 
 SAMPLE = SHARED_DATA / "glove_sample"
