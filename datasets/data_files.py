@@ -99,11 +99,9 @@ def decode(
         except UnicodeDecodeError as error:
             problem = problem or f"not {encoding} (byte 0x{data[error.start]:02x} at {error.start + 1})"
     found = likely() if likely else likely_encoding([data])
-    hint = (
-        f"it looks like {found}: write data.encoding: {found} (predict, test: --encoding {found})"
-        if found not in (None, *encodings)
-        else "see data.encoding (predict, test: --encoding)"
-    )
+    hint = "see data.encoding (predict, test: --encoding)"
+    if found not in (None, *encodings):
+        hint = f"it looks like {found}: write data.encoding: {found} (predict, test: --encoding {found})"
     return data.decode(encodings[0], "replace"), f"{problem}; {hint}"
 
 
@@ -136,7 +134,7 @@ def text_lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | Non
         return (line for _, line in byte_lines(path, limit))
 
     if len(encodings) > 1 and is_file:
-        encodings = [_encoding_of(again(), encodings)]
+        encodings = [next((e for e in encodings if all(_fits(line, e) for line in again())), encodings[0])]
     likely = functools.cache(lambda: likely_encoding(again())) if is_file else None
     for number, line in byte_lines(path, limit):
         if number == 1 and line[:2] in NOT_TEXT:
@@ -151,14 +149,6 @@ def text_lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | Non
             yield number, *decode(line, encodings, likely)
         else:
             yield number, text, None
-
-
-def _encoding_of(lines: Iterable[bytes], encodings: Sequence[str]) -> str:
-    """The first encoding that fits every line; the first of all where none does."""
-    fitting = list(encodings)
-    for line in lines:
-        fitting = [encoding for encoding in fitting if _fits(line, encoding)]
-    return fitting[0] if fitting else encodings[0]
 
 
 def _fits(line: bytes, encoding: str) -> bool:

@@ -47,9 +47,7 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
             cells = next(reader, None)
         except csv.Error as error:
             if "field limit" in str(error):
-                raise DataError(
-                    f"{path}:{first}: a cell {too_long(layout.max_row_bytes)}; is a quote never closed?"
-                ) from None
+                raise DataError(f"{path}:{first}: a cell {too_long(layout.max_row_bytes)}; is a quote open?") from None
             problems.append(f"not CSV ({error}); where quotes mean nothing write data.quotes: false")
         if cells is None and not problems:
             return
@@ -83,20 +81,11 @@ class Header:
 
     def row(self, place: str, cells: list[str], has_quotes: bool) -> Row:
         """A row of cells; spare empty ones at its end are none, and those of columns without a name may be missing."""
-        if len(cells) != len(self.columns) and not self._is_padding(cells):
-            hint = (
-                ""
-                if has_quotes or '"' not in "".join(cells)
-                else "; where quotes enclose cells write data.quotes: true"
-            )
-            return Row(place, {}, f"{len(cells)} columns instead of {len(self.columns)}{hint}")
+        size = len(self.columns)
+        if len(cells) != size and (len(cells) < self.num_named or any(cells[size:])):
+            hint = "; where quotes enclose cells write data.quotes: true" if '"' in "".join(cells) else ""
+            return Row(place, {}, f"{len(cells)} columns instead of {size}{'' if has_quotes else hint}")
         values = dict(zip(self.columns, cells, strict=False))
-        if not self.twice:
-            return Row(place, values)
-        return Row(place, {name: value for name, value in values.items() if name not in self.twice}, None, self.twice)
-
-    def _is_padding(self, cells: list[str]) -> bool:
-        """Whether what is too much or too little in a row has neither a name nor a value."""
-        if len(cells) < len(self.columns):
-            return len(cells) >= self.num_named
-        return not any(cells[len(self.columns) :])
+        for name in self.twice:
+            values.pop(name, None)
+        return Row(place, values, None, self.twice)

@@ -88,7 +88,7 @@ def read_labelled_lines(path: Path, layout: Layout) -> Iterator[Row]:
             yield row._replace(values={"label": first, "text": text})
         else:
             raise DataError(
-                f"{row.place}: {first[:80]!r} is no label of the run; without any in the file write --format text"
+                f"{row.place}: {first[:80]!r} is no label of the run; if no line has one write --format text"
             )
 
 
@@ -106,12 +106,8 @@ def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
         raise ConfigError(f"{path}: reading Parquet needs the package pyarrow: pip install pyarrow") from None
     try:
         number = 0
-        source = (
-            io.BytesIO(read_bytes(path, MAX_UNPACKED, "unpack it"))
-            if path is STDIN or path.name.endswith(".gz")
-            else path
-        )
-        file = parquet.ParquetFile(source)
+        is_file = path is not STDIN and not path.name.endswith(".gz")
+        file = parquet.ParquetFile(path if is_file else io.BytesIO(read_bytes(path, MAX_UNPACKED, "unpack it")))
         names = Counter(file.schema_arrow.names)
         once = [i for i, name in enumerate(file.schema_arrow.names) if names[name] == 1]
         twice = {name: str(path) for name, count in names.items() if count > 1}

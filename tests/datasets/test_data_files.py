@@ -131,14 +131,14 @@ def test_the_encoding_that_the_bytes_look_like(tmp_path: Path, case: str) -> Non
     (tmp_path / "x.txt").write_bytes(data)
     problems = [row.problem for row in read(tmp_path / "x.txt", "text", encodings=("ascii",)) if row.problem]
     hint = f"it looks like {expected}: write data.encoding: {expected}" if expected else "see data.encoding"
-    assert all(str(problem).endswith(hint) for problem in problems)
+    assert all(f"; {hint} (" in str(problem) for problem in problems)
     assert bool(problems) == (case != "ASCII")
 
 
 def test_one_line_names_the_byte_and_the_way_out() -> None:
     assert (
         str(decode(b"caf\xe9", ["utf-8"])[1])
-        == "not utf-8 (byte 0xe9 at 4); it looks like latin-1: write data.encoding: latin-1"
+        == "not utf-8 (byte 0xe9 at 4); it looks like latin-1: write data.encoding: latin-1 (predict, test: --encoding latin-1)"
     )
 
 
@@ -148,7 +148,7 @@ def test_a_run_names_all_bad_bytes_of_a_file_at_once(workplace: Path, capsys: py
     (workplace / "x.csv").write_bytes("\n".join(["text,label", *lines]).encode("latin-1"))
     found = refusal(capsys, "data.train=x.csv", "data.fields=[text]")
     assert found == (
-        "x.csv:11: not utf-8 (byte 0xe9 at 4); it looks like cp1252: write data.encoding: cp1252; 3 more bad rows: "
+        "x.csv:11: not utf-8 (byte 0xe9 at 4); it looks like cp1252: write data.encoding: cp1252 (predict, test: --encoding cp1252); 3 more bad rows: "
         "2 not utf-8 (from x.csv:21), 1 1 columns instead of 2 (from x.csv:31); fix the row, or skip such rows with "
         "data.on_bad_row: skip"
     )

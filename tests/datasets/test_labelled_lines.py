@@ -66,7 +66,7 @@ def test_a_file_to_predict_may_have_labels_or_none(tmp_path: Path) -> None:
     assert of("the one\ngood old two\n") == ["the one", "good old two"]
     assert of("__label__new one\ntwo\n") == ["one", "two"]
     with pytest.raises(
-        DataError, match=r"x.txt:2: 'the' is no label of the run; without any in the file write --format text"
+        DataError, match=r"x.txt:2: 'the' is no label of the run; if no line has one write --format text"
     ):
         of("good old one\nthe two\n")
 
