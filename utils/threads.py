@@ -1,5 +1,6 @@
 """How many threads torch computes with on a CPU: chosen once a run, and a warning where they wait for each other."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -32,7 +33,7 @@ def choose_threads(model: Mapping[str, Any], num_processes: int = 1) -> int:
 
 
 def free_cores() -> int:
-    """The cores that this process may use and that nobody computes on now; without Linux' counts all of them, at least 1."""
+    """The cores that this process may use and that nobody computes on now; all of them where Linux' counts are missing."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     own = os.sched_getaffinity(0)
@@ -42,23 +43,17 @@ def free_cores() -> int:
         idle = (_idle_seconds(own) - before) / (time.perf_counter() - started)
     except (OSError, ValueError, IndexError):  # /proc is not what Linux has there
         idle = len(own)
-    return max(1, min(round(idle), _quota(len(own))))
+    with contextlib.suppress(OSError, ValueError):  # there is no such file, or its limit is `max`
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # of a container (cgroup v2)
+        idle = min(idle, int(limit) // int(period))
+    return max(1, round(idle))
 
 
 def _idle_seconds(cores: set[int]) -> float:
     """How long these cores have had nothing to do since the machine started, added up (proc(5), /proc/stat)."""
-    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
-    ticks = sum(int(line[4]) + int(line[5]) for line in lines if line[0] in {f"cpu{core}" for core in cores})
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    ticks = sum(int(line[4]) + int(line[5]) for line in lines if line and line[0] in {f"cpu{core}" for core in cores})
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _quota(num_cores: int) -> int:
-    """The cores' worth of time that a container may use (cgroup v2)."""
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, int(limit) // int(period))
-    except (OSError, ValueError):  # there is none, or it is `max`
-        return num_cores
 
 
 class ThreadWatch:
@@ -85,20 +80,18 @@ class ThreadWatch:
             if _preemptions() - self.switches > MIN_SWITCHES * seconds:
                 self._compare(model, compute)
 
+    @torch.no_grad()
     def _compare(self, model: nn.Module, compute: Callable[[], Any]) -> None:
         """Without gradients and dropout, so that no random number is drawn and nothing of the run changes."""
         number, times = torch.get_num_threads(), dict[int, float]()
         model.eval()
-        try:
-            with torch.no_grad():
-                for threads in (number, 1, number, 1):
-                    torch.set_num_threads(threads)
-                    started = time.perf_counter()
-                    compute()
-                    times[threads] = times.get(threads, 0.0) + time.perf_counter() - started
-        finally:
-            torch.set_num_threads(number)
-            model.train()
+        for threads in (number, 1, number, 1):
+            torch.set_num_threads(threads)
+            started = time.perf_counter()
+            compute()
+            times[threads] = times.get(threads, 0.0) + time.perf_counter() - started
+        torch.set_num_threads(number)
+        model.train()
         if (gain := times[number] / times[1]) > MIN_GAIN:
             logger.warning(
                 "warning: num_threads: the %d threads wait for cores that other processes use; one thread was %.1f times as "

@@ -33,15 +33,25 @@ def test_as_many_as_pay_and_are_free(
 
 
 @pytest.mark.parametrize(("idle", "expected"), [([0.0, 4.0], 4), ([0.0, 2.9], 3), ([0.0, 0.1], 1), ([7.0, 7.0], 1)])
-def test_cores_that_others_use_are_not_free(monkeypatch: pytest.MonkeyPatch, idle: list[float], expected: int) -> None:
+def test_cores_that_others_use_are_not_free(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, idle: list[float], expected: int
+) -> None:
     """Four cores, seen for one second."""
     seconds, clock = iter(idle), iter([10.0, 11.0])
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     monkeypatch.setattr(threads, "_idle_seconds", lambda _: next(seconds))
-    monkeypatch.setattr(threads, "_quota", lambda num_cores: num_cores)
+    monkeypatch.setattr(threads, "Path", lambda _: workplace / "none")  # no limit of a container
     monkeypatch.setattr(threads.time, "sleep", lambda _: None)
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
     assert free_cores() == expected
+
+
+def test_a_container_s_limit_counts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workplace / "cpu.max").write_text("300000 100000\n")
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(threads, "_idle_seconds", lambda _: time.perf_counter() * 64)
+    monkeypatch.setattr(threads, "Path", lambda _: workplace / "cpu.max")
+    assert free_cores() == 3
 
 
 def test_a_machine_without_such_counts_has_all_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
