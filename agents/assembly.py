@@ -27,39 +27,20 @@ logger = logging.getLogger("glassbox")
 
 def check_run(config: Config, known: Sequence[str]) -> None:
     """Refuse bad values of what every run has; `known`: the metrics that its agent computes. Raises ConfigError."""
+    train, schedule = config.train, config.scheduler
     with torch.device("meta"):
-        construct(config, "train", TrainSettings, config.train)
+        construct(config, "train", TrainSettings, train)
         construct(config, "distributed", DistributedSettings, config.distributed)
-        construct(config, "scheduler", SCHEDULERS[config.scheduler.name], config.scheduler, total_steps=10**12)
-    check_validated(config)
-    check_metrics(config, known)
-
-
-def check_validated(config: Config) -> None:
-    """Raise ConfigError where an option waits for validations, and the data has no validation split."""
-    if "valid" in build_corpus(config).splits:
-        return
-    for key, is_waiting in {
-        "train.patience": config.train.patience is not None,
-        "scheduler.name": config.scheduler.name == "reduce_on_plateau",
-    }.items():
-        if is_waiting:
-            raise config.error(
-                key,
-                f"{key} needs a validation split, and data.split gives it no share; leave {key} out, or write "
-                "data.split: [0.8, 0.1, 0.1]",
-            )
-
-
-def check_metrics(config: Config, known: Sequence[str]) -> None:
-    """Raise ConfigError where `metrics` or train.monitor names one that the agent does not compute."""
-    wanted = dict.fromkeys(config.metrics or (), "metrics")
-    if config.train.monitor[1:] != "loss":
-        wanted |= {config.train.monitor[1:]: "train.monitor"}
-    for name, key in wanted.items():
+        construct(config, "scheduler", SCHEDULERS[schedule.name], schedule, total_steps=10**12)
+    waiting = {"train.patience": train.patience, "scheduler.name": schedule.name == "reduce_on_plateau" or None}
+    for key, value in waiting.items():
+        if value is not None and "valid" not in build_corpus(config).splits:
+            need = f"{key} needs a validation split, and data.split gives it no share; "
+            raise config.error(key, f"{need}leave {key} out, or write data.split: [0.8, 0.1, 0.1]")
+    monitored = [] if train.monitor[1:] == "loss" else [("train.monitor", train.monitor[1:], ("loss", *known))]
+    for key, name, names in [*monitored, *(("metrics", name, known) for name in config.metrics or ())]:
         if (known or key == "metrics") and name not in known:
-            listed = ", ".join(known if key == "metrics" else ("loss", *known))
-            raise config.error(key, f"{key}: there is no metric {name!r}; known: {listed}")
+            raise config.error(key, f"{key}: there is no metric {name!r}; known: {', '.join(names)}")
 
 
 def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> Schedule:

@@ -93,9 +93,13 @@ class Counts(NamedTuple):
 
 def mcc(counts: Counts) -> float:
     """Matthews correlation coefficient of several classes (Gorodkin 2004); 0 where all texts have one label, or one answer."""
-    n, gold, predicted = counts.num_texts, counts.gold.tolist(), counts.predicted.tolist()  # exact integers of any size
-    covariance = counts.num_right * n - _sumprod(gold, predicted)
-    variances = (n * n - _sumprod(gold, gold)) * (n * n - _sumprod(predicted, predicted))
+    n, gold, predicted = (
+        counts.num_texts,
+        counts.gold.astype(object),
+        counts.predicted.astype(object),
+    )  # integers of any size
+    covariance = counts.num_right * n - gold @ predicted
+    variances = (n * n - gold @ gold) * (n * n - predicted @ predicted)
     return _ratio(covariance, variances**0.5)
 
 
@@ -110,10 +114,7 @@ METRICS: dict[str, Callable[[Counts], float]] = {
     "macro_recall": lambda counts: counts.macro()[1],
     "micro_precision": lambda counts: float(counts.micro()[0]),
     "micro_recall": lambda counts: float(counts.micro()[1]),
-    # The mean recall of the labels that have rows.
-    "balanced_accuracy": lambda counts: _ratio(
-        counts.precision_recall_f1()[1].sum(), int(np.count_nonzero(counts.gold))
-    ),
+    "balanced_accuracy": lambda counts: _ratio(counts.precision_recall_f1()[1].sum(), float((counts.gold > 0).sum())),
     "mcc": mcc,
 }
 SINGLE_LABEL = ("balanced_accuracy", "mcc")  # not defined for several labels a text
@@ -243,7 +244,3 @@ def per_class(labels: Sequence[str], correct: np.ndarray, gold: np.ndarray, pred
 
 def _ratio(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else 0.0
-
-
-def _sumprod(left: list[int], right: list[int]) -> int:
-    return sum(a * b for a, b in zip(left, right, strict=True))

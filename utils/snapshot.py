@@ -119,14 +119,12 @@ class Snapshot:
 
     def problem(self, step: int) -> str | None:
         """What is wrong with the files of a step's checkpoint, if anything."""
-        return self.worker.gathered(self._problem(step) if self.worker.is_first else None)[0]
-
-    def _problem(self, step: int) -> str | None:
+        found = None
         try:
-            self.store.manifest(step)
+            _ = self.worker.is_first and self.store.manifest(step)
         except CheckpointError as error:
-            return str(error)
-        return None
+            found = str(error)
+        return self.worker.gathered(found)[0]
 
     def load_weights(self, step: int) -> None:
         """Give the model the weights of one step. Raises CheckpointError."""
