@@ -72,9 +72,13 @@ class TextData:
         self.loaders = {
             split: self._loader(split, settings, config.seed, experiment.worker) for split in self.corpus.splits
         }
-        experiment.write("tokenizer.json", store.tokenizer_json)
-        experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
         self.facts = store.facts | {"labels": labels_hash(self.labels)}
+        noted = CheckpointStore(experiment.folder / "checkpoints").facts() or self.facts
+        if all(
+            noted.get(name) == self.facts[name] for name in ("vocabulary", "labels")
+        ):  # else refused, and left usable
+            experiment.write("tokenizer.json", store.tokenizer_json)
+            experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
 
     def records(self, split: str) -> Iterator[Record]:
         """The records of a split, read once more from its files. Raises DataError where those have changed meanwhile."""
@@ -132,6 +136,10 @@ def _options(config: Config) -> dict[str, Any]:
             for name, value in config[key].items()
             if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS or value != _plain(defaults.get(name)))
         }
+    if config.data.multi_label:
+        shaping["data"]["is_stratified"] = (
+            True  # the first version split sets of labels, so that its test rows were others
+        )
     return shaping
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import tiny_rows, write_jsonl
 
+from agents import checked_config
 from agents.base import BaseAgent
+from agents.text_data import _options
 from main import main
 
 PREDICTIONS = "experiments/{}/predictions.jsonl"
@@ -61,3 +63,20 @@ def test_a_test_on_changed_data_is_warned_of(
     assert capsys.readouterr().err.splitlines() == [
         f"warning: the data has changed since {folder} was trained: its test split may hold texts of the training"
     ]
+
+
+def test_a_start_that_is_refused_for_its_data_leaves_the_run_usable(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny.yaml", "name=run"]) == 0
+    other_texts(workplace / "tiny.jsonl")
+    assert main(["tiny.yaml", "name=run", "train.num_epochs=3"]) == 4
+    assert "belongs to other data" in capsys.readouterr().err
+    assert main(["predict", "experiments/run", "--text", "hoist the sail"]) == 0
+
+
+def test_several_labels_a_text_are_other_data_than_for_the_first_version(workplace: Path) -> None:
+    """It split them in another way: what it trained on may be tested now, which `test` says of other data."""
+    options = {"data.multi_label": True, "loss.name": "binary_cross_entropy"}
+    assert "is_stratified" in _options(checked_config(Path("tiny.yaml"), options))["data"]
+    assert "is_stratified" not in _options(checked_config(Path("tiny.yaml"), {}))["data"]
