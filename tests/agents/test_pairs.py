@@ -145,10 +145,7 @@ def test_texts_without_a_known_word_are_said_with_special_tokens_too(
 def test_a_tokenizer_of_another_run_is_looked_at_when_it_is_there(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["tiny.yaml", SPECIAL, "train.num_epochs=1", "name=first"]) == 0
-    tokenizer = json.loads(Path("experiments/first/tokenizer.json").read_text())
-    tokenizer["tokenizer"]["post_processor"] = None
-    Path("experiments/first/tokenizer.json").write_text(json.dumps(tokenizer))
+    assert main(["tiny.yaml", SPECIAL.replace("true", "false"), "train.num_epochs=1", "name=first"]) == 0
     assert main(["tiny.yaml", SPECIAL, "data.pair=true", "init_from=experiments/first", "name=second"]) == 2
     assert "pair: true needs a tokenizer that marks" in capsys.readouterr().err.strip().splitlines()[-1]
 

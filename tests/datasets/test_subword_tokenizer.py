@@ -195,10 +195,11 @@ def foreign(vocab: dict[str, int], unknown: str = "[UNK]") -> dict[str, Any]:
 def test_a_foreign_tokenizer_keeps_its_own_unknown_token() -> None:
     tokenizer = SubwordTokenizer.from_json(foreign({"[PAD]": 0, "a": 1, "b": 2, "[UNK]": 3}))
     assert as_lists(tokenizer.encode(["a b", "z", "", " "])) == [[1, 2], [3], [3], [3]]
+    tokenizer = SubwordTokenizer.from_json(foreign({"a": 0, "[PAD]": 1, "[UNK]": 2}))  # its padding is not 0
+    assert as_lists(tokenizer.encode(["a z"])) == [[0, 2]]
 
 
 FOREIGN = [
-    ({"a": 0, "[PAD]": 1, "[UNK]": 2}, "id 0 is 'a'; it must be a special token"),
     ({"[PAD]": 0, "[UNK]": 1, "a": 3}, "its ids have gaps or stand twice"),
     ({"[PAD]": 0, "a": 1}, "not a tokenizer|a tokenizer without a token for what is unknown"),
 ]
