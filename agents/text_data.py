@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -31,14 +30,10 @@ from utils.storage import read_regular
 
 logger = logging.getLogger("glassbox")
 MAX_UNKNOWN = 0.3  # of the tokens of valid and test without a warning; other texts of one kind have 0.02 to 0.2
-FIRST_OPTIONS = set(  # of `data` and `tokenizer` in the first version
-    re.findall(
-        r"\w+",
-        """name train valid test format encoding delimiter quotes columns folder fields label id multi_label label_separator
-        join_fields pair split split_seed max_length long_texts stride on_bad_row limit lower min_count max_size ngrams
-        ngram_min_count vocab_size special_tokens""",
-    )
-)
+# The options of `data` and `tokenizer` in the first version.
+FIRST_OPTIONS = """name train valid test format encoding delimiter quotes columns folder fields label id multi_label label_separator
+    join_fields pair split split_seed max_length long_texts stride on_bad_row limit lower min_count max_size ngrams ngram_min_count
+    vocab_size special_tokens"""
 
 
 class TextData:
@@ -74,9 +69,8 @@ class TextData:
         }
         self.facts = store.facts | {"labels": labels_hash(self.labels)}
         noted = CheckpointStore(experiment.folder / "checkpoints").facts() or self.facts
-        if all(
-            noted.get(name) == self.facts[name] for name in ("vocabulary", "labels")
-        ):  # else refused, and left usable
+        is_same = all(noted.get(name) == self.facts[name] for name in ("vocabulary", "labels"))
+        if is_same:  # else the start is refused, and the run stays usable
             experiment.write("tokenizer.json", store.tokenizer_json)
             experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
 
@@ -134,12 +128,10 @@ def _options(config: Config) -> dict[str, Any]:
         shaping[key] = {
             name: value
             for name, value in config[key].items()
-            if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS or value != _plain(defaults.get(name)))
+            if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS.split() or value != _plain(defaults.get(name)))
         }
     if config.data.multi_label:
-        shaping["data"]["is_stratified"] = (
-            True  # the first version split sets of labels, so that its test rows were others
-        )
+        shaping["data"]["is_stratified"] = True  # the first version split sets of labels: its test rows were others
     return shaping
 
 

@@ -48,9 +48,8 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
             entry = known.get(str(path.resolve()))
             if not (isinstance(entry, list) and len(entry) == 5 and entry[:4] == stamp):
                 entry = [*stamp, sha256_of(path)]
-                if (
-                    time.time() - max(stat.st_mtime, stat.st_ctime) > RACY_SECONDS
-                ):  # a time to come is not trusted either
+                age = time.time() - max(stat.st_mtime, stat.st_ctime)
+                if age > RACY_SECONDS:  # a time to come is not trusted either
                     known[str(path.resolve())] = entry
                     is_changed = True
             hashes.append(str(entry[4]))

@@ -9,20 +9,10 @@ import numpy as np
 
 from datasets.tokens import Tokens
 
-RUN, MIN_RUNS, MAX_RUNS = (
-    5,
-    4,
-    16,
-)  # tokens of a run, and runs of a text that are looked for; shorter texts share them by chance
-NEAR, MIN_SHARE = (
-    0.8,
-    0.2,
-)  # of a text's runs in one training text; of a split's texts: SMS spam, whose campaigns repeat, has 0.07
+RUN, MIN_RUNS, MAX_RUNS = 5, 4, 16  # tokens of a run, and runs of a text: shorter ones share them by chance
+NEAR, MIN_SHARE = 0.8, 0.2  # of a text's runs in one training text; of a split's texts (SMS spam has 0.07)
 SAMPLE, MIN_TEXTS = 400, 50  # texts of a split; fewer say nothing
-BLOCK, MAX_TOKENS = (
-    2**17,
-    2**25,
-)  # tokens at a time, and training tokens in all: of more, every second, third, ... block
+BLOCK, MAX_TOKENS = 2**17, 2**25  # tokens at a time, and in all: of a longer training split, every second, ... block
 MAX_FOUND = 100  # times that one run is noted
 BITS = 20  # of a run's number, by which most are passed over
 
@@ -80,9 +70,8 @@ def _shares_in_one(runs: list[np.ndarray], train: Tokens) -> np.ndarray:
     each = np.repeat(np.arange(len(found)), counts[found])
     starts = np.repeat(np.cumsum(counts[found]) - counts[found], counts[found])
     sharing = owners[order][first[found[each]] + np.arange(len(each)) - starts]
-    shared = np.unique(
-        (sharing * (len(train) + 1) + holders[each]) * len(known) + found[each]
-    )  # a run may stand twice in a text
+    # Each run once, though it may stand twice in a text.
+    shared = np.unique((sharing * (len(train) + 1) + holders[each]) * len(known) + found[each])
     pairs, num_shared = np.unique(shared // len(known), return_counts=True)
     most = np.zeros(len(runs))
     np.maximum.at(most, pairs // (len(train) + 1), num_shared)

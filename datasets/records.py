@@ -10,14 +10,7 @@ from datasets.rows import Harmless, Row
 from utils.errors import DataError, in_words, printable
 from utils.schema import did_you_mean
 
-DELIMITERS = {
-    ";": ";",
-    "\t": "\\t",
-    "|": "|",
-    ",": ",",
-}  # what a header that is one column may have been meant to be cut at
-
-
+DELIMITERS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # as YAML has them; one in a header of one column was meant
 WITH_LABELS = (
     "where each line begins with its label write data.format: labelled_lines; a folder may hold a file for each class "
     "(data.format: file_per_class) or a folder for each"

@@ -19,12 +19,7 @@ from datasets.tokens import Tokens
 from datasets.word_source import WordSource
 from datasets.word_tokenizer import WordTokenizer
 
-KINDS = {
-    "ids": np.int32,
-    "offsets": np.int64,
-    "truncated": np.bool_,
-    "second_starts": np.int32,
-}  # the last one of pairs
+KINDS = {"ids": np.int32, "offsets": np.int64, "truncated": np.bool_, "second_starts": np.int32}  # the last: of pairs
 
 
 class TokenSource(Protocol):
@@ -56,9 +51,8 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
     field = max(range(corpus.num_encoder_texts), key=lambda i: (folder / f"train.{i}.ids").stat().st_size)
     train, *others = (_written(folder, split, field) for split in SPLITS)
-    is_new = {
-        s: count < MIN_SHARE * len(scan.rows[s]) for s, count in scan.report["overlap"].items()
-    }  # the rest is said already
+    overlap = scan.report["overlap"]  # where it is large, that is said already
+    is_new = {split: overlap[split] < MIN_SHARE * len(scan.rows[split]) for split in SPLITS[1:]}
     splits = {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if is_new[split]}
     skipped_ids = [tokenizer.unknown_id, *tokenizer.special.ids]
     scan.report["warnings"] += describe_near_duplicates(splits, train, skipped_ids)

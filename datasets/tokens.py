@@ -83,9 +83,8 @@ class Tokens:
         lengths = ends - starts
         mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
         padded = np.full(mask.shape, pad_id, dtype=np.int64)
-        for row, start, end in zip(
-            padded, starts.tolist(), ends.tolist(), strict=True
-        ):  # faster than one gather of all
+        places = zip(padded, starts.tolist(), ends.tolist(), strict=True)
+        for row, start, end in places:  # faster than one gather of all
             row[: end - start] = ids[start:end]
         return padded, mask
 

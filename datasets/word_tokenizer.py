@@ -16,10 +16,7 @@ from datasets.tokens import Tokens
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 PAD_ID, UNKNOWN_ID = 0, 1
-FLAGS = (
-    "nfc",
-    "cut_unspaced",
-)  # of a saved tokenizer, where they are true: an older one has neither, and keeps its hash
+FLAGS = ("nfc", "cut_unspaced")  # saved where they are true: an older tokenizer has neither, and keeps its hash
 SIGN = re.compile(r"([^\w\s])")  # what is neither a letter, a digit, an underscore nor white space
 ASCII_SIGNS = [(sign, f" {sign} ") for sign in map(chr, range(128)) if SIGN.match(sign)]
 PRINTABLE_SIGNS = [(sign, spaced) for sign, spaced in ASCII_SIGNS if sign.isprintable()]
@@ -39,8 +36,6 @@ UNSPACED = (
     "\u19de-\u1a7f\u1a9a-\u1aaf\ua9e0-\ua9ef\ua9fa-\ua9ff\uaa60-\uaadf\u3005-\u3007\u3021-\u3035\u303b\u3040-\u312f\u31a0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
-
-
 # What SIGN does not do for, by `cut_unspaced`.
 SPECIAL = {True: re.compile(f"[^{PLAIN}]"), False: re.compile(f"[^{PLAIN}{PLAIN_IN_WORDS}]")}
 
@@ -155,14 +150,8 @@ class WordTokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """All that `from_json` needs, as plain values."""
-        flags = {name: True for name in FLAGS if getattr(self, name)}
-        return {
-            "type": "word",
-            "lower": self.lower,
-            **flags,
-            "words": self.words[2:],
-            "ngrams": self.ngram_table.to_json(),
-        }
+        options = {"lower": self.lower} | {name: True for name in FLAGS if getattr(self, name)}
+        return {"type": "word", **options, "words": self.words[2:], "ngrams": self.ngram_table.to_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "WordTokenizer":

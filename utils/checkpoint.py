@@ -66,9 +66,7 @@ class CheckpointStore:
     def steps(self) -> list[int]:
         """The steps that have a folder, oldest first."""
         try:
-            with readable(
-                self.folder
-            ):  # `glob` would give nothing where the folder cannot be read, and the run begin again
+            with readable(self.folder):  # `glob` would give nothing where it cannot be read, and the run begin again
                 names = [path.name for path in self.folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []

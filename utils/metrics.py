@@ -93,11 +93,8 @@ class Counts(NamedTuple):
 
 def mcc(counts: Counts) -> float:
     """Matthews correlation coefficient of several classes (Gorodkin 2004); 0 where all texts have one label, or one answer."""
-    n, gold, predicted = (
-        counts.num_texts,
-        counts.gold.astype(object),
-        counts.predicted.astype(object),
-    )  # integers of any size
+    gold, predicted = counts.gold.astype(object), counts.predicted.astype(object)  # integers of any size
+    n = counts.num_texts
     covariance = counts.num_right * n - gold @ predicted
     variances = (n * n - gold @ gold) * (n * n - predicted @ predicted)
     return _ratio(covariance, variances**0.5)

@@ -99,16 +99,8 @@ class TrainSettings:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_epochs",
-            "num_steps",
-            "batch_size",
-            "batch_tokens",
-            "accumulation_steps",
-            "patience",
-            "log_every",
-            "keep",
-        ):
+        counts = "num_epochs num_steps batch_size batch_tokens accumulation_steps patience log_every keep"
+        for name in counts.split():
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -13,16 +13,10 @@ import torch
 from torch import nn
 
 logger = logging.getLogger("glassbox")
-SMALL, LARGE = (
-    2,
-    8,
-)  # the most threads that pay: for bags and LSTMs, whose steps are many small products, and for Transformers
+SMALL, LARGE = 2, 8  # the most threads that pay: for bags and LSTMs, of many small products, and for Transformers
 WINDOW = 0.05  # seconds in which the cores in use are counted
-FIRST_STEPS, MIN_SECONDS, MIN_SWITCHES = (
-    20,
-    0.5,
-    20.0,
-)  # what is watched; preemptions a second, under 10 where cores are free
+FIRST_STEPS, MIN_SECONDS = 20, 0.5  # what is watched
+MIN_SWITCHES = 20.0  # preemptions a second; under 10 where cores are free
 MIN_GAIN = 1.2
 
 

@@ -52,9 +52,7 @@ class BiLSTM(nn.Module):
         self.backward_layers = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
         self.attention = AttentionPooling(2 * hidden_size) if pooling == "attention" else None
         self.pooling, self.word_dropout = pooling, word_dropout
-        self.dropout = nn.Dropout(
-            dropout
-        )  # between layers; nn.LSTM's own keeps a hidden state on CUDA that no seed restores
+        self.dropout = nn.Dropout(dropout)  # nn.LSTM's own keeps a hidden state on CUDA that no seed restores
         self.output_size = 2 * hidden_size
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -50,16 +50,12 @@ class BagSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
         """weight (V, E), input_ids and attention_mask (B, T), lengths (B,) in real tokens -> (B, E)."""
-        rows, places = distinct(
-            input_ids.numpy()[attention_mask.numpy()], len(weight)
-        )  # (R,), and (N,) of the real tokens
+        rows, places = distinct(input_ids.numpy()[attention_mask.numpy()], len(weight))  # (R,), (N,)
         ends = np.concatenate([[0], np.cumsum(lengths.numpy())]).astype(np.int32)  # (B + 1,) where each text begins
         ctx.rows, ctx.places, ctx.ends, ctx.size = torch.from_numpy(rows), places, ends, tuple(weight.shape)
         vectors = weight.index_select(0, ctx.rows)  # (R, E)
-        offsets = torch.from_numpy(ends)
-        return nn.functional.embedding_bag(
-            torch.from_numpy(places), vectors, offsets, mode="sum", include_last_offset=True
-        )
+        ids, offsets = torch.from_numpy(places), torch.from_numpy(ends)
+        return nn.functional.embedding_bag(ids, vectors, offsets, mode="sum", include_last_offset=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -70,9 +66,7 @@ class BagSum(torch.autograd.Function):
         values = torch.from_numpy(bags @ gradient)  # (R, E)
         first = int(shape[0] > 0 and ctx.rows[0] == PAD_ID)  # padding has no gradient
         rows, values = ctx.rows[None, first:], values[first:]
-        if not len(
-            values
-        ):  # torch resizes an empty gradient in place to add another, which NumPy's memory does not allow
+        if not len(values):  # torch resizes an empty gradient to add another, which NumPy's memory does not allow
             rows, values = rows.clone(), values.clone()
         table = torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False)
         return table, None, None, None
