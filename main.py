@@ -69,6 +69,7 @@ def run(arguments: list[str]) -> int:
 
         refuse_many_processes(name)
     command.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     try:
         options = parser.parse_intermixed_args(arguments[1:] if arguments[:1] == [name] else arguments)
     except Stopped:

@@ -6,6 +6,7 @@ report = build("configs/bilstm.yaml", {"train.num_epochs": 2}).run()
 load("experiments/bilstm").predict(["a text", {"title": "a title", "text": "and a text"}])
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,16 @@ AGENTS: dict[str, type[BaseAgent]] = {
 
 def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """A config with its defaults filled in, every name, type and value of it checked. Raises ConfigError; reads no data."""
-    config = load_config(path, overrides)
+    shared: dict[str, set[str]] = {}
+    for key, section in itertools.chain.from_iterable(agent.sections.items() for agent in AGENTS.values()):
+        shared[key] = shared.get(key, set()).union(options_of(section.shared) if section.shared is not None else ())
+    config = load_config(path, overrides, shared)
     if "agent" not in config:
         raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
     if isinstance(config.agent, str) and config.agent in ENCODERS:  # what users of other templates try first
         name = config.agent
         raise config.error("agent", f"agent: {name} is a model; write agent: classification, model: {{name: {name}}}")
     agent = lookup(AGENTS, config.agent, config, "agent")
-    for key, section in agent.sections.items():
-        config.restore(key, options_of(section.shared) if section.shared is not None else ())
     agent.complete(config)
     check_config(config, agent.sections, RunSettings)
     config.train["monitor"] = config.train.monitor or agent.monitor

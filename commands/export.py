@@ -11,7 +11,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bert")
     parser.add_argument("--format", choices=["hf"], default="hf", help="hf (default): Hugging Face transformers")
     parser.add_argument("--out", metavar="FOLDER", help="where it goes, a new folder; default RUN/hf")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "part", metavar="PART", nargs="?", help="one part of it, such as bilstm, and the options that all have"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_reading(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", choices=["papers"], help="which data set")
     parser.add_argument("--source", required=True, metavar="FOLDER", help="the folder with its original files")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(options: argparse.Namespace) -> None:

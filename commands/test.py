@@ -18,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(options: argparse.Namespace) -> None:

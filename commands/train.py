@@ -17,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="remove the run of that name and start anew")
     parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(options: argparse.Namespace) -> None:

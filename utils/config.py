@@ -6,8 +6,9 @@ Loading makes no folder, prints nothing and builds nothing; what the keys mean i
 import difflib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from easydict import EasyDict
@@ -18,7 +19,7 @@ from utils.errors import ConfigError
 COMMAND_LINE = "command line"
 RUNS = Path("experiments")
 MAX_NAME = 100  # bytes of a run's name that is made here
-Replaced = dict[str, dict[str, tuple[Any, str]]]  # {section: {option: (value, place)}}
+Shared = Mapping[str, Collection[str]]  # {section: the options that it has whatever its part is}
 
 # What may differ between two starts of one run: it changes how long or where the run goes on, not what a step does.
 FREE_KEYS = {
@@ -43,14 +44,10 @@ class Values(EasyDict):  # type: ignore[misc]
 class Config(MutableMapping[str, Any]):
     """A run's settings, by key or by attribute: `config.train.batch_size`."""
 
-    def __init__(
-        self, values: Mapping[str, Any], path: Path, places: Mapping[str, str], replaced: "Replaced | None" = None
-    ) -> None:
-        """replaced: the options, and where they were written, of sections whose part a later file or override has changed."""
+    def __init__(self, values: Mapping[str, Any], path: Path, places: Mapping[str, str]) -> None:
         self.values_by_key = Values(values)  # held, not inherited: EasyDict would take our methods for keys
         self.path = path
         self.places = dict(places)
-        self.replaced = replaced or {}
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -79,13 +76,6 @@ class Config(MutableMapping[str, Any]):
             key = key.rpartition(".")[0]
         return self.places[key] if key else str(self.path)
 
-    def restore(self, section: str, options: Iterable[str]) -> None:
-        """Keep those options of a replaced part that the section has whatever its part is: utils/schema.py knows which."""
-        for name, (value, place) in self.replaced.get(section, {}).items():
-            if name in options:
-                self[section][name] = value
-                self.places[f"{section}.{name}"] = place
-
     def error(self, key: str, message: str) -> ConfigError:
         """The one-line error for `key`: its place, then the message."""
         return ConfigError(f"{self.place(key)}: {message}")
@@ -99,14 +89,19 @@ class Config(MutableMapping[str, Any]):
         return strict_yaml.dump(self.to_dict(), is_ascii=is_ascii)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
-    """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values."""
+def load_config(
+    path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), shared: Shared = MappingProxyType({})
+) -> Config:
+    """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values.
+
+    shared: the options that stay where a later file or override chooses another part for their section.
+    """
     path = Path(path)
-    values, places, replaced = _load_file(path, ())
+    values, places = _load_file(path, (), shared)
     pairs = list(_plain(overrides).items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
     for key, value in sorted(pairs, key=_depth):
-        _override(values, places, replaced, key, value)
-    config = Config(values, path, places, replaced)
+        _override(values, places, shared, key, value)
+    config = Config(values, path, places)
     config.setdefault("name", _default_name(path, pairs))
     return config
 
@@ -128,12 +123,9 @@ def is_free(key: str) -> bool:
 
 
 def _load_file(
-    path: Path, seen: tuple[Path, ...], named_at: str = ""
-) -> tuple[dict[str, Any], dict[str, str], Replaced]:
-    """The values of a file and its bases, where each was written, and what was replaced.
-
-    named_at: the place that names this file as a base.
-    """
+    path: Path, seen: tuple[Path, ...], shared: Shared, named_at: str = ""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of a file and its bases, and where each was written; named_at: the place that names this file as a base."""
     text, own = _read(path, named_at), path.resolve()
     if own in seen:
         raise ConfigError(f"{named_at}leads back to a file above it ({' -> '.join(f.name for f in (*seen, own))})")
@@ -142,14 +134,13 @@ def _load_file(
         raise ConfigError(f"{path}: a config is a mapping of sections (agent:, data:, model:, ...)")
     values, places = parsed.value, {".".join(key): f"{path}:{line}" for key, line in parsed.lines.items()}
     if "base" not in values:
-        return _merge({}, values), places, {}
+        return _merge({}, values), places
     base = values.pop("base")
     if not isinstance(base, str):
         raise ConfigError(f"{places['base']}: base must be the path of a config, got {base!r}")
-    base_values, base_places, replaced = _load_file(path.parent / base, (*seen, own), f"{places['base']}: base: ")
-    _note_replaced(replaced, base_values, base_places, values)
-    merged = _merge(base_values, values)
-    return merged, _kept(base_places, merged) | places, replaced
+    base_values, base_places = _load_file(path.parent / base, (*seen, own), shared, f"{places['base']}: base: ")
+    merged = _merge(base_values, values, shared)
+    return merged, _kept(base_places, merged) | places
 
 
 def _read(path: Path, named_at: str) -> str:
@@ -176,15 +167,16 @@ def _all_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _all_keys(value, f"{prefix}{key}.")
 
 
-def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Key by key; None removes a key; a section that names another part is replaced (for its shared options see Config.restore)."""
+def _merge(base: dict[str, Any], new: dict[str, Any], shared: Shared = MappingProxyType({})) -> dict[str, Any]:
+    """Key by key; None removes a key; of a section that names another part only the shared options stay."""
     merged = dict(base)
     for key, value in new.items():
-        old = base.get(key)
         if value is None:
             merged.pop(key, None)
         elif isinstance(value, dict):
-            merged[key] = _merge({} if not isinstance(old, dict) or _is_other_part(old, value) else old, value)
+            old = before if isinstance(before := base.get(key), dict) else {}
+            kept = shared.get(key, ()) if _is_other_part(old, value) else old
+            merged[key] = _merge({name: old[name] for name in old if name in kept}, value)
         else:
             merged[key] = value
     return merged
@@ -193,19 +185,6 @@ def _merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def _is_other_part(old: dict[str, Any], new: dict[str, Any]) -> bool:
     name = new.get("name")  # a number is the weight of a label that is called so
     return isinstance(name, str) and name != old.get("name")
-
-
-def _note_replaced(replaced: Replaced, old: dict[str, Any], places: dict[str, str], new: dict[str, Any]) -> None:
-    """Note what `_merge` will leave out of sections whose part changes, and forget what is given anew, or removed."""
-    for key, section in new.items():
-        if not isinstance(section, dict):
-            replaced.pop(key, None)
-            continue
-        options = replaced.setdefault(key, {})
-        if isinstance(before := old.get(key), dict) and _is_other_part(before, section):
-            options |= {name: (value, places.get(f"{key}.{name}", "")) for name, value in before.items()}
-        for name in ("name", *section):
-            options.pop(name, None)
 
 
 def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
@@ -228,7 +207,7 @@ def _depth(pair: tuple[str, Any]) -> tuple[int, bool]:
     return pair[0].count("."), not pair[0].endswith(".name")
 
 
-def _override(values: dict[str, Any], places: dict[str, str], replaced: Replaced, key: str, value: Any) -> None:
+def _override(values: dict[str, Any], places: dict[str, str], shared: Shared, key: str, value: Any) -> None:
     *sections, last = key.split(".")
     if len(sections) > strict_yaml.MAX_DEPTH:
         raise ConfigError(f"{COMMAND_LINE}: {key[:40]}... is nested deeper than {strict_yaml.MAX_DEPTH} levels")
@@ -243,8 +222,7 @@ def _override(values: dict[str, Any], places: dict[str, str], replaced: Replaced
         node = node.get(section, {})
         if not isinstance(node, dict):
             raise ConfigError(f"{COMMAND_LINE}: {key}: {'.'.join(sections[: depth + 1])} is a value, not a section")
-    _note_replaced(replaced, values, places, nested)
-    merged = _merge(values, nested)
+    merged = _merge(values, nested, shared)
     values.clear()
     values.update(merged)
     kept = _kept(places, merged)

@@ -51,10 +51,15 @@ class Section:
 
 
 def options_of(part: Part | TorchPart) -> dict[str, Option]:
-    """The options of a part by name, in the order of its constructor."""
+    """The options of a part by name, in the order of its constructor.
+
+    A class with a list of names as `fixed` has the options of the class that it extends, too, but for these.
+    """
     build = part.build if isinstance(part, TorchPart) else part
     function = build.__init__ if inspect.isclass(build) else build
-    hints, found = get_type_hints(function), {}
+    hints, fixed = get_type_hints(function), getattr(build, "fixed", ())
+    inherited = options_of(build.__base__) if fixed else {}  # type: ignore[attr-defined]
+    found = {name: option for name, option in inherited.items() if name not in fixed}
     for name, parameter in inspect.signature(function).parameters.items():
         is_option = name in part.options if isinstance(part, TorchPart) else parameter.kind == parameter.KEYWORD_ONLY
         if is_option:

@@ -12,11 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphs.models.checks import check_shares, check_sizes
+from graphs.models.checks import check_layers, check_shares, check_sizes
 from graphs.models.embedding import PAD_ID, Embedding
 from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
-
-MAX_LAYERS = 100  # more were never trained, and a slip of the finger would build modules for minutes
 
 
 class BiLSTM(nn.Module):
@@ -43,8 +41,7 @@ class BiLSTM(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(embedding_size=embedding_size, hidden_size=hidden_size)
-        if not 1 <= num_layers <= MAX_LAYERS:
-            raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
+        check_layers(num_layers)
         check_shares(dropout=dropout, word_dropout=word_dropout)
         self.embedding = Embedding(vocab_size, embedding_size)
         sizes = [embedding_size] + [2 * hidden_size] * (num_layers - 1)

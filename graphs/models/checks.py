@@ -1,11 +1,19 @@
 """What the options of every model are checked for."""
 
+MAX_LAYERS = 100  # more were never trained
+
 
 def check_sizes(**sizes: int) -> None:
     """Raise ValueError for a size under 1."""
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def check_layers(num_layers: int) -> None:
+    """Raise ValueError for so many layers that a slip of the finger would build modules for minutes."""
+    if not 1 <= num_layers <= MAX_LAYERS:
+        raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
 
 
 def check_shares(**shares: float) -> None:

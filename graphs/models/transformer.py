@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from graphs.models.attention import RealTokens, SelfAttention, attention_weights, lay_out
-from graphs.models.checks import check_shares, check_sizes
+from graphs.models.checks import check_layers, check_shares, check_sizes
 from graphs.models.compiling import compile_each
 from graphs.models.dropout import Dropout
 from graphs.models.embedding import Table
@@ -25,7 +25,6 @@ from graphs.models.positions import rotary_angles, sinusoids
 Positions = Literal["learned", "sinusoidal", "rotary"]
 Norm = Literal["pre", "post"]
 Pooling = Literal["cls", "pooler", "mean", "max", "attention"]
-MAX_LAYERS = 100
 
 
 class TokenEmbeddings(nn.Module):
@@ -160,8 +159,7 @@ class TransformerEncoder(nn.Module):
         classifier_dropout = dropout if classifier_dropout is None else classifier_dropout
         check_shares(dropout=dropout, attention_dropout=attention_dropout)
         check_shares(classifier_dropout=classifier_dropout, pooler_dropout=pooler_dropout)
-        if num_layers > MAX_LAYERS:
-            raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
+        check_layers(num_layers)
         self.num_heads, self.head_size, self.attention_dropout = num_heads, hidden_size // num_heads, attention_dropout
         if positions == "rotary" and self.head_size % 2:
             raise ValueError(f"positions: rotary: hidden_size / num_heads must be even, got {self.head_size}")
