@@ -90,4 +90,9 @@ def listed(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
+    has_papers = (ROOT / "data" / "papers_split").is_dir()
+    if impossible := [n for n in sys.argv[1:] or ROWS if n not in ROWS or ("papers" in n and not has_papers)]:
+        sys.exit(
+            f"{__doc__}\ncannot be measured here: {', '.join(impossible)}; rows: {', '.join(ROWS)} (papers: see the README)"
+        )
     main(sys.argv[1:])

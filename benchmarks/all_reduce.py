@@ -43,4 +43,6 @@ def main(backend: str) -> None:
 
 
 if __name__ == "__main__":
+    if "RANK" not in os.environ:
+        sys.exit(__doc__)
     main(sys.argv[1] if len(sys.argv) > 1 else "gloo")

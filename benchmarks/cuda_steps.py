@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any
 
-from side_by_side import ROOT
+from side_by_side import ROOT, needs
 
 sys.path.insert(0, str(ROOT))
 import torch
@@ -97,4 +97,5 @@ def product_rate(size: int = 8192, repeats: int = 20) -> float:
 
 
 if __name__ == "__main__":
+    needs(__doc__, arguments=1)
     main(sys.argv[1], sys.argv[2:])

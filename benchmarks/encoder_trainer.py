@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from side_by_side import ROOT, Run, alternate, header, peer, project, row
+from side_by_side import ROOT, Run, alternate, header, needs, peer, project, row
 from token_files import write_token_files
 
 CONFIGS = {"cpu": "benchmarks/configs/ag_bert.yaml", "cuda": "benchmarks/configs/ag_bert_base.yaml"}
@@ -68,4 +68,5 @@ def print_tables(runs: dict[str, list[Run]], targets: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     given = [*sys.argv[1:], *["data/ag_news/test.csv.gz", "100", "cpu"][len(sys.argv) - 1 :]]
+    needs(__doc__, given[0])
     main(given[0], int(given[1]), given[2])

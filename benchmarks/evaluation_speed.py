@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from side_by_side import ROOT
+from side_by_side import ROOT, needs
 
 sys.path.insert(0, str(ROOT))
 from agents import build
@@ -28,4 +28,5 @@ def main(config: str, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    needs(__doc__, arguments=1)
     main(sys.argv[1], sys.argv[2:])

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from side_by_side import ROOT, Run, alternate, header, median, peer, project, row
+from side_by_side import ROOT, Run, alternate, header, median, needs, peer, project, row
 
 sys.path.insert(0, str(ROOT))
 from datasets.word_tokenizer import WordTokenizer
@@ -75,4 +75,5 @@ def print_table(runs: dict[str, list[Run]]) -> None:
 
 
 if __name__ == "__main__":
+    needs(__doc__, "data/papers_split/train.jsonl", packages=("fasttext",))
     main()

@@ -1,6 +1,6 @@
 """The BiLSTM of the original paper classifier against the same model on packed sequences: python benchmarks/papers_packed.py"""
 
-from side_by_side import ROOT, alternate, header, peer, project, row
+from side_by_side import ROOT, alternate, header, needs, peer, project, row
 
 CONFIG, OUR_STEPS, PEER_STEPS, REPEATS = "configs/papers_bilstm.yaml", 110, 6, 3
 
@@ -22,4 +22,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    needs(__doc__, "data/papers_split/train.jsonl")
     main()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 from big_corpus import CONFIG, generate
-from side_by_side import ROOT, peer, project, start
+from side_by_side import ROOT, needs, peer, project, start
 
 TRAINING_TEXTS, ROUNDS = 20_000, 3
 
@@ -87,4 +87,5 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
+    needs(__doc__, packages=("fasttext",))
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)

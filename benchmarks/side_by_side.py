@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,8 +65,18 @@ def start(command: Sequence[str]) -> Run:
     return Run(seconds, usage.ru_maxrss / 1024, result)
 
 
+def needs(usage: str | None, *files: str, arguments: int = 0, packages: Sequence[str] = ()) -> None:
+    """End the script with its usage (its docstring) and exit code 2 where it lacks arguments, files of the project or packages."""
+    missing = [f"no file {name}" for name in files if not (ROOT / name).exists()]
+    missing += [f"no package {name}: see requirements-bench.txt" for name in packages if find_spec(name) is None]
+    missing += ["too few arguments"] if len(sys.argv) <= arguments else []
+    if missing:
+        print(f"{usage}\n{'; '.join(missing)}", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def project(config: str, name: str, *overrides: str) -> list[str]:
-    """The command that trains a config of ours from nothing under a name."""
+    """The command that trains a config of ours from scratch under a name."""
     return [sys.executable, "main.py", config, f"name={name}", *overrides, "--fresh"]
 
 

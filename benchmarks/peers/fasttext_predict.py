@@ -6,6 +6,9 @@ import time
 
 import fasttext
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 model = fasttext.train_supervised(sys.argv[1], dim=10, epoch=1, wordNgrams=2, thread=2, verbose=0)
 started, number = time.perf_counter(), 0
 with open(sys.argv[2], encoding="utf-8") as lines:  # noqa: PTH123 (as a peer would write it)

@@ -9,6 +9,9 @@ import time
 
 import fasttext
 
+if len(sys.argv) < 5:
+    sys.exit(__doc__)
+
 train, test, epochs, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 started = time.perf_counter()
 model = fasttext.train_supervised(train, dim=10, lr=0.5, epoch=epochs, wordNgrams=2, thread=2, seed=seed, verbose=0)

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
+if len(sys.argv) < 7:
+    sys.exit(__doc__)
+
 torch.set_num_threads(2)
 torch.manual_seed(0)
 PAD_ID = 0

@@ -14,6 +14,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 torch.set_num_threads(2)
 torch.manual_seed(0)
 BATCH_SIZE = 64

@@ -7,6 +7,9 @@ import time
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 
 def read(path: str) -> tuple[list[str], list[str]]:
     """Texts and labels."""

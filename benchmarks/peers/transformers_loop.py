@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
+
 torch.set_num_threads(2)
 torch.manual_seed(0)
 BATCH_SIZE, PAD_ID = 16, 0
