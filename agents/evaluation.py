@@ -14,7 +14,8 @@ from datasets.files import Files, check_encodings
 from datasets.readers import FORMATS, format_of
 from datasets.records import Record
 from datasets.rows import Layout, Row
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DataError
+from utils.run_report import describe_counts
 
 logger = logging.getLogger("glassbox")
 SKIP_OPTION = "--on-bad-row skip"
@@ -37,7 +38,13 @@ def labelled_records(
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
     rows = rows_of(predictor, path, format, encoding)
     reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_labels=True)
-    return (record for record in reader.read(rows) if record is not None), reader.counts
+
+    def used() -> Iterator[Record]:
+        yield from filter(None, reader.read(rows))
+        if not (counts := reader.counts())["used"]:
+            raise DataError(f"{path}: holds no row to test on; {describe_counts(counts, 'used')}")
+
+    return used(), reader.counts
 
 
 def _warn_of_other_data(predictor: Predictor) -> None:

@@ -13,7 +13,9 @@ Labels = tuple[tuple[str, ...], str | None]  # the labels and None, or none and 
 POSITIONS = {"0": False, "1": True, "0.": False, "1.": True, "0.0": False, "1.0": True, "false": False, "true": True}
 NAME_THEM = "if these are positions, name them: data.label_names: [first, second, ...]"
 _MULTI_HOT = re.compile(r"[\[(]?\s*[01]\.?([\s,;|]+[01]\.?)+\s*[\])]?")  # in one cell, numpy's way of writing included
-_WRITTEN = re.compile(r"""\[(?![^\W\d][^'",]*\]).*\]|[({]\s*['"].*[)}]""", re.DOTALL)  # a list as text, not [deleted]
+_WRITTEN = re.compile(  # a list as text, and not [deleted] or (other)
+    r"""\[(?![^\W\d][^'",]*\]).*\]|(set)?\(\)|[({]\s*(?=['"]|-?[\d.]+\s*[,}]).*[)}]""", re.DOTALL
+)
 
 
 class LabelReader:

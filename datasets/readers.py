@@ -151,9 +151,8 @@ def format_of(path: Path) -> str:
         return "folder"
     ending = ending_of(path)
     if ending not in ENDINGS:
-        raise DataError(
-            f"{path}: the ending {ending or '(none)'!s} says no format; write data.format: one of {', '.join(FORMATS)}"
-        )
+        option = f"data.format (predict, test: --format): one of {', '.join(FORMATS)}"
+        raise DataError(f"{path}: the ending {ending or '(none)'} says no format; write {option}")
     return ENDINGS[ending]
 
 

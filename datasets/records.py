@@ -1,6 +1,7 @@
 """Rows -> records: the text fields and the label that the config names, every row used or counted with the reason."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from utils.errors import DataError, in_words, printable
 from utils.schema import did_you_mean
 
 DELIMITERS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # as YAML has them; one in a header of one column was meant
+# Up to what is only this row's, in brackets or behind a semicolon; a quoted column or label may hold both.
+REASON = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?! \(|;).)*+""", re.DOTALL)
 WITH_LABELS = (
     "where each line begins with its label write data.format: labelled_lines; a folder may hold a file for each class "
     "(data.format: file_per_class) or a folder for each"
@@ -179,7 +182,7 @@ def describe_unused(ignored: Iterable[str], skipped: Sequence[Mapping[str, int]]
 
 def _reason(problem: str) -> str:
     """The kind of a problem, which rows are counted by."""
-    return problem.partition(" (")[0].partition(";")[0]
+    return REASON.match(problem).group()  # type: ignore[union-attr]  # it may be empty
 
 
 def _similar_column(column: str, values: dict[str, Any]) -> str:

@@ -89,3 +89,13 @@ def test_d126_a_vocabulary_or_labels_of_another_run_are_refused(
     for words in (["predict", "experiments/tiny", "--text", "boil the rice"], ["test", "experiments/tiny"]):
         found = refusal(capsys, 4, *words)
         assert found.startswith(f"experiments/tiny/{name}: is not the one that experiments/tiny/checkpoints")
+
+
+@pytest.mark.parametrize("rows", [[], [ROWS[0] | {"text": " ", "title": ""}]], ids=["no row", "none that can be used"])
+def test_a_file_without_a_row_to_test_on_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, str]]
+) -> None:
+    write_jsonl(folder / "x.jsonl", rows)
+    found = refusal(capsys, 3, "test", "experiments/tiny", "--data", "x.jsonl", "--on-bad-row", "skip")
+    counts = "1 rows read = 0 used + 1 skipped (1 no text)" if rows else "0 rows read = 0 used + 0 skipped"
+    assert found == f"x.jsonl: holds no row to test on; {counts}"

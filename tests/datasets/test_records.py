@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.readers import FORMATS
-from datasets.records import RecordReader
+from datasets.records import RecordReader, describe_unused
 from datasets.rows import BLANK, Layout, Row
 from utils.errors import DataError
 
@@ -199,6 +199,16 @@ def test_rows_of_ignored_labels_are_counted_and_never_an_error(separator: str | 
     found = list(strict.read(rows(GOOD, GOOD | {"label": value, "text": None}, GOOD)))
     assert [record is not None for record in found] == [True, False, True]
     assert strict.skipped == {"of the ignored label 'unsup'": 1}
+
+
+@pytest.mark.parametrize("name", ["x (y)", "x; y", "it's (x)", 'it\'s "x" (y); z', "x\\"])
+def test_a_column_or_a_label_with_brackets_is_counted_by_its_whole_name(name: str) -> None:
+    careful = RecordReader(["title", name], label=name, on_bad_row="skip", ignore_labels=[name])
+    values = [{"title": "t", name: name}, {"title": "t", name: ""}, {"title": "t", name: 3}]
+    assert list(careful.read(rows(*values))) == [None] * 3
+    reasons = [f"of the ignored label {name!r}", f"no label in {name!r}", f"{name!r} is int, not text"]
+    assert careful.skipped == dict.fromkeys(reasons, 1)
+    assert describe_unused([name, "z"], [careful.skipped]) == ["data.ignore_labels: no row has the label 'z'"]
 
 
 def test_an_ignored_label_that_no_row_has_is_said(tmp_path: Path) -> None:
