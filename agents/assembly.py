@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.parts import build_average, build_corpus
+from agents.parts import build_corpus
 from datasets.batches import Loader
 from utils.config import Config
 from utils.distributed import DistributedSettings
 from utils.environment import environment_facts
 from utils.experiment import Experiment
 from utils.optim import Optimizer, Updater
-from utils.precision import Precision
 from utils.run_state import RunState
 from utils.schedules import SCHEDULERS, Schedule
 from utils.schema import construct
@@ -49,11 +48,6 @@ def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> S
     part = SCHEDULERS[config.scheduler.name]
     schedule: Schedule = construct(config, "scheduler", part, config.scheduler, total_steps=total_steps)
     return schedule
-
-
-def build_updater(config: Config, model: nn.Module, optimizer: Optimizer, precision: Precision) -> Updater:
-    """What makes an update of the weights, and of their moving average, from the gradients."""
-    return Updater(model, optimizer, config.train.max_grad_norm, precision, build_average(config, model))
 
 
 def build_snapshot(

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from agents.assembly import build_schedule, build_snapshot, build_updater, check_run, resume
-from agents.parts import build_freezing
+from agents.assembly import build_schedule, build_snapshot, check_run, resume
+from agents.parts import build_average, build_freezing
 from agents.text_data import TextData
 from datasets.batches import Batch, Loader
 from utils import signals
@@ -273,7 +273,8 @@ class BaseAgent:
         self.scheduler = build_schedule(self.config, self.settings, self.data.loaders["train"])
         self.freezing = build_freezing(self.config, self.model)
         self.precision = Precision(self.settings.precision, self.device)
-        self.updater = build_updater(self.config, self.model, self.optimizer, self.precision)
+        average = build_average(self.config, self.model)
+        self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
         self.meter = TrainMeter(self.new_metrics(), self.worker)
         parts = {"run": self.state, "optimizer": self.optimizer, "scheduler": self.scheduler}
         places = self.experiment, self.settings.keep, self.device, self.data.facts

@@ -1,6 +1,5 @@
 """Text classification: one text, or several fields of it -> one label, or any number of labels."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -169,13 +168,11 @@ def _check_compiler(config: Config, device: torch.device) -> None:
 
 def _check_max_length(config: Config, model: TextClassifier) -> None:
     """Refuse texts that may be longer than an encoder has positions for."""
-    limit = min(
-        (getattr(encoder, "max_length", None) or sys.maxsize for encoder in model.encoders), default=sys.maxsize
-    )
-    if limit < (config.data.max_length or sys.maxsize):
+    limit, asked = getattr(model.encoders[0], "max_length", None), config.data.max_length
+    if limit is not None and (asked is None or asked > limit):
         raise config.error(
             "data.max_length",
-            f"data.max_length is {config.data.max_length}, and {config.model.name} has positions for {limit} tokens; "
+            f"data.max_length is {asked}, and {config.model.name} has positions for {limit} tokens; "
             f"write data.max_length: {limit} or less, or a larger model.max_positions",
         )
 

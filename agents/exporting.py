@@ -31,13 +31,23 @@ def export_hugging_face(folder: Path, out: Path) -> None:
     _check(config, folder)
     weights = _renamed(best_weights(folder, tokenizer, labels)[0])
     values = to_config(config.model, tokenizer.vocab_size, labels)
-    values["pad_token_id"] = _pad_id(tokenizer)
+    tokens = _special_tokens(tokenizer)
+    values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
     if config.data.multi_label:
         values["problem_type"] = "multi_label_classification"
     files = {
         CONFIG: _json(values),
         "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
-        **_tokenizer_files(tokenizer, config.data.max_length),
+        "tokenizer.json": tokenizer.published().encode(),
+        "tokenizer_config.json": _json(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": config.data.max_length,
+                "model_input_names": INPUTS,
+                "split_special_tokens": True,  # a "[SEP]" in a text is five characters there, too
+                **tokens,
+            }
+        ),
     }
     if os.path.lexists(out):
         raise StorageError(f"{out}: is there already; remove it, or give another folder with --out")
@@ -76,33 +86,11 @@ def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in weights.items()}
 
 
-def _tokenizer_files(tokenizer: SubwordTokenizer, max_length: int) -> dict[str, bytes]:
-    """tokenizer.json in the library's own format, and what transformers reads beside it."""
-    known = tokenizer.tokenizer.get_vocab()
-    roles = {
-        "pad_token": ("[PAD]", "<pad>"),
-        "unk_token": ("[UNK]", "<unk>"),
-        "cls_token": ("[CLS]", "<s>"),
-        "sep_token": ("[SEP]", "</s>"),
-        "mask_token": ("[MASK]", "<mask>"),
-    }
-    tokens = {role: next((name for name in names if name in known), None) for role, names in roles.items()}
-    values = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": max_length,
-        "model_input_names": INPUTS,
-        "split_special_tokens": True,  # a "[SEP]" in a text is five signs there, too
-        **{role: name for role, name in tokens.items() if name is not None},
-    }
-    return {
-        "tokenizer.json": tokenizer.published().encode(),
-        "tokenizer_config.json": _json(values),
-    }
-
-
-def _pad_id(tokenizer: SubwordTokenizer) -> int:
-    known = tokenizer.tokenizer.get_vocab()
-    return next((known[name] for name in ("[PAD]", "<pad>") if name in known), 0)
+def _special_tokens(tokenizer: SubwordTokenizer) -> dict[str, str]:
+    """{role: token} as transformers calls them: RoBERTa's, or BERT's where the vocabulary has those."""
+    roberta = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+    names = [(role, name) for role in roberta for name in (roberta[role], f"[{role.upper()}]")]
+    return {f"{role}_token": name for role, name in names if tokenizer.tokenizer.token_to_id(name) is not None}
 
 
 def _json(values: Any) -> bytes:

@@ -184,9 +184,11 @@ class Predictor:
         """(N, L) logits on the CPU and (N,) whether a text was cut, in the order of the records."""
         fields = self._encoded(records)
         logits = torch.empty(len(records), len(self.labels))
-        for rows in _batches(_total_lengths(fields)):
-            batch: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
-            logits[rows] = self.model(batch.fields).cpu()
+        lengths = np.sum([tokens.padded_lengths for tokens in fields], axis=0)
+        batches = ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None)
+        for rows in [rows for batch in batches for rows in cut(batch, lengths, BATCH_SIZE, BATCH_TOKENS)]:
+            padded: Batch = collate(fields, np.zeros(len(records), dtype=np.int64), rows).to(self.device)
+            logits[rows] = self.model(padded.fields).cpu()
         return logits, np.any([tokens.truncated for tokens in fields], axis=0)
 
     def _encoded(self, records: list[Record]) -> list[Tokens]:
@@ -194,13 +196,3 @@ class Predictor:
         texts = [self.corpus.encoder_texts(record) for record in records]
         columns = map(list, zip(*texts, strict=True))
         return [self.tokenizer.encode(column, **self.corpus.length_options) for column in columns]
-
-
-def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Row numbers, the longest texts first."""
-    for rows in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
-        yield from cut(rows, lengths, BATCH_SIZE, BATCH_TOKENS)
-
-
-def _total_lengths(fields: list[Tokens]) -> np.ndarray:
-    return np.sum([tokens.padded_lengths for tokens in fields], axis=0)

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     from utils.ending import together
     from utils.errors import ConfigError
     from utils.run_log import set_up_console
-    from utils.run_report import describe_split, print_report
+    from utils.run_report import describe_counts, print_report
     from utils.streams import to_json
 
     with together() as worker:
@@ -45,4 +45,4 @@ def run(options: argparse.Namespace) -> None:
         print(to_json(result | {"data": counts()}, sys.stdout), end="")
     else:
         print_report({"name": options.folder, "test": result})
-        print(describe_split("test", counts()))
+        print(f"test: {describe_counts(counts())}")

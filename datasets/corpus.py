@@ -233,11 +233,9 @@ class Corpus:
 
         used_keys = take(origin, noted())
         is_used = np.frombuffer(numbers, dtype=np.int64) >= 0
-        shares = {split: share for split, share in self.shares.items() if split == origin}
-        if origin == "train":
-            shares |= {split: share for split, share in self.shares.items() if split not in self.source.splits}
-        else:
-            shares = {origin: 1.0}
+        files = {*self.source.splits} - {"train"}
+        shares = {split: share for split, share in self.shares.items() if split not in files}
+        shares = shares if origin == "train" else {origin: 1.0}
         keys, assigned = np.zeros(len(is_used), dtype=np.uint64), np.full(len(is_used), -1, dtype=np.int8)
         keys[is_used] = used_keys
         in_order = sorted(label_sets)  # the same in any order of the rows

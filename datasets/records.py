@@ -11,7 +11,6 @@ from datasets.rows import Harmless, Row
 from utils.errors import DataError, in_words, printable
 from utils.schema import did_you_mean
 
-DELIMITERS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # as YAML has them; one in a header of one column was meant
 # Up to what is only this row's, in brackets or behind a semicolon; a quoted column or label may hold both.
 REASON = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?! \(|;).)*+""", re.DOTALL)
 WITH_LABELS = (
@@ -192,7 +191,6 @@ def _similar_column(column: str, values: dict[str, Any]) -> str:
             return f"; did you mean {name!r}?"
     if len(values) == 1:
         header = next(iter(values))
-        for sign, written in DELIMITERS.items():
-            if sign in header:
-                return f'; the file has one column, is data.delimiter "{written}"?'
+        if sign := next(filter(header.__contains__, ";\t|,"), None):
+            return f'; the file has one column, is data.delimiter "{ascii(sign)[1:-1]}"?'
     return did_you_mean(column, values)

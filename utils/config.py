@@ -99,7 +99,8 @@ def load_config(
     path = Path(path)
     values, places = _load_file(path, (), shared)
     pairs = list(_plain(overrides).items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
-    for key, value in sorted(pairs, key=_depth):
+    # A section comes before its options, and its changed part before the part's options.
+    for key, value in sorted(pairs, key=lambda pair: (pair[0].count("."), not pair[0].endswith(".name"))):
         _override(values, places, shared, key, value)
     config = Config(values, path, places)
     config.setdefault("name", _default_name(path, pairs))
@@ -200,11 +201,6 @@ def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
         except ConfigError as error:
             raise ConfigError(f"{COMMAND_LINE}: {str(error).replace(f'{key}:1:', f'{key}:', 1)}") from None
     return list(pairs.items())
-
-
-def _depth(pair: tuple[str, Any]) -> tuple[int, bool]:
-    """Sorts overrides so that a section comes before its options, and its changed part before the part's options."""
-    return pair[0].count("."), not pair[0].endswith(".name")
 
 
 def _override(values: dict[str, Any], places: dict[str, str], shared: Shared, key: str, value: Any) -> None:

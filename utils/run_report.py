@@ -92,12 +92,8 @@ def _print_to(console: rich.console.Console, report: Mapping[str, Any]) -> None:
 
 def describe_rows(report: Mapping[str, Any]) -> list[str]:
     """One line a split: rows read = used + skipped."""
-    return [describe_split(split, report[split]) for split in ("train", "valid", "test") if report[split]["read"]]
-
-
-def describe_split(split: str, counts: Mapping[str, Any]) -> str:
-    """Rows read = used + skipped, in words."""
-    return f"{split}: {describe_counts(counts)}"
+    splits = [split for split in ("train", "valid", "test") if report[split]["read"]]
+    return [f"{split}: {describe_counts(report[split])}" for split in splits]
 
 
 def describe_counts(counts: Mapping[str, Any], used: str = "used") -> str:

@@ -209,7 +209,9 @@ def convert(value: Any, kind: Any) -> Any:
     if kind is Any or (origin is Literal and value in members and type(value) in map(type, members)):
         return value
     if origin in (Union, types.UnionType):
-        return _convert_to_any(value, members)
+        for member in members:
+            with contextlib.suppress(TypeError):
+                return convert(value, member)
     if origin in (list, tuple) and isinstance(value, list | tuple):
         if origin is tuple and len(value) != len(members):
             raise TypeError
@@ -229,12 +231,3 @@ def _in_range(value: float) -> float:
     if not math.isfinite(value):
         raise OverflowError("not finite")
     return value
-
-
-def _convert_to_any(value: Any, members: tuple[Any, ...]) -> Any:
-    for member in members:
-        try:
-            return convert(value, member)
-        except TypeError:
-            continue
-    raise TypeError

@@ -78,7 +78,8 @@ class Snapshot:
 
     def restore(self) -> bool:
         """Take up the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""
-        step = self.worker.gathered(self._latest() if self.worker.is_first else None)[0]
+        latest = self.store.latest() if self.worker.is_first else None
+        step = self.worker.gathered(latest and latest["step"])[0]
         manifest = None if step is None else self.store.manifest(step)
         if manifest is not None:
             warnings = compare_facts(manifest["facts"], self.facts, self.store.folder)
@@ -99,11 +100,6 @@ class Snapshot:
         for warning in self.store.warnings:
             logger.warning("warning: %s", warning)
         return manifest is not None
-
-    def _latest(self) -> int | None:
-        """The step of the newest undamaged checkpoint."""
-        manifest = self.store.latest()
-        return None if manifest is None else int(manifest["step"])
 
     def _restore_own(self, states: list[dict[str, Any]]) -> None:
         """What each process had for itself; where they were more or fewer, the first goes on with the sums of all."""
@@ -167,12 +163,10 @@ def _check_like(given: Any, own: Any, name: str) -> None:
 
 def _check_moments(part: Any) -> None:
     """Raise TypeError unless what an optimizer keeps of each parameter fits it: torch takes any shape, and fails at a step."""
-    if not isinstance(part, torch.optim.Optimizer):
-        return
-    for parameter, values in part.state.items():
+    state = part.state.items() if isinstance(part, torch.optim.Optimizer) else ()
+    for parameter, values in state:
         for name, value in values.items():
-            fits = not isinstance(value, Tensor) or _is_within(value.shape, parameter.shape)
-            if not fits:
+            if isinstance(value, Tensor) and not _is_within(value.shape, parameter.shape):
                 raise TypeError(f"{name} has the shape {list(value.shape)}, its parameter {list(parameter.shape)}")
 
 

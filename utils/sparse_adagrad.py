@@ -26,26 +26,17 @@ class SparseAdagrad:
         weight_decay: float = 0.0,
     ) -> None:
         """groups: {"params": parameters, options of their own}. Raises ValueError for a bad value."""
-        self.defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-        }
+        self.defaults = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
+        self.defaults["initial_accumulator_value"] = initial_accumulator_value
         for name, value in self.defaults.items():
             if not value >= 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
         if weight_decay:
             raise ValueError("weight_decay must be 0 for sparse gradients")
         self.param_groups: list[dict[str, Any]] = [{**self.defaults, **group} for group in groups]
-        self.state = [
-            {
-                "step": torch.tensor(0.0, device="cpu"),
-                "sum": _filled(parameter, initial_accumulator_value),
-            }
-            for parameter in self._parameters()
-        ]
+        full = torch.full  # torch.full_like imports torch's compiler for a tensor on the meta device
+        sums = [full(p.shape, initial_accumulator_value, dtype=p.dtype, device=p.device) for p in self._parameters()]
+        self.state = [{"step": torch.tensor(0.0, device="cpu"), "sum": total} for total in sums]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -94,8 +85,3 @@ class SparseAdagrad:
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
-
-
-def _filled(like: Tensor, value: float) -> Tensor:
-    """As torch.full_like, which imports torch's compiler for a tensor on the meta device."""
-    return torch.full(like.shape, value, dtype=like.dtype, device=like.device)

@@ -35,11 +35,7 @@ _DISTILBERT_OPTIONS = {
     "dropout": "dropout",
     "attention_dropout": "attention_dropout",
 }
-_OPTIONS = {
-    "bert": _BERT_OPTIONS,
-    "roberta": _BERT_OPTIONS,
-    "distilbert": _DISTILBERT_OPTIONS,
-}
+_OPTIONS = {"bert": _BERT_OPTIONS, "roberta": _BERT_OPTIONS, "distilbert": _DISTILBERT_OPTIONS}
 # Theirs -> ours; of several names for one, the first is exported.
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "gelu_new": "gelu_tanh"}
 _ACTIVATIONS |= {"swish": "silu", "gelu_python": "gelu", "gelu_fast": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -89,11 +85,7 @@ _DISTILBERT_NAMES = {
     "transformer.layer.#.ffn.lin2.": "layers.#.feed_forward.down.",
     "transformer.layer.#.output_layer_norm.": "layers.#.feed_forward_norm.",
 }
-_NAMES = {
-    "bert": _BERT_NAMES,
-    "roberta": _ROBERTA_NAMES,
-    "distilbert": _DISTILBERT_NAMES,
-}
+_NAMES = {"bert": _BERT_NAMES, "roberta": _ROBERTA_NAMES, "distilbert": _DISTILBERT_NAMES}
 _QKV = ("query", "key", "value")
 
 
