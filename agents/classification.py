@@ -136,25 +136,18 @@ class ClassificationAgent(BaseAgent):
 
     def write_views(self, split: str, lines: Sequence[tuple[list[float], Any]]) -> None:
         """predictions.jsonl of the test split, and its surest mistakes in TensorBoard."""
-        corpus, truncated = self.data.corpus, self.data.splits[split].truncated
+        fields, is_multi_label = self.data.corpus.fields, self.config.data.multi_label
         full, wrong = [], []
-        for i, record in enumerate(self.data.records(split)):
-            line = prediction(
-                record,
-                corpus.fields,
-                self.labels,
-                np.array(lines[i][0], dtype=np.float32),
-                np.array(lines[i][1]),
-                is_multi_label=self.config.data.multi_label,
-                truncated=truncated[i],
-            )
+        rows = zip(self.data.records(split), lines, self.data.splits[split].truncated, strict=True)
+        for record, (shares, decision), is_cut in rows:
+            given = (record, fields, self.labels, np.array(shares, dtype=np.float32), np.array(decision))
+            line = prediction(*given, is_multi_label=is_multi_label, truncated=is_cut)
             full.append(line)
             if line["gold"] != line["predicted"]:
-                wrong.append((max(lines[i][0]), line))
+                wrong.append((max(shares), line))
         super().write_views(split, full)
-        self.log.mistakes(
-            split, [line for _, line in sorted(wrong, key=lambda pair: -pair[0])], corpus.fields, self.state.step
-        )
+        surest = [line for _, line in sorted(wrong, key=lambda pair: -pair[0])]
+        self.log.mistakes(split, surest, fields, self.state.step)
 
 
 def _check_compiler(config: Config, device: torch.device) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from torch import Tensor
 
 from agents.initial import best_weights, open_run
 from agents.parts import build_corpus
@@ -29,7 +28,8 @@ def export_hugging_face(folder: Path, out: Path) -> None:
     config, labels = open_run(folder), saved_labels(folder)
     tokenizer = saved_tokenizer(folder)
     _check(config, folder)
-    weights = _renamed(best_weights(folder, tokenizer, labels)[0])
+    found, _ = best_weights(folder, tokenizer, labels)
+    weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
     values = to_config(config.model, tokenizer.vocab_size, labels)
     tokens = _special_tokens(tokenizer)
     values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
@@ -79,11 +79,6 @@ def _check(config: Config, folder: Path) -> None:
             f"{folder}: export needs data.long_texts head, this run has {config.data.long_texts}; transformers cuts a long text to "
             "its head and would give it other logits; train it with head"
         )
-
-
-def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's own names, and `head.` for the classifier's layer."""
-    return {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in weights.items()}
 
 
 def _special_tokens(tokenizer: SubwordTokenizer) -> dict[str, str]:

@@ -34,7 +34,11 @@ def complete_from_published(config: Config) -> None:
     name = config.get("init_from")
     if not isinstance(name, str) or not is_published(name):
         return
-    found = _architecture(config, name)
+    folder = find_model(name)
+    try:
+        found = architecture(read_model_config(folder))
+    except ValueError as error:
+        raise config.error("init_from", f"init_from: {folder} {error}") from None
     model = config.setdefault("model", {"name": "bert"})
     if not isinstance(model, Mapping) or model.get("name") != "bert":
         raise config.error("model", f"model: the weights of {name} are a BERT's; write model: {{name: bert}}")
@@ -104,14 +108,6 @@ def _check_new_parts_learn(config: Config, made: list[str]) -> None:
             f"freeze.layers: all would keep the {made[0]}, which {config.init_from} does not have, as it is newly made; "
             f"write freeze.layers: {config.model.num_layers}, above which it learns, or model.pooling: mean",
         )
-
-
-def _architecture(config: Config, name: str) -> dict[str, Any]:
-    folder = find_model(name)
-    try:
-        return architecture(read_model_config(folder))
-    except ValueError as error:
-        raise config.error("init_from", f"init_from: {folder} {error}") from None
 
 
 def _check_weights(file: Mapping[str, Tensor], values: Mapping[str, Any], own: dict[str, Tensor], folder: Path) -> None:

@@ -185,10 +185,7 @@ class Corpus:
         label_sets: dict[tuple[str, ...], int] = {}
         watch = LabelWatch(self.fields)
 
-        def scanned(origin: str) -> _FileScan:
-            return self._scan_file(origin, label_sets, watch, take or read_all)
-
-        scans = {origin: scanned(origin) for origin in self.source.splits}
+        scans = {each: self._scan_file(each, label_sets, watch, take or read_all) for each in self.source.splits}
         scan = Scan([], {}, {}, list(label_sets))
         scan.used = {
             origin: np.flatnonzero(np.frombuffer(file.numbers, np.int64) >= 0) for origin, file in scans.items()

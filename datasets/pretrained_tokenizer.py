@@ -62,10 +62,6 @@ def _try_texts(tokenizer: SubwordTokenizer) -> None:
             raise ValueError(f"it makes {num_tokens:,} tokens of a text of {len(text)} characters")
 
 
-def _read_json(folder: Path) -> str:
-    return read_regular(folder / "tokenizer.json").decode()
-
-
 def _read_vocab(folder: Path) -> str:
     """BERT's: a piece a line, whose number is its id (Devlin et al. 2019); tokenizer_config.json says how texts are normalised."""
     lines = read_regular(folder / "vocab.txt").decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
@@ -108,7 +104,7 @@ def _read_merges(folder: Path) -> str:
 
 
 FORMS: dict[tuple[str, ...], Callable[[Path], str]] = {
-    ("tokenizer.json",): _read_json,
+    ("tokenizer.json",): lambda folder: read_regular(folder / "tokenizer.json").decode(),
     ("vocab.json", "merges.txt"): _read_merges,
     ("vocab.txt",): _read_vocab,
 }

@@ -40,7 +40,11 @@ def draw_matrix(labels: list[str], matrix: list[list[int]]) -> np.ndarray:
     cell = max(1, min(CELL, MAX_SIDE // len(labels)))
     is_named = len(labels) <= MAX_NAMED
     font = ImageFont.load_default(FONT_SIZE)
-    names = [_text_image(_shortened(label), font) for label in drawable(labels)] if is_named else []
+    names = (
+        [_text_image(label if len(label) <= 20 else label[:19] + "…", font) for label in drawable(labels)]
+        if is_named
+        else []
+    )
     titles = [_text_image(title, font) for title in ("gold", "predicted")]
     border = max((name.width for name in names), default=0) + 2 * MARGIN + titles[0].height + MARGIN
     side = border + cell * len(labels) + MARGIN
@@ -78,7 +82,3 @@ def _text_image(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -
 
 def _paste_centred(image: Image.Image, part: Image.Image, x: int, y: int) -> None:
     image.paste(part, (x - part.width // 2, y - part.height // 2))
-
-
-def _shortened(label: str) -> str:
-    return label if len(label) <= 20 else label[:19] + "…"

@@ -53,7 +53,16 @@ def report_text(report: Mapping[str, Any]) -> str:
     """The report as tables, as wide as the terminal."""
     console = rich.console.Console(markup=False, emoji=False)  # a label such as [b] or :ok: is shown as it is
     with console.capture() as captured:
-        _print_to(console, report)
+        if report.get("valid") or report.get("test"):
+            console.print(_summary(report))
+        split = "test" if report.get("test") else "valid"
+        result = report.get(split) or {}
+        if "per_class" in result:
+            console.print(_labels(split, result))
+        if "confusion_matrix" in result:
+            console.print(_confusion(split, **result["confusion_matrix"]))
+        if "train" in report:
+            console.print(_training(report), highlight=False)
     return captured.get()
 
 
@@ -66,28 +75,14 @@ def check_report(report: Mapping[str, Any], folder: Path) -> None:
         raise CheckpointError(f"{reason}; remove it, and the same command writes it again") from None
 
 
-def _print_to(console: rich.console.Console, report: Mapping[str, Any]) -> None:
-    if report.get("valid") or report.get("test"):
-        console.print(_summary(report))
-    split = "test" if report.get("test") else "valid"
-    result = report.get(split) or {}
-    if "per_class" in result:
-        console.print(_labels(split, result))
-    if "confusion_matrix" in result:
-        console.print(_confusion(split, **result["confusion_matrix"]))
-    if "train" in report:
-        train, memory, best = report["train"], report["peak_memory_bytes"] / 2**20, report["best"]
-        console.print(
-            f"{train['epochs']} epochs, {train['steps']} steps in {train['seconds']:.1f} s of training "
-            f"({train['texts_per_second']:,.0f} texts/s, {train['tokens_per_second']:,.0f} tokens/s), "
-            f"{report['parameters']:,} parameters, {memory:,.0f} MB at most; "
-            + (
-                f"best at step {best['step']}"
-                if best
-                else "the weights of the last step, for want of a validation split"
-            ),
-            highlight=False,
-        )
+def _training(report: Mapping[str, Any]) -> str:
+    train, memory, best = report["train"], report["peak_memory_bytes"] / 2**20, report["best"]
+    chosen = f"best at step {best['step']}" if best else "the weights of the last step, for want of a validation split"
+    return (
+        f"{train['epochs']} epochs, {train['steps']} steps in {train['seconds']:.1f} s of training "
+        f"({train['texts_per_second']:,.0f} texts/s, {train['tokens_per_second']:,.0f} tokens/s), "
+        f"{report['parameters']:,} parameters, {memory:,.0f} MB at most; {chosen}"
+    )
 
 
 def describe_rows(report: Mapping[str, Any]) -> list[str]:
