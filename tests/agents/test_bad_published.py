@@ -94,7 +94,7 @@ def test_damaged_weights(published: Path, capsys: pytest.CaptureFixture[str], da
     [
         ({"model_type": "t5"}, [], 2, "is a model of type 't5'; known: bert"),
         ({"position_embedding_type": "relative_key"}, [], 2, "relative positions"),
-        ({"hidden_act": "swish"}, [], 2, "has the activation 'swish'; known: gelu"),
+        ({"hidden_act": "mish"}, [], 2, "has the activation 'mish'; known: gelu"),
         ({"hidden_size": 20}, [], 4, "its weights are not those of its config.json"),
         ({"num_hidden_layers": 3}, [], 4, "missing: encoder.layer.2.attention."),
         ({"num_hidden_layers": 1}, [], 4, "unexpected: encoder.layer.1."),
