@@ -77,7 +77,8 @@ def _dealt(
 ) -> np.ndarray:
     """(G,) the split of each group: its label's rows cut by the shares, where every label has so many that this gives the sizes.
 
-    Where it does not, since the rounding of many small labels adds up, and for several labels a text, `stratify` keeps the sizes.
+    Where it does not, since the rounding of many small labels adds up, or leaves a label without a row for training, and for
+    several labels a text, `stratify` keeps the sizes.
     """
     asked = np.array([shares.get(name, 0.0) for name in SPLITS])
     bounds, asked = np.cumsum(asked) / sum(shares.values()), asked / sum(shares.values()) * sizes.sum()
@@ -86,7 +87,8 @@ def _dealt(
     if label_sets is None or np.count_nonzero(asked) == 1:
         split = np.minimum(np.searchsorted(bounds, _quantiles(labels, sizes, rank), side="right"), len(SPLITS) - 1)
         found = np.bincount(split, weights=sizes, minlength=len(SPLITS))
-        if (abs(found - asked) <= np.maximum(1, CLOSE * asked)).all() and (found[targets > 0] > 0).all():
+        is_close = (abs(found - asked) <= np.maximum(1, CLOSE * asked)).all() and (found[targets > 0] > 0).all()
+        if is_close and (not asked[0] or np.isin(labels, labels[split == 0]).all()):
             return split
         label_sets = [(0, label + 1) for label in range(labels.max() + 1)]
     return stratify(labels, label_sets, sizes, rank, targets)

@@ -40,6 +40,18 @@ def test_the_shares_are_those_asked_for_in_every_label(num_texts: int) -> None:
     assert (split != UNUSED).all()
 
 
+@pytest.mark.parametrize("shares", [(0.34, 0.33, 0.33), (0.5, 0.25, 0.25), (0.4, 0.6, 0.0), (0.8, 0.1, 0.1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_label_with_one_text_is_learnt_however_small_the_share_of_training(
+    shares: tuple[float, float, float], seed: int
+) -> None:
+    """The middle of its one row lies beyond a share of a half; stratified by rows alone it is tested and never learnt."""
+    keys, labels = keys_of([f"text {i}" for i in range(60)]), np.array([0] * 29 + [1] * 29 + [2, 3])
+    split = assign(keys, labels, dict(zip(SPLITS, shares, strict=True)), seed)
+    assert set(labels[split == 0]) == {0, 1, 2, 3}
+    assert np.abs(np.array(sizes(split)) - 60 * np.array(shares)).max() <= 1
+
+
 def test_exact_shares_of_one_label() -> None:
     keys, _ = distinct(100)
     assert sizes(assign(keys, np.zeros(100, dtype=np.int64), SHARES, seed=3)) == [80, 10, 10]
