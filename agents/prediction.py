@@ -84,8 +84,10 @@ class Predictor:
         return list(self.predict_records(self.reader(on_bad_row).answers(self._rows(texts))))
 
     def _rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:
+        if isinstance(texts, str | Mapping):  # whose characters or keys would be predicted
+            raise TypeError(f"predict takes a list of texts, got one {type(texts).__name__}; write [text]")
         for i, text in enumerate(texts):
-            yield Row(str(i), self._fields_of(text) if isinstance(text, str) else dict(text))
+            yield Row(str(i), dict(text) if isinstance(text, Mapping) else self._fields_of(text))
 
     def reader(self, on_bad_row: str, *, skip_option: str = "", has_labels: bool = False) -> RecordReader:
         """A reader of texts that are not the run's own: they need no ids, and what the run did with bad rows decides nothing."""
@@ -95,8 +97,8 @@ class Predictor:
         reader.on_bad_row, reader.skip_option, reader.needs_id = on_bad_row, skip_option, False
         return reader
 
-    def _fields_of(self, text: str) -> dict[str, str]:
-        """A bare text as the last field. Raises DataError where that would leave half of a pair out."""
+    def _fields_of(self, text: Any) -> dict[str, Any]:
+        """A bare text, or what stands in place of one, as the last field. Raises DataError where that leaves half of a pair out."""
         *others, last = self.corpus.fields
         if self.corpus.pair:
             raise DataError(

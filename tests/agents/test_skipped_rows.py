@@ -146,6 +146,26 @@ def test_a_test_skips_as_its_run_did_or_as_it_is_told(folder: Path, capsys: pyte
     assert "go with --data" in said
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [(None, "no text"), (float("nan"), "'text' is float, not text"), (5, "'text' is int, not text"), (b"a", "'text' is bytes, not text")],
+)  # fmt: skip
+def test_what_is_no_text_in_a_list_of_python_is_a_bad_row(folder: Path, value: Any, problem: str) -> None:
+    """As a column of pandas has it, which marks missing texts by None or NaN."""
+    predictor = load("experiments/x")
+    with pytest.raises(DataError, match=rf"^1: {problem}"):
+        predictor.predict(["boil the rice", value])
+    assert predictor.predict([value, {"text": value}], on_bad_row="skip") == [
+        {"id": id, "predicted": None, "problem": problem} for id in "01"
+    ]
+
+
+@pytest.mark.parametrize("texts", ["boil", {"text": "boil the rice"}])
+def test_one_text_in_place_of_a_list_is_refused(folder: Path, texts: Any) -> None:
+    with pytest.raises(TypeError, match=r"predict takes a list of texts, got one (str|dict); write \[text\]"):
+        load("experiments/x").predict(texts)
+
+
 # Ids.
 
 
