@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from commands import COMMANDS, SHARED
 from utils import signals, streams
-from utils.errors import ConfigError, GlassboxError, Stopped
+from utils.errors import ConfigError, GlassboxError, Stopped, StorageError, printable
 
 EPILOG = """\
 commands (python main.py COMMAND --help):
@@ -45,6 +45,11 @@ def main(arguments: list[str]) -> int:
         if text := str(error):
             print(text, file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:  # of a place that cannot even be looked at, such as one in another user's folder
+        if is_debug or error.filename is None:
+            raise
+        print(printable(f"{error.filename}: cannot be looked at: {error.strerror}"), file=sys.stderr)
+        return StorageError.exit_code
 
 
 def joined(arguments: list[str], option: str = "--text") -> list[str]:
@@ -76,6 +81,8 @@ def run(arguments: list[str]) -> int:
         raise
     except SystemExit as end:  # argparse has printed its help, or what is wrong
         return int(end.code or 0)
+    if empty := [option for option, value in vars(options).items() if value == "" and option != "text"]:
+        raise ConfigError(f"command line: {empty[0]} is empty (a variable of the shell that is not set?)")
     command.run(options)
     return 0
 

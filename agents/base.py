@@ -281,4 +281,5 @@ class BaseAgent:
         self.snapshot = build_snapshot(*places, self.model, parts, self.updater, self.meter)
         separate_seeds(self.config.seed, self.worker.rank)
         resume(self.snapshot, self.state, self.settings, self.scheduler, self.optimizer)
+        self.experiment.begin(self.config)
         self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agents.pretrained import FREE, load_published
 from agents.text_data import saved_tokenizer
+from datasets.labels import labels_hash
 from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
 from graphs.models.embedding import Embedding
@@ -17,7 +18,7 @@ from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError
-from utils.experiment import LABELS, REPORT, TOKENIZER, labels_hash, open_saved, saved_labels
+from utils.experiment import CONFIG, LABELS, REPORT, TOKENIZER, saved_config, saved_labels
 from utils.hub import is_published
 from utils.schema import check_config, construct, lookup
 from utils.settings import RunSettings
@@ -29,7 +30,7 @@ def open_run(folder: Path) -> Config:
     """The config of a trained run, with the defaults of options that its version did not have. Raises CheckpointError."""
     from agents import AGENTS  # which imports this module
 
-    config = open_saved(folder)
+    config = Config(saved_config(folder), folder / CONFIG, {})
     config.setdefault("agent", "classification")  # as of runs before there were others
     try:
         agent = lookup(AGENTS, config.agent, config, "agent")

@@ -14,6 +14,7 @@ from agents.pretrained import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
+from datasets.labels import labels_hash
 from datasets.records import Record
 from datasets.store import data_hash, load_tokenizer, open_store
 from datasets.tokens import num_unknown, unknown_share
@@ -21,7 +22,7 @@ from utils.checkpoint import CheckpointStore
 from utils.config import Config, is_free
 from utils.distributed import Worker
 from utils.errors import CheckpointError, DataError
-from utils.experiment import Experiment, labels_hash
+from utils.experiment import Experiment
 from utils.hub import is_published
 from utils.run_report import describe_rows, describe_truncated
 from utils.schema import Section, options_of

@@ -30,9 +30,10 @@ NO_CP1252 = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 
 def check_exists(path: Path) -> None:
     """Raise DataError unless there is something at `path`."""
-    if not path.exists():
-        what = "is a link to nothing" if path.is_symlink() else "no such file or folder"
-        raise DataError(f"{path}: {what} (paths are relative to the folder in which the program is started)")
+    with data_errors(path):
+        if not path.exists():
+            what = "is a link to nothing" if path.is_symlink() else "no such file or folder"
+            raise DataError(f"{path}: {what} (paths are relative to the folder in which the program is started)")
 
 
 def check_file(path: Path, kind: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.data_files import FOLDERS, check_file
+from datasets.data_files import FOLDERS, check_file, data_errors
 from datasets.folders import folder_files
 from datasets.readers import ENDINGS, FORMATS, ending_of, format_of
 from datasets.rows import MAX_ROW_BYTES, Layout, Row
@@ -96,8 +96,9 @@ class Files:
     def _format(self, path: Path) -> str:
         if self.format != "auto":
             return self.format
-        is_known = path.exists() or ending_of(path) in ENDINGS
-        return format_of(path) if is_known else "folder"  # `check_file` says that it is not there
+        with data_errors(path):
+            is_known = path.exists() or ending_of(path) in ENDINGS
+            return format_of(path) if is_known else "folder"  # `check_file` says that it is not there
 
 
 def check_encodings(encoding: str | list[str]) -> list[str]:

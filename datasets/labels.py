@@ -1,5 +1,7 @@
 """What a set of labels must be before anything is trained on it, and what is said of one that cannot be measured."""
 
+import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +12,11 @@ from utils.errors import DataError
 
 MAX_LABELS = 5000  # as utils.metrics.MAX_LABELS, whose module imports torch
 MAX_LISTED = 5  # labels that a warning names
+
+
+def labels_hash(labels: list[str]) -> str:
+    """What a checkpoint knows the labels by, order included."""
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
 def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.data_files import check_file, read_bytes
+from datasets.data_files import check_file, data_errors, read_bytes
 from utils import strict_json
 from utils.errors import DataError
 from utils.storage import beside, remove_leftovers, storage_errors, sync_folder, write_synced
@@ -29,8 +29,9 @@ VENUES = {
 
 def write_splits(source: Path, out: Path) -> dict[str, Any]:
     """Write train.jsonl, valid.jsonl and test.jsonl with title, abstract and venue; -> what was read, used and skipped."""
-    if not source.is_dir():
-        raise DataError(f"{source}: no such folder; it should hold the papers' *.json.gz files")
+    with data_errors(source):
+        if not source.is_dir():
+            raise DataError(f"{source}: no such folder; it should hold the papers' *.json.gz files")
     lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
     skipped: Counter[str] = Counter()
     seen: set[str] = set()

@@ -1,6 +1,5 @@
 """A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from utils.storage import (
     probe,
     read_regular,
     read_sealed,
+    readable,
     remove,
     remove_leftovers,
     sealed,
@@ -50,6 +50,7 @@ class Experiment:
         """lock: None in a process that only looks on; worker: this process among those of the run."""
         self.folder, self.worker = folder, worker or Worker()
         self._lock = lock
+        self._is_longer = False  # whether the finished run that lies here is asked for more, and has not begun with it
 
     @classmethod
     def open(cls, config: Config, *, is_fresh: bool = False, worker: Worker | None = None) -> "Experiment":
@@ -60,13 +61,13 @@ class Experiment:
         """
         worker = worker or Worker()
         with worker.first_alone("experiment"):
-            is_first = worker.is_first
-            experiment = (
-                cls._open(config, worker, is_fresh) if is_first else cls(ROOT / check_name(config), None, worker)
-            )
+            onlooker = cls(ROOT / check_name(config), None, worker)
+            experiment = cls._open(config, worker, is_fresh) if worker.is_first else onlooker
         worker.refuse_unshared(experiment.folder)
+        saved = saved_config(experiment.folder)
+        experiment._is_longer = _goes_on(flatten(saved), flatten(config.to_dict()))
         if config.get("num_threads") == "auto":  # the first process has chosen
-            config["num_threads"] = saved_config(experiment.folder)["num_threads"]
+            config["num_threads"] = saved["num_threads"]
         return experiment
 
     @classmethod
@@ -85,8 +86,10 @@ class Experiment:
 
     @property
     def report(self) -> dict[str, Any] | None:
-        """The report of the finished run; None while it is not finished."""
+        """The report of the finished run; None while it is not finished, or where it is asked for more."""
         path = self.folder / REPORT
+        if self._is_longer:
+            return None
         try:
             return read_sealed(path)
         except FileNotFoundError:
@@ -149,18 +152,25 @@ class Experiment:
         if old:
             if self._holds_steps():
                 _refuse_changes(config, old, self.folder)
-            is_longer = _goes_on(flatten(old), flatten(config.to_dict()))
-            if old == config.to_dict() or ((self.folder / REPORT).exists() and not is_longer):
-                return  # a finished run stays as its config says
-            if is_longer:
-                (self.folder / REPORT).unlink(missing_ok=True)
+            if old == config.to_dict() or (self.folder / REPORT).exists():
+                return  # a finished run stays as it is, at least until it goes on
         elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
             )
-        self._lock.let_go()
+        self._write_config(config, self._lock)
+
+    def begin(self, config: Config) -> None:
+        """Let a finished run go on: from here it is not finished, and longer. Not before all that may refuse it is done."""
+        if self._is_longer and self._lock is not None:
+            self._write_config(config, self._lock)
+        self._is_longer = False
+
+    def _write_config(self, config: Config, lock: RunLock) -> None:
+        (self.folder / REPORT).unlink(missing_ok=True)
+        lock.let_go()
         self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
-        self._lock.hold()
+        lock.hold()
 
     def _holds_steps(self) -> bool:
         """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be mended."""
@@ -178,9 +188,10 @@ class Experiment:
 def saved_config(folder: Path) -> dict[str, Any]:
     """The resolved config of a run's folder. Raises CheckpointError where there is no run."""
     path = folder / CONFIG
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
-    _refuse_pipes(folder)
+    with readable(folder):
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
+        _refuse_pipes(folder)
     try:
         text = read_regular(path).decode()
         values = strict_yaml.parse(text, str(path)).value
@@ -207,11 +218,6 @@ def saved_labels(folder: Path) -> list[str]:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(f"{path}: is no list of labels")
     return labels
-
-
-def labels_hash(labels: list[str]) -> str:
-    """What a checkpoint knows the labels by, order included."""
-    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
 def _refuse_pipes(folder: Path) -> None:
@@ -245,11 +251,6 @@ def _files(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
-
-
-def open_saved(folder: Path) -> Config:
-    """The saved config of a run, as a Config."""
-    return Config(saved_config(folder), folder / CONFIG, {})
 
 
 def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:

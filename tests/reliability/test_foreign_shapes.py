@@ -14,9 +14,10 @@ from torch.distributed import HashStore
 from utils import strict_yaml
 from utils.distributed import Worker
 from utils.errors import DistributedError
-from utils.experiment import _digest, _seal
+from utils.experiment import _seal
 from utils.peers import Peers
 from utils.process import Process
+from utils.storage import digest_of
 from utils.store_client import StoreClient
 
 DEEP = ["[" * 10**5, '{"a":' * 10**5, "[" * 950 + "]" * 950, '{"a":' * 950 + "1" + "}" * 950]
@@ -25,7 +26,7 @@ CHECKPOINT = "experiments/tiny/checkpoints/step-*/MANIFEST.json"
 FILES = {
     "experiments/tiny/report.json": (TRAIN, 4, "report.json: is damaged"),
     "experiments/tiny/labels.json": (PREDICT, 4, "labels.json: (cannot be read|is no list)"),
-    "experiments/tiny/tokenizer.json": (PREDICT, 4, "tokenizer.json: cannot be read"),
+    "experiments/tiny/tokenizer.json": (PREDICT, 4, "tokenizer.json: is not the one that"),
     CHECKPOINT: (PREDICT, 4, "MANIFEST.json"),
     ".cache/hashes.json": (("tiny.yaml", "name=new", "train.num_steps=1"), 0, ""),
     ".cache/tokens/*/header.json": (("tiny.yaml", "name=new", "train.num_steps=1"), 0, ""),
@@ -98,7 +99,7 @@ def test_a_report_of_another_shape_is_refused(place: Path, zygote: Zygote, chang
     path = place / "experiments/tiny/report.json"
     report = json.loads(path.read_bytes())
     del report["digest"]
-    path.write_text(json.dumps(change(report) | {"digest": _digest(change(report))}))
+    path.write_text(json.dumps(change(report) | {"digest": digest_of(change(report))}))
     assert_refused(
         zygote.run(place, "tiny.yaml"), 4, "experiments/tiny/report.json: is not of this version .*; remove it"
     )

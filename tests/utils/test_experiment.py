@@ -15,7 +15,7 @@ from conftest import ROOT as PROJECT
 
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError, StorageError
-from utils.experiment import MAX_NAME, Experiment, open_saved, saved_config, saved_labels
+from utils.experiment import MAX_NAME, Experiment, saved_config, saved_labels
 
 VALUES: dict[str, Any] = {
     "name": "run",
@@ -59,7 +59,7 @@ def open_and_close(config: Config, **options: Any) -> None:
 def test_a_new_folder_holds_the_config(folder: Path) -> None:
     open_and_close(config_with())
     assert saved_config(folder) == VALUES
-    assert open_saved(folder).train.batch_size == 16
+    assert saved_config(folder)["train"]["batch_size"] == 16
     assert os.listdir(folder) == ["config.yaml"]  # noqa: PTH208 (hidden ones, too)
 
 
@@ -156,6 +156,23 @@ def test_only_a_request_for_more_steps_takes_up_a_finished_run(folder: Path, key
     experiment = Experiment.open(config_with(**{key: FREE[key]}))
     asks_for_more = key in ("train__num_epochs", "train__num_steps", "train__patience")
     assert experiment.report == (None if asks_for_more else {"accuracy": 0.5})
+    experiment.close()
+
+
+def test_a_finished_run_loses_its_report_only_when_it_goes_on(folder: Path) -> None:
+    experiment = Experiment.open(config_with())
+    experiment.finish({"accuracy": 0.5})
+    experiment.close()
+    open_and_close(config_with(train__num_epochs=9))  # what comes between, such as changed data, may refuse it
+    experiment = Experiment.open(config_with())
+    assert (experiment.report, saved_config(folder)) == ({"accuracy": 0.5}, VALUES)
+    experiment.close()
+    longer = config_with(train__num_epochs=9)
+    experiment = Experiment.open(longer)
+    experiment.begin(longer)
+    assert (experiment.report, saved_config(folder)) == (None, longer.to_dict())
+    with pytest.raises(StorageError, match="another process is using this run"):
+        Experiment.open(longer)
     experiment.close()
 
 
