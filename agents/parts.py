@@ -62,7 +62,7 @@ def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.
     """
     num_encoders = build_corpus(config).num_encoder_texts
     is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
-    sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse}
+    sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse, "num_labels": num_labels}
     encoders: list[Any] = [
         construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(num_encoders)
     ]

@@ -15,21 +15,25 @@ from graphs.models.pooling import masked_max
 class BagOfEmbeddings(nn.Module):
     """Mean, sum or maximum of the word vectors, whatever their order.
 
-    embedding_size: numbers in a word's vector, and so in a text's
+    embedding_size: dimension of the word embeddings, and so of a text's vector; null: 10 for up to 10 labels, 100 for more
     pooling: how the vectors of a text's words become one
-    dropout: the share of a text's vector that is set to zero in training
+    dropout: dropout probability of a text's vector
+
+    The classifier on E dimensions has rank E: with fewer than there are labels, some of them cannot be told apart well.
     """
 
     def __init__(
         self,
         vocab_size: int,
         sparse_gradients: bool = False,
+        num_labels: int = 2,
         *,
-        embedding_size: int = 100,
+        embedding_size: int | None = None,
         pooling: Literal["mean", "sum", "max"] = "mean",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        embedding_size = (10 if num_labels <= 10 else 100) if embedding_size is None else embedding_size
         check_sizes(embedding_size=embedding_size)
         check_shares(dropout=dropout)
         self.embedding = Embedding(vocab_size, embedding_size, sparse=sparse_gradients and pooling != "max")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphs.models import ENCODERS
+from graphs.models.bag_of_embeddings import BagOfEmbeddings
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from graphs.models.transformer import TransformerEncoder
 from utils.schema import sizes_of
@@ -36,7 +37,7 @@ VARIANTS += [(name, {}) for name in ENCODERS if name not in dict(VARIANTS)]  # a
 
 def build(name: str, options: dict[str, object], *, is_sparse: bool = False) -> nn.Module:
     torch.manual_seed(0)
-    sizes = {"vocab_size": VOCAB_SIZE, "sparse_gradients": is_sparse}
+    sizes = {"vocab_size": VOCAB_SIZE, "sparse_gradients": is_sparse, "num_labels": 2}
     return ENCODERS[name](*(sizes[size] for size in sizes_of(ENCODERS[name])), **options)
 
 
@@ -164,3 +165,9 @@ def test_word_dropout_changes_training_only() -> None:
     assert not torch.equal(encoder(padded, mask), encoder(padded, mask))
     encoder.eval()
     assert torch.equal(encoder(padded, mask), encoder(padded, mask))
+
+
+@pytest.mark.parametrize(("num_labels", "given", "size"), [(2, None, 10), (10, None, 10), (11, None, 100), (77, 6, 6)])
+def test_a_bag_has_a_dimension_for_every_label(num_labels: int, given: int | None, size: int) -> None:
+    """The classifier on E dimensions has rank E: 10 of them tell 77 labels apart badly."""
+    assert BagOfEmbeddings(20, num_labels=num_labels, embedding_size=given).output_size == size
