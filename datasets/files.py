@@ -103,7 +103,8 @@ class Files:
 
 def check_encodings(encoding: str | list[str]) -> list[str]:
     """The encodings to try, in this order. Raises ValueError for one that is unknown, or in which a line end is not one byte."""
-    encodings = [encoding] if isinstance(encoding, str) else list(encoding)
+    given = [encoding] if isinstance(encoding, str) else encoding
+    encodings = ["utf-8" if name == "utf-8-sig" else name for name in given]  # a byte order mark is never text here
     for name in encodings:
         try:
             is_ascii_like = "\n".encode(name) == b"\n"

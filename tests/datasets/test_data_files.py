@@ -18,6 +18,7 @@ from corpora import corpus_of
 from test_bad_rows import refusal, trained
 
 from datasets.data_files import decode, likely_encoding
+from datasets.files import Files
 from datasets.readers import FORMATS, format_of
 from datasets.records import RecordReader
 from datasets.rows import Layout
@@ -199,3 +200,12 @@ def test_read_is_all_that_is_in_the_files_and_used_plus_skipped(tmp_path: Path, 
     reader = RecordReader(["text"], label=None, on_bad_row="skip")
     num_used = sum(record is not None for record in reader.read(corpus.source.rows("train")))
     assert (reader.num_read, num_used + reader.skipped.total()) == (expected, expected)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", ["utf-8-sig", "latin-1"]])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_name_of_utf8_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str | list[str], mark: str) -> None:
+    """As Python, pandas and Excel name it; each reader leaves the mark out anyway."""
+    (tmp_path / "x.csv").write_text(f"{mark}text,label\ncafé,a\n", encoding="utf-8")
+    source = Files(train=str(tmp_path / "x.csv"), encoding=encoding)
+    assert [row.values for row in source.rows("train")] == [{"text": "café", "label": "a"}]
