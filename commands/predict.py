@@ -46,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How a file is read that is none of the run's own."""
-    parser.add_argument(
-        "--format", default="auto", help="csv, tsv, jsonl, text, parquet, folder; default by ending, jsonl for -"
-    )
+    formats = "csv, tsv, jsonl, parquet, text, labelled_lines, folder, file_per_class"
+    parser.add_argument("--format", default="auto", help=f"{formats}; default by ending, jsonl for -")
     parser.add_argument(
         "--encoding",
         help="of the file, such as latin-1, or several to be tried: utf-8,latin-1; default: data.encoding for files of the "
