@@ -46,8 +46,7 @@ def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> S
     """The schedule over all steps of the run; with train.batch_tokens the epochs differ in theirs."""
     total_steps = settings.num_steps or sum(loader.num_steps(epoch) for epoch in range(settings.num_epochs))
     part = SCHEDULERS[config.scheduler.name]
-    schedule: Schedule = construct(config, "scheduler", part, config.scheduler, total_steps=total_steps)
-    return schedule
+    return construct(config, "scheduler", part, config.scheduler, total_steps=total_steps)
 
 
 def build_snapshot(

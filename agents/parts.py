@@ -25,8 +25,7 @@ CPU = torch.device("cpu")
 def build_corpus(config: Config) -> Corpus:
     """The data set and how it is read."""
     source = construct(config, "data", DATASETS[config.data.name], config.data)
-    corpus: Corpus = construct(config, "data", Corpus, config.data, source=source)
-    return corpus
+    return construct(config, "data", Corpus, config.data, source=source)
 
 
 def build_tokenizer(config: Config) -> object:
@@ -85,8 +84,7 @@ def describe_plan(config: Config) -> str:
 
 def build_loss(config: Config, labels: list[str]) -> nn.Module:
     """The loss over the labels."""
-    loss: nn.Module = construct(config, "loss", LOSSES[config.loss.name], config.loss, labels=labels)
-    return loss
+    return construct(config, "loss", LOSSES[config.loss.name], config.loss, labels=labels)
 
 
 def build_metrics(
@@ -111,16 +109,14 @@ def build_average(config: Config, model: nn.Module) -> WeightAverage | None:
     """The moving average of the model's weights; None where the config has no such section."""
     if "average" not in config:
         return None
-    average: WeightAverage = construct(config, "average", WeightAverage, config.average, model=model)
-    return average
+    return construct(config, "average", WeightAverage, config.average, model=model)
 
 
 def build_freezing(config: Config, model: nn.Module) -> Freezing | None:
     """What of the model learns in which epoch; None where the config has no section `freeze`."""
     if "freeze" not in config:
         return None
-    freezing: Freezing = construct(config, "freeze", Freezing, config.freeze, model=model)
-    return freezing
+    return construct(config, "freeze", Freezing, config.freeze, model=model)
 
 
 def probabilities_of(logits: Tensor, *, is_multi_label: bool) -> Tensor:

@@ -20,7 +20,6 @@ from datasets.store import data_hash, load_tokenizer, open_store
 from datasets.tokens import num_unknown, unknown_share
 from utils.checkpoint import CheckpointStore
 from utils.config import Config, is_free
-from utils.distributed import Worker
 from utils.errors import CheckpointError, DataError
 from utils.experiment import Experiment
 from utils.hub import is_published
@@ -65,9 +64,9 @@ class TextData:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
-        self.loaders = {
-            split: self._loader(split, settings, config.seed, experiment.worker) for split in self.corpus.splits
-        }
+        sizes = {name: getattr(settings, name) for name in ("batch_size", "batch_tokens", "accumulation_steps")}
+        options = sizes | {"seed": config.seed, "rank": experiment.worker.rank, "num_ranks": experiment.worker.size}
+        self.loaders = {split: Loader(self.splits[split], **options) for split in self.corpus.splits}
         self.facts = store.facts | {"labels": labels_hash(self.labels)}
         noted = CheckpointStore(experiment.folder / "checkpoints").facts() or self.facts
         is_same = all(noted.get(name) == self.facts[name] for name in ("vocabulary", "labels"))
@@ -98,17 +97,6 @@ class TextData:
                     "tokenizer: {name: wordpiece} makes rare words of known pieces"
                 )
         return lines
-
-    def _loader(self, split: str, settings: TrainSettings, seed: int, worker: Worker) -> Loader:
-        return Loader(
-            self.splits[split],
-            batch_size=settings.batch_size,
-            batch_tokens=settings.batch_tokens,
-            accumulation_steps=settings.accumulation_steps,
-            seed=seed,
-            rank=worker.rank,
-            num_ranks=worker.size,
-        )
 
 
 def data_key(config: Config, tokenizer: object) -> str:

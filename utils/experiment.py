@@ -142,10 +142,11 @@ class Experiment:
         except FileExistsError:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
+        is_finished = (self.folder / REPORT).exists()
         for folder in (self.folder, self.folder / "checkpoints"):
             remove_leftovers(folder, is_claimed=True)
-        if not (self.folder / REPORT).exists():
-            self._check_places()
+            if not is_finished and (folder.exists() or folder.is_symlink()):
+                probe(folder)  # the first checkpoint would tell only after minutes that no file can be made there
         old = saved_config(self.folder) if path.exists() else {}
         if config.get("num_threads") == "auto":  # a run keeps its number, with which alone it is bit-exact
             config["num_threads"] = old.get("num_threads") or choose_threads(config.model, self.worker.local_size)
@@ -177,12 +178,6 @@ class Experiment:
         metrics, saved = self.folder / METRICS, self.folder / "checkpoints"
         is_logged = metrics.exists() and metrics.stat().st_size > 0
         return is_logged or (self.folder / REPORT).exists() or (saved.exists() and any(saved.iterdir()))
-
-    def _check_places(self) -> None:
-        """Raise OSError where a file could not be made: the first checkpoint would tell it only after minutes."""
-        for folder in (self.folder, self.folder / "checkpoints"):
-            if folder.exists() or folder.is_symlink():
-                probe(folder)
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
@@ -255,16 +250,12 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether a change asks a finished run for more steps; a longer patience alone may do so, too."""
-    if old.get("train.num_steps") != new.get("train.num_steps"):
-        return _beyond(new.get("train.num_steps"), old.get("train.num_steps"))
-    return old.get("train.patience") != new.get("train.patience") or _beyond(
-        new.get("train.num_epochs"), old.get("train.num_epochs")
-    )
-
-
-def _beyond(new: int | None, old: int | None) -> bool:
-    """Whether a limit allows more than the old one did; none at all leaves it to the other limit, which may."""
-    return new is None or not isinstance(old, int) or new > old
+    changed = [name for name in ("num_steps", "patience") if old.get(f"train.{name}") != new.get(f"train.{name}")]
+    if changed[:1] == ["patience"]:
+        return True
+    key = "train.num_steps" if changed else "train.num_epochs"
+    before, now = old.get(key), new.get(key)
+    return now is None or not isinstance(before, int) or now > before  # no limit leaves it to the other one, which may
 
 
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:

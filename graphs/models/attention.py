@@ -96,8 +96,7 @@ class SelfAttention(nn.Module):
             if tokens.heads is None
             else padded_attention(qkv, tokens, tokens.heads, dropout, first_only, self.per_head)
         )
-        output: Tensor = self.output(context.flatten(1))  # (N, A, D) -> (N, H), or (B, ...)
-        return output
+        return self.output(context.flatten(1))  # (N, A, D) -> (N, H), or (B, ...)
 
     def project(self, hidden: Tensor, rotation: Tensor | None) -> Tensor:
         """(N, H) -> queries, keys and values (N, 3, A, D)."""

@@ -27,5 +27,4 @@ class FeedForwardLayer(nn.Module):
             inner = getattr(functional, self.activation)(inner)
         else:
             inner = functional.gelu(inner, approximate="tanh" if self.activation == "gelu_tanh" else "none")
-        output: Tensor = self.down(inner)
-        return output
+        return self.down(inner)

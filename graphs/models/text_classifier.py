@@ -36,8 +36,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, input_size) -> logits (B, L)."""
-        logits: Tensor = self.layers(hidden)
-        return logits
+        return self.layers(hidden)
 
 
 class TextClassifier(nn.Module):
@@ -61,8 +60,7 @@ class TextClassifier(nn.Module):
         for encoder, names, field in zip(self.encoders, self._inputs, fields, strict=True):
             encoded = encoder(**{name: field[name] for name in names if name in field})  # (B, H), or (W, H)
             vectors.append(mean_of_windows(encoded, field) if "text_index" in field else encoded)
-        logits: Tensor = self.head(torch.cat(vectors, dim=-1))  # (B, sum of output sizes) -> (B, L)
-        return logits
+        return self.head(torch.cat(vectors, dim=-1))  # (B, sum of output sizes) -> (B, L)
 
 
 def mean_of_windows(encoded: Tensor, field: dict[str, Tensor]) -> Tensor:

@@ -98,8 +98,7 @@ class TransformerLayer(nn.Module):
             hidden = rest + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation, first_only))
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
         hidden = self.attention_norm(rest + self.dropout(self.attention(hidden, tokens, rotation, first_only)))
-        output: Tensor = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
-        return output
+        return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
 
     def attention_of(self, hidden: Tensor, tokens: RealTokens, rotation: Tensor | None = None) -> Tensor:
         """(N, H), as `forward` gets it -> the weights (B, A, T, T) of its attention, for inspection."""
@@ -202,8 +201,7 @@ class TransformerEncoder(nn.Module):
         tokens = RealTokens.of(attention_mask, token_index)
         first_only = self.pooling in ("cls", "pooler")
         hidden = self.encode(input_ids, tokens, token_type_ids, first_only)  # (N, H), or (B, H)
-        pooled: Tensor = self.classifier_dropout(self._pool(hidden, tokens))
-        return pooled
+        return self.classifier_dropout(self._pool(hidden, tokens))
 
     def encode(
         self, input_ids: Tensor, tokens: RealTokens, token_type_ids: Tensor | None = None, first_only: bool = False
