@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ class Predictor:
                     yield from lines
 
     def _lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
-        predicted = iter(self._predictions([record for record in records if isinstance(record, Record)]))
+        usable = [record for record in records if isinstance(record, Record)]
+        predicted = iter(self._predictions(usable) if usable else [])
         return [
             next(predicted)
             if isinstance(record, Record)
@@ -124,17 +126,12 @@ class Predictor:
         ]
 
     def _predictions(self, records: list[Record]) -> list[dict[str, Any]]:
-        if not records:
-            return []
         logits, truncated = self.logits(records)
         probabilities = probabilities_of(logits, is_multi_label=self.is_multi_label).numpy()
         decisions = decide(logits, is_multi_label=self.is_multi_label).numpy()
-        names, is_multi_label = (self.corpus.fields, self.labels), self.is_multi_label
+        line = partial(prediction, fields=self.corpus.fields, labels=self.labels, is_multi_label=self.is_multi_label)
         rows = zip(records, probabilities, decisions, truncated, strict=True)
-        return [
-            prediction(record, *names, shares, decision, truncated=is_cut, is_multi_label=is_multi_label)
-            for record, shares, decision, is_cut in rows
-        ]
+        return [line(r, probabilities=p, decision=d, truncated=is_cut) for r, p, d, is_cut in rows]
 
     def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
         """The report of labelled records: loss, metrics, counts by label."""

@@ -145,7 +145,8 @@ class Updater:
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = coalesced(parameter.grad)  # micro-batches add up row by row only so
         self.precision.unscale(self.optimizer)
-        gradients = {name: _values(p.grad) for name, p in self.parameters.items() if p.grad is not None}
+        found = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+        gradients = {name: grad._values() if grad.is_sparse else grad for name, grad in found.items()}
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (number of gradients,)
         norms, norm = whole(norms), whole(torch.linalg.vector_norm(norms))
         if self.max_grad_norm is not None and (norm.device.type != "cpu" or norm + 1e-6 > self.max_grad_norm):
@@ -177,7 +178,3 @@ class Updater:
         raise NonFiniteError(
             f"{what()}: {culprit} is not finite; the weights were not changed by it. Lower optimizer.lr"
         )
-
-
-def _values(gradient: Tensor) -> Tensor:
-    return gradient._values() if gradient.is_sparse else gradient
