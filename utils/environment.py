@@ -13,7 +13,7 @@ from utils.config import Config, flatten
 from utils.errors import CheckpointError
 
 PROJECT = Path(__file__).resolve().parent.parent
-BY_CODE = " (the code that reads the texts has changed)"
+BY_CODE = "the code that reads the texts has changed: go on with the version that began the run"
 WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference means: not bit-exact any more
 
 
@@ -49,7 +49,7 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
         if name not in WARN_ONLY:
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
-                f"put the old {name} back{BY_CODE * (name == 'tokens')}, give this run another name=, or start anew with --fresh"
+                f"{BY_CODE if name == 'tokens' else f'put the old {name} back'}, give this run another name=, or start anew with --fresh"
             )
         warnings.append(f"{name} was {old.get(name)} and is {new.get(name)}: the resumed run is not bit-exact")
     return warnings
