@@ -47,9 +47,10 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
             warnings.append("an older version began this run, so that a change of its tokens since would go unnoticed")
             continue
         if name not in WARN_ONLY:
+            way_back = BY_CODE if name == "tokens" else f"put the old {name} back"
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
-                f"{BY_CODE if name == 'tokens' else f'put the old {name} back'}, give this run another name=, or start anew with --fresh"
+                f"{way_back}, give this run another name=, or start anew with --fresh"
             )
         warnings.append(f"{name} was {old.get(name)} and is {new.get(name)}: the resumed run is not bit-exact")
     return warnings
