@@ -77,7 +77,7 @@ def resume(
         return
     if state.best_step and (problem := snapshot.problem(state.best_step)):
         state.forget_best()
-        logger.warning("warning: %s, and it was the best; the best from here on counts (--fresh starts anew)", problem)
+        logger.warning("warning: %s, and it was the best; the best from here on counts (--fresh starts over)", problem)
     if settings.is_stopped_early(state):
         logger.info(
             "train.patience %s has ended this run at step %d; a higher train.patience, or null, goes on",

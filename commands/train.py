@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
             check_report(report, experiment.folder)
             option = "train.patience" if report["train"]["is_stopped_early"] else "train.num_epochs"
             logger.info(
-                "%s is finished; its report (--fresh starts it anew, a higher %s goes on):", experiment.folder, option
+                "%s is finished; its report (--fresh starts over, a higher %s goes on):", experiment.folder, option
             )
         else:
             report = build_agent(config, experiment).run()

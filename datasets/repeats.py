@@ -1,4 +1,4 @@
-"""Rows that contradict each other: one text with two sets of labels, one id for several rows. Each is said, none refused."""
+"""Rows that contradict each other: one text with two sets of labels, one id for several rows. Each is reported, none refused."""
 
 import itertools
 from collections.abc import Callable, Sequence

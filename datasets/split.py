@@ -75,7 +75,7 @@ def _dealt(
     shares: Mapping[str, float],
     label_sets: Sequence[Sequence[int]] | None,
 ) -> np.ndarray:
-    """(G,) the split of each group: its label's rows cut by the shares, where every label has so many that this gives the sizes.
+    """(G,) the split of each group: the rows of its label cut by the shares, where every label has enough of them for that.
 
     Where it does not, since the rounding of many small labels adds up, or leaves a label without a row for training, and for
     several labels a text, `stratify` keeps the sizes.

@@ -130,7 +130,7 @@ def test_a_damaged_best_checkpoint_is_told_at_the_start_and_the_run_ends(
     Path("experiments/x/report.json").unlink()
     err = start(capsys, *words, f"train.num_epochs={num_epochs}")
     assert f"warning: experiments/x/checkpoints/step-{step}/{name}: is damaged" in err
-    assert "and it was the best; the best from here on counts (--fresh starts anew)" in err
+    assert "and it was the best; the best from here on counts (--fresh starts over)" in err
     assert report()["best"]["step"] >= 20
     assert report()["train"]["steps"] == 5 * num_epochs
     assert main(["test", "experiments/x"]) == 0
