@@ -48,7 +48,7 @@ def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
     if isinstance(dropped.exc_value, Stopped):
         signal.signal(signal.SIGALRM, lambda *_: _obey(_raised[0]))
         signal.setitimer(signal.ITIMER_REAL, 0.02)
-    else:
+    elif not _raised:  # else it fails in the wake of a signal, which broke off what was half done
         tell(dropped)
 
 

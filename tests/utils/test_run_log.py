@@ -346,7 +346,10 @@ def test_a_terminal_that_is_gone_does_not_end_the_run(monkeypatch: pytest.Monkey
     logger.info("to nobody")
 
 
-def test_a_bar_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_is_silent_where_nobody_looks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StepBar, "due", -math.inf)  # as in a run that has just begun
     with StepBar(10, "epoch 1", "steps") as bar:
         for i in range(10):
             bar.update(i + 1, "5 texts/s")
