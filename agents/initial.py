@@ -15,7 +15,7 @@ from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
 from graphs.models.embedding import Embedding
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest
+from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest, refuse_other
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError
 from utils.experiment import CONFIG, LABELS, REPORT, TOKENIZER, saved_config, saved_labels
@@ -142,10 +142,6 @@ def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> tuple[dict[
     except CheckpointError as error:
         hint = f"without {folder / REPORT} the command that trained the run goes on, and takes the best of what is left"
         raise CheckpointError(f"{error}; {hint}") from None
-    for name, file, found in (
-        ("vocabulary", TOKENIZER, tokenizer_hash(tokenizer)),
-        ("labels", LABELS, labels_hash(labels)),
-    ):
-        if facts.get(name) != found:
-            raise CheckpointError(f"{folder / file}: is not the one that {checkpoint} was trained with; put that back")
+    refuse_other(folder / TOKENIZER, "vocabulary", tokenizer_hash(tokenizer), facts, checkpoint)
+    refuse_other(folder / LABELS, "labels", labels_hash(labels), facts, checkpoint)
     return weights, facts

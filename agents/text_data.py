@@ -18,7 +18,7 @@ from datasets.labels import labels_hash
 from datasets.records import Record
 from datasets.store import data_hash, load_tokenizer, open_store
 from datasets.tokens import num_unknown, unknown_share
-from utils.checkpoint import CheckpointStore
+from utils.checkpoint import CheckpointStore, refuse_other
 from utils.config import Config, is_free
 from utils.errors import CheckpointError, DataError
 from utils.experiment import Experiment
@@ -68,7 +68,8 @@ class TextData:
         options = sizes | {"seed": config.seed, "rank": experiment.worker.rank, "num_ranks": experiment.worker.size}
         self.loaders = {split: Loader(self.splits[split], **options) for split in self.corpus.splits}
         self.facts = store.facts | {"labels": labels_hash(self.labels)}
-        noted = CheckpointStore(experiment.folder / "checkpoints").facts() or self.facts
+        known = CheckpointStore(experiment.folder / "checkpoints").facts()
+        noted = self.facts if known is None else known[1]
         is_same = all(noted.get(name) == self.facts[name] for name in ("vocabulary", "labels"))
         if is_same:  # else the start is refused, and the run stays usable
             experiment.write("tokenizer.json", store.tokenizer_json)
@@ -145,12 +146,11 @@ def _initial_tokenizer(config: Config) -> Any:
 def saved_tokenizer(folder: Path) -> Any:
     """The tokenizer of a run's folder, parsed only after its hash is known to be the checkpoints'. Raises CheckpointError."""
     path = folder / "tokenizer.json"
-    facts = CheckpointStore(folder / "checkpoints").facts()
+    known = CheckpointStore(folder / "checkpoints").facts()
     try:
-        if facts is not None and facts.get("vocabulary") != hashlib.sha256(read_regular(path)).hexdigest():
-            raise CheckpointError(
-                f"{path}: is not the one that {folder / 'checkpoints'} were trained with; put that back"
-            )
+        if known is not None:
+            checkpoint, facts = known
+            refuse_other(path, "vocabulary", hashlib.sha256(read_regular(path)).hexdigest(), facts, checkpoint)
         return load_tokenizer(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error

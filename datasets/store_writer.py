@@ -51,7 +51,7 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
     field = max(range(corpus.num_encoder_texts), key=lambda i: (folder / f"train.{i}.ids").stat().st_size)
     train, *others = (_written(folder, split, field) for split in SPLITS)
-    overlap = scan.report["overlap"]  # where it is large, that is said already
+    overlap = scan.report["overlap"]  # a large one has been reported already
     is_new = {split: overlap[split] < MIN_SHARE * len(scan.rows[split]) for split in SPLITS[1:]}
     splits = {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if is_new[split]}
     skipped_ids = [tokenizer.unknown_id, *tokenizer.special.ids]

@@ -58,7 +58,7 @@ class WordTokenizer:
     cut_unspaced: whether Chinese, Japanese, Thai and other scripts without spaces are cut into characters; false: at spaces
     min_count: a rarer word of the training texts is unknown
     max_size: at most so many words are known, the most frequent ones; null: any number
-    ngrams: runs of up to so many neighbouring words are tokens, too, which data.max_length does not count; 1: words alone
+    ngrams: the longest n-grams of words that are tokens, too; data.max_length does not count them; 1: words alone
     ngram_min_count: a rarer run is no token
     """
 

@@ -85,11 +85,12 @@ class CheckpointStore:
             raise CheckpointError(f"{problems[0]}; no other checkpoint is left: --fresh starts the run anew")
         return None
 
-    def facts(self) -> dict[str, Any] | None:
-        """What the run is made of, by the newest manifest that is whole, whatever its other files are; None without one."""
+    def facts(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint whose manifest is whole, whatever its other files are, and what its run is made of; or None."""
         for step in reversed(self.steps()):
             with contextlib.suppress(CheckpointError):
-                return self._of_step(step)[1]["facts"]
+                folder, manifest = self._of_step(step)
+                return folder, manifest["facts"]
         return None
 
     def manifest(self, step: int) -> dict[str, Any]:
@@ -211,6 +212,12 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
             if not torch.isfinite(tensor).all():
                 raise ValueError(f"{name[:80]} is not finite")
         return weights
+
+
+def refuse_other(path: Path, name: str, found: str, facts: Mapping[str, Any], checkpoint: Path) -> None:
+    """Raise CheckpointError unless the hash of a run's file is the fact `name` of its checkpoint."""
+    if facts.get(name) != found:
+        raise CheckpointError(f"{path}: is not the one that {checkpoint} was trained with; put that back")
 
 
 def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:

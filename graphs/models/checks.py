@@ -11,7 +11,7 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_layers(num_layers: int) -> None:
-    """Raise ValueError for so many layers that a slip of the finger would build modules for minutes."""
+    """Raise ValueError for a number of layers that only a typo can ask for: building them would take minutes."""
     if not 1 <= num_layers <= MAX_LAYERS:
         raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
 

@@ -88,7 +88,7 @@ def test_d126_a_vocabulary_or_labels_of_another_run_are_refused(
     swap(folder / "experiments" / "tiny")
     for words in (["predict", "experiments/tiny", "--text", "boil the rice"], ["test", "experiments/tiny"]):
         found = refusal(capsys, 4, *words)
-        assert found.startswith(f"experiments/tiny/{name}: is not the one that experiments/tiny/checkpoints")
+        assert found.startswith(f"experiments/tiny/{name}: is not the one that experiments/tiny/checkpoints/step-")
 
 
 @pytest.mark.parametrize("rows", [[], [ROWS[0] | {"text": " ", "title": ""}]], ids=["no row", "none that can be used"])

@@ -136,7 +136,7 @@ def test_a_fifo_is_written_as_it_is(folder: Path, capsys: pytest.CaptureFixture[
 def test_a_device_is_written_and_never_replaced(
     folder: Path, capsys: pytest.CaptureFixture[str], minor: int, code: int, message: str
 ) -> None:
-    """The null device and the full one, made anew: the old code replaced them by a file."""
+    """The null device and the full one, made new: the old code replaced them by a file."""
     try:
         os.mknod(folder / "device", 0o666 | stat.S_IFCHR, os.makedev(1, minor))
         (folder / "device").open("w").close()

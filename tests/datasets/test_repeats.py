@@ -15,7 +15,7 @@ ROWS: list[dict[str, Any]] = [{"text": f"text {i}", "label": "ab"[i % 2], "id": 
 def warnings(
     folder: Path, train: list[dict[str, Any]], test: list[dict[str, Any]] | None = None, **options: Any
 ) -> list[str]:
-    """What is said of contradictions and ids, less the folder."""
+    """The warnings about contradictions and ids, without the folder."""
     files = {"test": str(write_jsonl(folder / "test.jsonl", test))} if test else {}
     corpus = corpus_of(write_jsonl(folder / "train.jsonl", train), fields=["text"], **files, **options)
     lines = corpus.scan().report["warnings"]

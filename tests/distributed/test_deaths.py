@@ -59,15 +59,9 @@ def check_death(job: Job, rank: int, *, is_early: bool = False) -> None:
     codes = job.wait()
     assert codes[rank] in (137, -signal.SIGKILL)
     assert job.seconds <= LIMIT
-    if is_early and not any(
-        job.store.check([f"glassbox/process {other}"]) for other in range(len(codes)) if other != rank
-    ):
-        said = (
-            "stopped by SIGTERM",
-            f"rank {rank} has not come",
-        )  # the signal may have met one on its way to the others
-        for other, text in enumerate(job.errors):
-            assert other == rank or not text or any(words in text for words in said)
+    has_come = [job.store.check([f"glassbox/process {other}"]) for other in range(len(codes)) if other != rank]
+    if is_early and not any(has_come) and not any(f"rank {rank} has not come" in cause for cause in job.causes):
+        assert all("stopped by SIGTERM" in text for other, text in enumerate(job.errors) if other != rank and text)
         return  # nobody was there yet who could have known
     others = {code for other, code in enumerate(codes) if other != rank}
     assert {7} <= others <= {7, 143}, (codes, job.errors)  # 143: torchrun's SIGTERM was there before the roll call

@@ -74,9 +74,7 @@ def test_a_run_whose_folder_is_moved_away_says_so(
     """No second, half run is begun where it was; put back, it goes on."""
     place = copied(begun(model, folder), tmp_path / "place")
     ended = zygote.run(place, *GO_ON, move_at_save=[number, what, "moved"])
-    assert_refused(
-        ended, 5, "^experiments/tiny.*: (cannot be written: No such file or directory|was moved, removed or replaced)"
-    )
+    assert_refused(ended, 5, "^experiments/tiny: was moved, removed or replaced while this run was using it")
     assert not (place / "experiments/tiny").exists()
     (place / "experiments/.tiny.lock").unlink(missing_ok=True)
     (place / "moved").rename(place / what) if what != "experiments" else (place / "moved").rename(place / "experiments")

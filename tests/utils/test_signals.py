@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,31 @@ def test_an_error_in_the_wake_of_a_signal_is_told_as_the_signal() -> None:
 
     with pytest.raises(Stopped, match="SIGINT"), signals.installed():
         work()
+
+
+class Failing:
+    def __del__(self) -> None:
+        raise AttributeError("half done")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_python_drops_is_told_but_in_the_wake_of_a_signal() -> None:
+    def work() -> None:
+        Failing()
+        assert told == ["half done"]
+        with contextlib.suppress(Stopped):
+            send(signal.SIGTERM)
+        Failing()
+        raise DataError("also half done")
+
+    told: list[str] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda dropped: told.append(str(dropped.exc_value))
+    try:
+        with pytest.raises(Stopped), signals.installed():
+            work()
+    finally:
+        sys.unraisablehook = before
+    assert told == ["half done"]
 
 
 def test_an_error_without_a_signal_is_told_as_it_is() -> None:
