@@ -11,7 +11,7 @@ from agents.initial import best_weights, open_run
 from agents.parts import build_corpus
 from agents.text_data import saved_tokenizer
 from datasets.subword_tokenizer import SubwordTokenizer
-from graphs.models.pretrained import to_config, to_hugging_face
+from graphs.conversion.hugging_face import to_config, to_hugging_face
 from utils.config import Config
 from utils.errors import ConfigError, StorageError
 from utils.experiment import saved_labels

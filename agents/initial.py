@@ -13,7 +13,7 @@ from agents.text_data import saved_tokenizer
 from datasets.labels import labels_hash
 from datasets.store import tokenizer_hash
 from datasets.vectors import WordVectors
-from graphs.models.embedding import Embedding
+from graphs.layers.embedding import Embedding
 from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest, refuse_other
 from utils.config import Config

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datasets.pretrained_tokenizer import read_pretrained_tokenizer
-from graphs.models.pretrained import architecture, from_hugging_face, in_their_form, our_names
+from graphs.conversion.hugging_face import architecture, from_hugging_face, in_their_form, our_names
 from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import first_names, misfits
 from utils.config import Config

@@ -18,7 +18,7 @@ from agents import build, load
 from agents.classification import ClassificationAgent
 from datasets.batches import collate
 from datasets.tokens import Tokens
-from graphs.models.pretrained import to_hugging_face
+from graphs.conversion.hugging_face import to_hugging_face
 from main import main
 
 STEPS = 8
@@ -145,7 +145,7 @@ def test_a_batch_is_that_of_data_collator_with_padding() -> None:
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_the_encoder_is_nn_transformer_encoder(norm: str) -> None:
-    from graphs.models.attention import RealTokens
+    from graphs.layers.attention import RealTokens
     from graphs.models.transformer import TransformerEncoder
 
     torch.manual_seed(0)

@@ -74,7 +74,7 @@ def test_a_model_is_one_file_and_one_entry(copy: Path) -> None:
         sys.executable,
         "-m",
         "pytest",
-        "tests/graphs/test_encoders.py",
+        "tests/graphs/models/test_encoders.py",
         "-k",
         "text_cnn or meta",
         "-p",

@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from graphs.models.checks import check_shares, check_sizes
-from graphs.models.embedding import Embedding, bag_sum
-from graphs.models.pooling import masked_max
+from graphs.layers.embedding import Embedding, bag_sum
+from graphs.layers.option_checks import check_shares, check_sizes
+from graphs.layers.pooling import masked_max
 
 
 class BagOfEmbeddings(nn.Module):

@@ -1,6 +1,6 @@
 """BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805): the Transformer encoder as it was published, with its sizes.
 
-DistilBERT, RoBERTa and MiniLM are this model with other sizes and weights: see pretrained.py for how those come in and go out.
+DistilBERT, RoBERTa and MiniLM are this model with other sizes and weights, imported and exported by conversion/hugging_face.py.
 """
 
 from typing import Any

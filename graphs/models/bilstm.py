@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphs.models.checks import check_layers, check_shares, check_sizes
-from graphs.models.embedding import PAD_ID, Embedding
-from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
+from graphs.layers.embedding import PAD_ID, Embedding
+from graphs.layers.option_checks import check_layers, check_shares, check_sizes
+from graphs.layers.pooling import AttentionPooling, masked_max, masked_mean
 
 
 class BiLSTM(nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphs.models.checks import check_shares
+from graphs.layers.option_checks import check_shares
 
 
 class FeedForward(nn.Module):

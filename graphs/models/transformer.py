@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from graphs.models.attention import RealTokens, SelfAttention, attention_weights, lay_out
-from graphs.models.checks import check_layers, check_shares, check_sizes
-from graphs.models.compiling import compile_each
-from graphs.models.dropout import Dropout
-from graphs.models.embedding import Table
-from graphs.models.feed_forward import Activation, FeedForwardLayer
-from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
-from graphs.models.positions import rotary_angles, sinusoids
+from graphs.layers.attention import RealTokens, SelfAttention, attention_weights, lay_out
+from graphs.layers.compiling import compile_each
+from graphs.layers.dropout import Dropout
+from graphs.layers.embedding import Table
+from graphs.layers.feed_forward import Activation, FeedForwardLayer
+from graphs.layers.option_checks import check_layers, check_shares, check_sizes
+from graphs.layers.pooling import AttentionPooling, masked_max, masked_mean
+from graphs.layers.positions import rotary_angles, sinusoids
 
 Positions = Literal["learned", "sinusoidal", "rotary"]
 Norm = Literal["pre", "post"]

@@ -14,7 +14,7 @@ from published import CONFIG, LABELS, change_config, refusal, write_published
 from agents import checked_config
 from agents.parts import build_model
 from agents.pretrained import load_published, published_tokenizer
-from graphs.models.pretrained import _OPTIONS
+from graphs.conversion.hugging_face import _OPTIONS
 from utils.errors import GlassboxError
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from graphs.models.pooling import AttentionPooling, masked_max, masked_mean
+from graphs.layers.pooling import AttentionPooling, masked_max, masked_mean
 
 
 def test_attention_pooling_is_that_of_the_paper() -> None:

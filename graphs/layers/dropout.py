@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor, nn
 from torch.nn import functional
 
-from graphs.models.checks import check_shares
+from graphs.layers.option_checks import check_shares
 
 LEVELS = 1 << 16  # a share of values is dropped in steps of 1 / LEVELS; with a byte 0.1 would be 26 / 256
 LOWEST = -(1 << 15)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from graphs.models.positions import rotary_angles, rotated, sinusoids
+from graphs.layers.positions import rotary_angles, rotated, sinusoids
 from graphs.models.transformer import TransformerEncoder
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphs.models.dropout import draws_in_bulk, keep_mask, keep_scale
-from graphs.models.heads import HeadLayout, from_heads, to_heads
-from graphs.models.positions import rotated
+from graphs.layers.dropout import draws_in_bulk, keep_mask, keep_scale
+from graphs.layers.head_layout import HeadLayout, from_heads, to_heads
+from graphs.layers.positions import rotated
 
 CACHED = 1 << 20  # attention weights made at a time: 4 MB stay in the processor's cache from the scores to the product
 MAX_PACKED_HEAD = 192  # the kernel has no backward pass for larger heads on devices of capability 8.6, 8.9 and 12

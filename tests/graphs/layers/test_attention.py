@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from graphs.models.attention import RealTokens, attention_with_dropout
+from graphs.layers.attention import RealTokens, attention_with_dropout
 from graphs.models.transformer import TransformerEncoder
 
 SIGMAS = 5

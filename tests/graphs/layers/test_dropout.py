@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from graphs.models.dropout import Dropout, dropout
+from graphs.layers.dropout import Dropout, dropout
 
 SIGMAS = 5
 

@@ -11,11 +11,11 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphs.models.attention import RealTokens, lay_out
+from graphs.conversion.hugging_face import architecture, from_hugging_face, to_config, to_hugging_face
+from graphs.layers.attention import RealTokens, lay_out
+from graphs.layers.dropout import Dropout
+from graphs.layers.feed_forward import FeedForwardLayer
 from graphs.models.bert import Bert
-from graphs.models.dropout import Dropout
-from graphs.models.feed_forward import FeedForwardLayer
-from graphs.models.pretrained import architecture, from_hugging_face, to_config, to_hugging_face
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from graphs.models.transformer import TransformerEncoder, TransformerLayer
 from utils.hub import find_model

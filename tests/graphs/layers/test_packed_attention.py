@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import varlen
 
-from graphs.models import attention
-from graphs.models.attention import HeadLayout, fits_packed
+from graphs.layers import attention
+from graphs.layers.attention import HeadLayout, fits_packed
 from graphs.models.bert import Bert
 from graphs.models.transformer import TransformerEncoder
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from graphs.layers.embedding import PAD_ID, Embedding, bag_sum
 from graphs.models.bag_of_embeddings import BagOfEmbeddings
-from graphs.models.embedding import PAD_ID, Embedding, bag_sum
 from utils.sparse_adagrad import SparseAdagrad
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from graphs.models.heads import HeadLayout, from_heads, to_heads
+from graphs.layers.head_layout import HeadLayout, from_heads, to_heads
 
 
 def padded(tokens: Tensor, mask: Tensor) -> Tensor:
