@@ -74,9 +74,9 @@ class Header:
     """The columns of a file. Those without a name, and those whose name is repeated, are read over."""
 
     def __init__(self, columns: Sequence[str], place: str) -> None:
-        self.columns = list(columns)
+        self.columns, self.place = list(columns), place
         counts = Counter(columns)
-        self.twice = {name: place for name, count in counts.items() if count > 1}
+        self.twice = [name for name, count in counts.items() if count > 1]
         self.num_named = max((i for i, name in enumerate(columns, 1) if name.strip()), default=len(columns))
 
     def row(self, place: str, cells: list[str], has_quotes: bool) -> Row:
@@ -88,4 +88,4 @@ class Header:
         values = dict(zip(self.columns, cells, strict=False))
         for name in self.twice:
             values.pop(name, None)
-        return Row(place, values, None, self.twice)
+        return Row(place, values, None, self.place, self.twice)

@@ -75,7 +75,7 @@ def _pair(row: Row) -> Row:
     if row.problem is not None:
         return row
     if missing := [column for column in ("Quality", *IDS, *COLUMNS) if column not in row.values]:
-        raise DataError(f"{row.place}: there is no column {missing[0]!r}; is this MRPC as published?")
+        raise DataError(f"{row.header}: there is no column {missing[0]!r}; is this MRPC as published?")
     values: dict[str, Any] = {name: row.values[column].strip() for column, name in COLUMNS.items()}
     quality = row.values["Quality"]
     problem = None if quality in LABELS else f"Quality is {quality!r}, not 0 or 1"

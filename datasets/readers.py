@@ -110,14 +110,14 @@ def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
         file = parquet.ParquetFile(path if is_file else io.BytesIO(read_bytes(path, MAX_UNPACKED, "unpack it")))
         names = Counter(file.schema_arrow.names)
         once = [i for i, name in enumerate(file.schema_arrow.names) if names[name] == 1]
-        twice = {name: str(path) for name, count in names.items() if count > 1}
+        twice = [name for name, count in names.items() if count > 1]
         for batch in file.iter_batches(batch_size=_rows_at_a_time(file.metadata, path, layout)):
             is_large = batch.nbytes > layout.max_row_bytes
             for values in (batch.select(once) if twice else batch).to_pylist():
                 number += 1
                 if is_large and sum(len(str(value)) for value in values.values()) > layout.max_row_bytes:
                     raise DataError(f"{path}:{number}: {too_long(layout.max_row_bytes)}")
-                yield Row(f"{path}:{number}", values, None, twice or None)
+                yield Row(f"{path}:{number}", values, None, str(path), twice)
     except (OSError, ValueError, ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 

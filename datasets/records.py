@@ -128,8 +128,8 @@ class RecordReader:
 
     def _missing_column(self, row: Row) -> str | None:
         columns = [*self.fields, *filter(None, (self.label, self.id if self.needs_id else None))]
-        for column in filter((row.twice or {}).__contains__, columns):
-            return f"{(row.twice or {})[column]}: the column {column!r} stands twice in the header"
+        for column in filter(row.twice.__contains__, columns):
+            return f"{row.header}: the column {column!r} appears twice in the header"
         for column in columns:
             if column not in row.values:
                 known = ", ".join(map(repr, itertools.islice(row.values, 20)))
@@ -137,7 +137,8 @@ class RecordReader:
                 if column == self.label and row.values.keys() == {"text"}:
                     hint = f"; plain text has no labels: {WITH_LABELS}."
                 words = f"{hint} There are" if hint else "; there are"
-                return f"{row.place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
+                place = row.header or row.place
+                return f"{place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
         return None
 
     def _is_refused(self, problem: str) -> bool:

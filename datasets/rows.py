@@ -1,6 +1,6 @@
 """A row of a data file, and how the files of a data set are written."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -15,12 +15,13 @@ BLANK = Harmless("blank line")
 
 
 class Row(NamedTuple):
-    """One row: FILE:LINE, its values by column, or else the problem; twice: the columns that the header repeats, with its place."""
+    """One row: FILE:LINE, its values by column, or the problem; header: the place of the header; twice: the columns it repeats."""
 
     place: str
     values: dict[str, Any]
     problem: str | None = None
-    twice: Mapping[str, str] | None = None
+    header: str | None = None
+    twice: Collection[str] = ()
 
 
 @dataclass(frozen=True)

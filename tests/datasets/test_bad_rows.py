@@ -35,14 +35,14 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "D25 gzip by another name": ("x.jsonl", gzip.compress(JSON), "x.jsonl: looks like gzip; give it a name that ends in .gz"),
     "D25 a gzip cut off": ("x.csv.gz", gzip.compress(CSV)[:200], "x.csv.gz: cannot be read: Compressed file ended"),
     "D30 a quote never closed": ("x.csv", CSV + b'a,"b,chess\n' + CSV, "x.csv:32: not CSV (unexpected end of data)"),
-    "D35 a column twice": ("x.csv", CSV.replace(b"title", b"text", 1), "x.csv:1: the column 'text' stands twice in the header"),
-    "D36 no header": ("x.csv", CSV.partition(b"\n")[2], "x.csv:2: there is no column 'title'; there are 'boil the rice'"),
-    "D36 another header": ("x.csv", CSV.replace(b"text", b"body", 1), "x.csv:2: there is no column 'text'; there are 'title', 'body'"),
-    "D38 header in capitals": ("x.csv", CSV.replace(b"text", b"TEXT", 1), "x.csv:2: there is no column 'text'; did you mean 'TEXT'?"),
-    "D38 header with a space": ("x.csv", CSV.replace(b"text", b" text", 1), "x.csv:2: there is no column 'text'; did you mean ' text'?"),
-    "D39 wrong delimiter": ("x.csv", TSV, 'x.csv:2: there is no column \'title\'; the file has one column, is data.delimiter "\\t"?'),
+    "D35 a column twice": ("x.csv", CSV.replace(b"title", b"text", 1), "x.csv:1: the column 'text' appears twice in the header"),
+    "D36 no header": ("x.csv", CSV.partition(b"\n")[2], "x.csv:1: there is no column 'title'; there are 'boil the rice'"),
+    "D36 another header": ("x.csv", CSV.replace(b"text", b"body", 1), "x.csv:1: there is no column 'text'; there are 'title', 'body'"),
+    "D38 header in capitals": ("x.csv", CSV.replace(b"text", b"TEXT", 1), "x.csv:1: there is no column 'text'; did you mean 'TEXT'?"),
+    "D38 header with a space": ("x.csv", CSV.replace(b"text", b" text", 1), "x.csv:1: there is no column 'text'; did you mean ' text'?"),
+    "D39 wrong delimiter": ("x.csv", TSV, 'x.csv:1: there is no column \'title\'; the file has one column, is data.delimiter "\\t"?'),
     "D42 only a header": ("x.csv", CSV.partition(b"\n")[0] + b"\n", "x.csv: leaves no row for train; 0 rows were read"),
-    "D43 semicolons": ("x.csv", CSV.replace(b",", b";"), 'x.csv:2: there is no column \'title\'; the file has one column, is data.delimiter ";"?'),
+    "D43 semicolons": ("x.csv", CSV.replace(b",", b";"), 'x.csv:1: there is no column \'title\'; the file has one column, is data.delimiter ";"?'),
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_a_row_with_a_value_too_much_or_a_named_one_too_little_is_refused(tmp_pa
 @pytest.mark.parametrize("header", ["v1,v2,v2", "v1,v2,v1", "v2,v1,v1,v1"])
 def test_a_column_that_is_asked_for_stands_once(tmp_path: Path, header: str, skips: bool) -> None:
     (tmp_path / "x.csv").write_text(f"{header}\n{','.join('abcd'[: header.count(',') + 1])}\n")
-    with pytest.raises(DataError, match=r"x.csv:1: the column 'v[12]' stands twice in the header"):
+    with pytest.raises(DataError, match=r"x.csv:1: the column 'v[12]' appears twice in the header"):
         read(tmp_path / "x.csv", skips=skips)
 
 
@@ -63,7 +63,7 @@ def test_parquet_may_repeat_a_column_that_nobody_asks_for(tmp_path: Path) -> Non
         table = pa.Table.from_arrays([*columns[:2], columns[0], columns[0]], names=names)
         pyarrow.parquet.write_table(table, tmp_path / f"{names[2]}.parquet")
     assert read(tmp_path / "a.parquet") == [("ham", "Go")]
-    with pytest.raises(DataError, match="the column 'v2' stands twice"):
+    with pytest.raises(DataError, match="the column 'v2' appears twice"):
         read(tmp_path / "v2.parquet")
 
 

@@ -60,7 +60,7 @@ BAD = [
     ({"dev": "3\n"}, "dev_ids.tsv:1: 1 columns instead of 2; expected the numbers"),
     ({"train": HEADER + "1\t1\t2\tA .\n"}, "train.txt:2: 4 columns instead of 5"),
     ({"train": HEADER + "2\t3\t4\tA .\tB .\n"}, "train.txt:2: Quality is '2', not 0 or 1"),
-    ({"test": "label\ttext\n1\ta\n"}, "test.txt:2: there is no column 'Quality'; is this MRPC as published?"),
+    ({"test": "label\ttext\n1\ta\n"}, "test.txt:1: there is no column 'Quality'; is this MRPC as published?"),
 ]
 
 
