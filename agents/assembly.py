@@ -32,10 +32,10 @@ def check_run(config: Config, known: Sequence[str]) -> None:
         construct(config, "distributed", DistributedSettings, config.distributed)
         construct(config, "scheduler", SCHEDULERS[schedule.name], schedule, total_steps=10**12)
     waiting = {"train.patience": train.patience, "scheduler.name": schedule.name == "reduce_on_plateau" or None}
-    for key, value in waiting.items():
+    for (key, value), instead in zip(waiting.items(), ("null", "constant"), strict=True):
         if value is not None and "valid" not in build_corpus(config).splits:
             need = f"{key} needs a validation split, and data.split gives it no share; "
-            raise config.error(key, f"{need}leave {key} out, or write data.split: [0.8, 0.1, 0.1]")
+            raise config.error(key, f"{need}write {key}: {instead}, or data.split: [0.8, 0.1, 0.1]")
     monitored = [] if train.monitor[1:] == "loss" else [("train.monitor", train.monitor[1:], ("loss", *known))]
     for key, name, names in [*monitored, *(("metrics", name, known) for name in config.metrics or ())]:
         if (known or key == "metrics") and name not in known:

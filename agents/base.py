@@ -20,6 +20,7 @@ from datasets.batches import Batch, Loader
 from utils import signals
 from utils.config import Config
 from utils.distributed import DistributedSettings
+from utils.errors import counted
 from utils.experiment import Experiment
 from utils.freezing import Freezing
 from utils.metrics import LossMeter, Metrics
@@ -36,7 +37,7 @@ from utils.settings import TrainSettings
 from utils.snapshot import Snapshot
 from utils.threads import ThreadWatch
 from utils.train_meter import TrainMeter
-from utils.validation import judge
+from utils.validation import describe, judge
 from utils.weight_average import WeightAverage
 
 logger = logging.getLogger("glassbox")
@@ -210,8 +211,12 @@ class BaseAgent:
         gain, is_best = judge(values, self.state, self.settings, len(self.data.loaders["valid"]))
         self.scheduler.observe(gain)
         self.log.scalars("valid", values, self.state.step)
-        words = ", ".join(f"{name} {value:.4f}" for name, value in values.items()) + " (best)" * is_best
-        logger.info("epoch %d, step %d: valid %s", self.state.epoch, self.state.step, words)
+        words = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        notes = describe(self.state, self.settings, is_best)
+        logger.info("epoch %d, step %d: valid %s%s", self.state.epoch, self.state.step, words, notes)
+        if self.settings.is_stopped_early(self.state):
+            validations = counted(self.state.num_bad, "validation")
+            logger.info("stopped early: no better %s for %s (train.patience)", self.settings.metric, validations)
         return True
 
     @torch.no_grad()

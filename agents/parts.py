@@ -12,6 +12,7 @@ from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
+from utils.errors import counted
 from utils.freezing import Freezing
 from utils.metrics import ConfusionMatrix, MultiLabelCounts
 from utils.optim import Optimizer, takes_sparse
@@ -72,14 +73,17 @@ def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.
 
 def describe_plan(config: Config) -> str:
     """What is known of a run before its data is read, in words: its parameters and its length."""
-    length = f"{config.train.num_steps or config.train.num_epochs:,} {'steps' if config.train.num_steps else 'epochs'}"
+    steps = config.train.num_steps
+    length = counted(steps or config.train.num_epochs, "step" if steps else "epoch")
     if "head" not in config or config.get("model", {}).get("name") not in ENCODERS:
         return length  # an agent with a model of its own
     with torch.device("meta"):
         sizes = [(1000, 2), (1001, 2), (1000, 3)]  # of the vocabulary and of the labels
         n, one_token, one_label = (sum(p.numel() for p in build_model(config, *each).parameters()) for each in sizes)
     token, label = one_token - n, one_label - n
-    return f"{n - 1000 * token - 2 * label:,} parameters + {token:,} a token of the vocabulary + {label:,} a label, {length}"
+    return (
+        f"{n - 1000 * token - 2 * label:,} parameters + {token:,} per vocabulary token + {label:,} per label, {length}"
+    )
 
 
 def build_loss(config: Config, labels: list[str]) -> nn.Module:

@@ -17,6 +17,11 @@ def in_words(counts: Mapping[str, int], at_most: int = 3) -> str:
     return ", ".join(words)
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 epoch", "2 epochs"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 class GlassboxError(Exception):
     """A failure that the user can mend. Its text is one line: where, what was given, what is allowed.
 

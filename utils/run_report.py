@@ -11,7 +11,7 @@ from torch import nn
 
 from utils.config import Config
 from utils.environment import peak_memory_bytes, versions
-from utils.errors import CheckpointError, in_words, printable
+from utils.errors import CheckpointError, counted, in_words, printable
 from utils.run_state import RunState
 
 MAX_ROWS = 30  # labels shown on the screen; the file has all
@@ -77,11 +77,11 @@ def check_report(report: Mapping[str, Any], folder: Path) -> None:
 
 def _training(report: Mapping[str, Any]) -> str:
     train, memory, best = report["train"], report["peak_memory_bytes"] / 2**20, report["best"]
-    chosen = f"best at step {best['step']}" if best else "the weights of the last step, for want of a validation split"
+    chosen = f"best at step {best['step']}" if best else "the last step's weights, as there is no validation split"
     return (
-        f"{train['epochs']} epochs, {train['steps']} steps in {train['seconds']:.1f} s of training "
+        f"{counted(train['epochs'], 'epoch')}, {counted(train['steps'], 'step')} in {train['seconds']:.1f} s of training "
         f"({train['texts_per_second']:,.0f} texts/s, {train['tokens_per_second']:,.0f} tokens/s), "
-        f"{report['parameters']:,} parameters, {memory:,.0f} MB at most; {chosen}"
+        f"{counted(report['parameters'], 'parameter')}, peak memory {memory:,.0f} MB; {chosen}"
     )
 
 

@@ -17,6 +17,14 @@ def judge(values: dict[str, float], state: RunState, settings: TrainSettings, nu
     return gain, state.observe(gain, values["loss"], noise)
 
 
+def describe(state: RunState, settings: TrainSettings, is_best: bool) -> str:
+    """What a validation decided, in words for the end of its line; empty where it changes nothing."""
+    notes = ["best weights" + ": a tie, decided by the loss" * (state.num_bad > 0)] * is_best
+    if settings.patience is not None and state.num_bad:
+        notes.append(f"patience used: {state.num_bad} of {settings.patience}")
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
 def noise_of(name: str, value: float, num_texts: int) -> float:
     """Half the standard error of a metric that is a share of so many texts; 0 for what is no share, such as a loss.
 

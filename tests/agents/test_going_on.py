@@ -73,8 +73,12 @@ def test_patience_that_has_ended_a_run_is_named(workplace: Path, capsys: pytest.
         "train.monitor=-accuracy",
         "optimizer.lr=0.02",
     ]  # which falls no more once it has risen
-    start(capsys, *words, "train.num_epochs=9")
+    err = start(capsys, *words, "train.num_epochs=9")
     steps = report()["train"]["steps"]
+    *_, last, said = [line for line in err.splitlines() if "valid" in line]
+    assert f"step {steps}: " in last
+    assert last.endswith(" (best weights: a tie, decided by the loss; patience used: 1 of 1)")
+    assert said == "stopped early: no better accuracy for 1 validation (train.patience)"
     assert steps < 45
     assert report()["train"]["is_stopped_early"]
     assert "a higher train.patience goes on" in start(capsys, *words, "train.num_epochs=9")

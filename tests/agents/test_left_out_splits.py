@@ -71,15 +71,19 @@ def test_given_files_count_as_splits_whatever_the_shares(workplace: Path, capsys
 
 
 @pytest.mark.parametrize(
-    ("words", "key"),
-    [(["train.patience=2"], "train.patience"), (["scheduler.name=reduce_on_plateau"], "scheduler.name")],
+    ("words", "key", "remedy"),
+    [
+        (["train.patience=2"], "train.patience", "train.patience: null"),
+        (["scheduler.name=reduce_on_plateau"], "scheduler.name", "scheduler.name: constant"),
+    ],
 )
 def test_what_waits_for_validations_is_refused_before_data_is_read(
-    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], key: str
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], key: str, remedy: str
 ) -> None:
     Path("tiny.jsonl").unlink()
     _, err = start(capsys, "tiny.yaml", "data.split=[0.9, 0.0, 0.1]", "--dry-run", *words, code=2)
-    assert f"{key} needs a validation split, and data.split gives it no share" in err
+    need = f"{key} needs a validation split, and data.split gives it no share"
+    assert f"{need}; write {remedy}, or data.split: [0.8, 0.1, 0.1]" in err
 
 
 def test_a_split_that_was_asked_for_and_has_no_row_is_refused_as_before(

@@ -175,7 +175,7 @@ def test_dry_run_reads_nothing_and_makes_nothing(workplace: Path, capsys: pytest
     # Two encoders of 16 numbers a token with an LSTM in both directions, 4 * 12 * (16 + 12 + 2) each; 48 -> 8 -> labels.
     known, label = 2 * 2 * 4 * 12 * (16 + 12 + 2) + 48 * 8 + 8, 8 + 1
     assert output.err.startswith(
-        f"ok: {known:,} parameters + {2 * 16} a token of the vocabulary + {label} a label, 2 epochs; "
+        f"ok: {known:,} parameters + {2 * 16} per vocabulary token + {label} per label, 2 epochs; "
     )
     assert not Path("experiments").exists()
 

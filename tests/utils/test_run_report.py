@@ -50,6 +50,14 @@ def test_a_label_is_shown_as_it_is(capsys: pytest.CaptureFixture[str], label: st
     assert capsys.readouterr().out.count(label) >= 2
 
 
+@pytest.mark.parametrize(("number", "words"), [(1, "1 epoch, 1 step in"), (2, "2 epochs, 2 steps in")])
+def test_one_epoch_is_not_a_plural(capsys: pytest.CaptureFixture[str], number: int, words: str) -> None:
+    report = report_of(["a", "b"])
+    report["train"] |= {"epochs": number, "steps": number}
+    print_report(report)
+    assert f"\n{words} 4.0 s of training (" in capsys.readouterr().out
+
+
 def test_many_labels_are_cut_on_the_screen_only(capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of([f"label-{i}" for i in range(MAX_ROWS + 5)])
     print_report(report)

@@ -7,7 +7,7 @@ import pytest
 from utils.errors import ConfigError, NonFiniteError
 from utils.run_state import RunState
 from utils.settings import TrainSettings
-from utils.validation import judge, noise_of
+from utils.validation import describe, judge, noise_of
 
 SETTINGS = TrainSettings(monitor="+accuracy", patience=3)
 
@@ -44,6 +44,24 @@ def test_ties_within_the_noise_go_to_the_smaller_loss(
     assert (state.best_step, state.num_bad) == (best_step, num_bad)
     assert state.best_gain == pairs[best_step - 1][0]
     assert state.highest_gain == max(accuracy for accuracy, _ in pairs)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "patience", "words"),
+    [
+        ([(0.795, 0.5), (0.83, 0.4)], 3, " (best weights)"),
+        ([(0.8, 1.3), (0.795, 0.5)], 3, " (best weights: a tie, decided by the loss; patience used: 1 of 3)"),
+        ([(0.8, 1.3), (0.795, 0.5)], None, " (best weights: a tie, decided by the loss)"),
+        ([(0.8, 0.5), (0.7, 0.4), (0.8, 0.5)], 2, " (patience used: 2 of 2)"),
+        ([(0.8, 0.5), (0.7, 0.4)], None, ""),
+        ([(0.795, 0.5), (0.8, 1.3)], 3, ""),  # a tie with the larger loss, but patience begins again
+    ],
+)
+def test_what_is_said_agrees_with_what_is_counted(
+    pairs: list[tuple[float, float]], patience: int | None, words: str
+) -> None:
+    state, settings = judged(pairs), TrainSettings(monitor="+accuracy", patience=patience)
+    assert describe(state, settings, is_best=state.best_step == state.step) == words
 
 
 def test_a_loss_has_no_ties() -> None:
