@@ -33,11 +33,10 @@ MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 CONFIG, REPORT, LABELS, TOKENIZER = "config.yaml", "report.json", "labels.json", "tokenizer.json"
 METRICS = "metrics.jsonl"
 SEAL = "# sha256 of these values: "
-# What a run, its TensorBoard log and `export` leave in the run's folder; --fresh removes nothing else.
+# What a run and its TensorBoard log leave in the run's folder; --fresh removes nothing else, not even an export of the run.
 KNOWN = re.compile(
-    r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions[^/]*\.jsonl"
+    r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions\.jsonl"
     r"|checkpoints/(damaged-)?step-\d+/(model\.safetensors|state\.pt|MANIFEST\.json)"
-    r"|hf/(config\.json|model\.safetensors|tokenizer(_config)?\.json|SHA256SUMS)"
     r"|(.*/)?(events\.out\.tfevents\.[^/]*|\.tmp-[^/]*(/.*)?)",
     re.DOTALL,
 )

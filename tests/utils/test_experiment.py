@@ -363,7 +363,8 @@ FOREIGN = [
     "checkpoints/step-3/my.bin",
     "summaries/figure.png",
     "data/train.csv",
-    "hf/README.md",
+    "hf/config.json",
+    "predictions_of_mine.jsonl",
 ]
 
 
@@ -404,8 +405,6 @@ def test_fresh_removes_all_that_a_run_leaves(folder: Path) -> None:
         "checkpoints/step-1/state.pt",
         "checkpoints/damaged-step-2/MANIFEST.json",
         "checkpoints/step-1/model.safetensors",
-        "hf/config.json",
-        "hf/SHA256SUMS",
         "summaries/events.out.tfevents.1.host.2.0.3.4",
         "checkpoints/.tmp-step-3-0123456789abcdef/state.pt",
     ]:
