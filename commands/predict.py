@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--input", metavar="FILE", help="texts with the run's columns (labels are not needed); - for standard input"
+        "--input",
+        metavar="FILE",
+        help="texts with the run's columns, labels not needed; - for standard input, jsonl by default",
     )
     source.add_argument(
         "--text",
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How a file is read that is none of the run's own."""
     formats = "csv, tsv, jsonl, parquet, text, labelled_lines, folder, file_per_class"
-    parser.add_argument("--format", default="auto", help=f"{formats}; default by ending, jsonl for -")
+    parser.add_argument("--format", default="auto", help=f"{formats}; by default the file's ending")
     parser.add_argument(
         "--encoding",
         help="of the file, such as latin-1, or several to be tried: utf-8,latin-1; default: data.encoding for files of the "

@@ -28,6 +28,7 @@ BATCH_BYTES = 2**25  # of Parquet that are rows at a time
 def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
     """JSON lines: one object a line, in UTF-8 (RFC 8259); other encodings are tried where a file is not UTF-8."""
     encodings = list(dict.fromkeys(["utf-8", *layout.encodings]))
+    hint = "; for lines of plain text write --format text" if path is STDIN else ""
     for number, line, problem in text_lines(path, replace(layout, encodings=encodings)):
         place = f"{path}:{number}"
         if problem or not line.strip():
@@ -38,7 +39,7 @@ def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
         try:
             values = JSON.decode(line)
         except (ValueError, RecursionError) as error:
-            yield Row(place, {}, f"not JSON ({getattr(error, 'msg', None) or error})")
+            yield Row(place, {}, f"not JSON ({getattr(error, 'msg', None) or error}){hint}")
             continue
         if isinstance(values, dict):
             yield Row(place, values)

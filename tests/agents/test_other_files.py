@@ -232,6 +232,14 @@ def test_standard_input_may_be_empty_but_not_closed(
     assert line == "stdin: is closed; give a file, or pipe the rows in"
 
 
+def test_plain_text_on_standard_input_gets_a_hint(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_stdin(monkeypatch, b"a match\n")
+    line = refused(capsys, 3, "predict", "experiments/latin", "--input", "-")
+    assert line.startswith("stdin:1: not JSON (Expecting value); for lines of plain text write --format text; ")
+
+
 # Files without a header line, and plain text.
 
 

@@ -76,6 +76,16 @@ def test_an_option_is_joined_with_its_value_alone() -> None:
     assert joined(["--textual", "--text"]) == ["--textual", "--text"], "argparse says that a value is missing"
 
 
+@pytest.mark.parametrize(("command", "is_promised"), [("predict", True), ("test", False)])
+def test_help_promises_standard_input_where_it_is_read(
+    capsys: pytest.CaptureFixture[str], command: str, is_promised: bool
+) -> None:
+    assert main([command, "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert ("- for standard input, jsonl by default" in words) is is_promised
+    assert "jsonl for -" not in words
+
+
 # Where the lines go.
 
 
