@@ -1,7 +1,9 @@
 """One tiny run from text to report, and everything that can be asked of it afterwards."""
 
+import ast
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +187,20 @@ def test_the_python_api_builds_and_runs(workplace: Path) -> None:
     assert report["train"]["epochs"] == 1
     saved = json.loads(Path("experiments/api/report.json").read_text())
     assert report == {key: value for key, value in saved.items() if key != "digest"}
+
+
+def test_the_readmes_lines_of_python_run_and_print(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also after the config's own run, which is finished by then."""
+    (workplace / "configs").mkdir()
+    (workplace / "configs/bilstm.yaml").write_text(TINY_CONFIG)
+    assert main(["configs/bilstm.yaml", "train.num_epochs=1"]) == 0
+    capsys.readouterr()
+    (code,) = re.findall(r"```python\n(from agents import .*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    exec(code, {})
+    accuracy, lines = capsys.readouterr().out.splitlines()
+    report = json.loads(Path("experiments/quick/report.json").read_text())
+    assert (float(accuracy), report["train"]["epochs"]) == (report["test"]["accuracy"], 2)
+    assert [line["text"] for line in ast.literal_eval(lines)] == ["a text", "and a text"]
 
 
 def test_two_runs_of_one_config_give_the_same_bits(workplace: Path) -> None:
