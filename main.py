@@ -18,9 +18,9 @@ EPILOG = """\
 commands (python main.py COMMAND --help):
 {commands}
 
-exit codes: 0 ok; 1 a bug of ours; 2 config or usage; 3 data; 4 checkpoint or no usable run; 5 storage, or a run in use;
-6 a loss that is not finite; 7 distributed; 130 and 143 after Ctrl-C and SIGTERM: the same command goes on.
-Standard output is storage, too: 5 where it cannot be written, 0 where its reader has gone.
+exit codes: 0 ok; 1 a bug in Glassbox; 2 config or usage; 3 data; 4 no usable checkpoint or run; 5 storage, or a run in use;
+6 a loss that is not finite; 7 distributed; 130 and 143 after Ctrl-C and SIGTERM: run the same command to resume.
+Standard output counts as storage: 5 if it cannot be written, 0 if its reader has gone.
 """
 
 
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     except PermissionError as error:  # of a place that cannot even be looked at, such as one in another user's folder
         if is_debug or error.filename is None:
             raise
-        print(printable(f"{error.filename}: cannot be looked at: {error.strerror}"), file=sys.stderr)
+        print(printable(f"{error.filename}: cannot be accessed: {error.strerror}"), file=sys.stderr)
         return StorageError.exit_code
 
 
@@ -63,7 +63,7 @@ def joined(arguments: list[str], option: str = "--text") -> list[str]:
 def run(arguments: list[str]) -> int:
     """Take the command and its options from the words of the command line, and run it; -> the exit code."""
     if not arguments:
-        print("command line: which config? python main.py configs/bilstm.yaml, for one; or --help", file=sys.stderr)
+        print("command line: no config is given; try python main.py configs/bilstm.yaml, or --help", file=sys.stderr)
         return 2
     name = arguments[0] if arguments[0] in COMMANDS else "train"
     if name != arguments[0] and (meant := _meant_command(arguments[0])):

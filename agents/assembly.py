@@ -77,14 +77,16 @@ def resume(
         return
     if state.best_step and (problem := snapshot.problem(state.best_step)):
         state.forget_best()
-        logger.warning("warning: %s, and it was the best; the best from here on counts (--fresh starts over)", problem)
+        logger.warning(
+            "warning: %s, and it was the best; the best is chosen from here on (--fresh starts over)", problem
+        )
     if settings.is_stopped_early(state):
         logger.info(
-            "train.patience %s has ended this run at step %d; a higher train.patience, or null, goes on",
+            "train.patience %s has ended this run at step %d; a higher train.patience, or null, resumes it",
             *(settings.patience, state.step),
         )
     elif not settings.is_done(state):
-        logger.info("going on from step %d (epoch %d)", state.step, state.epoch + 1)
+        logger.info("resuming from step %d (epoch %d)", state.step, state.epoch + 1)
         _report_jump(state.step, schedule, optimizer)
 
 

@@ -109,7 +109,7 @@ class ClassificationAgent(BaseAgent):
             fitting = ", ".join(name for name, part in LOSSES.items() if part.is_multi_label == config.data.multi_label)  # type: ignore[attr-defined]
             raise config.error(
                 "loss",
-                f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; take {fitting}",
+                f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; use {fitting}",
             )
 
     def compute_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:

@@ -42,7 +42,7 @@ def labelled_records(
     def used() -> Iterator[Record]:
         yield from filter(None, reader.read(rows))
         if not (counts := reader.counts())["used"]:
-            raise DataError(f"{path}: holds no row to test on; {describe_counts(counts, 'used')}")
+            raise DataError(f"{path}: has no rows to test on; {describe_counts(counts, 'used')}")
 
     return used(), reader.counts
 

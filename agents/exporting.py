@@ -50,7 +50,7 @@ def export_hugging_face(folder: Path, out: Path) -> None:
         ),
     }
     if os.path.lexists(out):
-        raise StorageError(f"{out}: is there already; remove it, or give another folder with --out")
+        raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
     with storage_errors(out, sum(map(len, files.values()))):
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(out.parent)

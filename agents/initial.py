@@ -103,7 +103,9 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
     model.load_state_dict(taken, strict=False)
     new, unused = (_layers(name for name in names if name not in taken) for names in (own, weights))
     new += f" (a new last layer, since {reason})" if reason else ""
-    logger.info("init_from: weights of %s: %s; newly made: %s; not used: %s", folder, _layers(taken), new, unused)
+    logger.info(
+        "init_from: weights of %s: %s; newly initialised: %s; not used: %s", folder, _layers(taken), new, unused
+    )
 
 
 def _layers(names: Iterable[str]) -> str:
@@ -140,7 +142,7 @@ def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> tuple[dict[
         facts: dict[str, Any] = read_manifest(checkpoint)["facts"]
         weights = load_weights(checkpoint)
     except CheckpointError as error:
-        hint = f"without {folder / REPORT} the command that trained the run goes on, and takes the best of what is left"
+        hint = f"without {folder / REPORT} the command that trained the run resumes it, with the best of what is left"
         raise CheckpointError(f"{error}; {hint}") from None
     refuse_other(folder / TOKENIZER, "vocabulary", tokenizer_hash(tokenizer), facts, checkpoint)
     refuse_other(folder / LABELS, "labels", labels_hash(labels), facts, checkpoint)

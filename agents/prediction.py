@@ -150,7 +150,7 @@ class Predictor:
         for label in labels:
             if label not in self.labels:
                 raise DataError(
-                    f"{record.place}: the label {label!r} is none of this run's: {', '.join(self.labels[:20])}"
+                    f"{record.place}: the label {label!r} is not a label of this run: {', '.join(self.labels[:20])}"
                 )
         ids = [self.labels.index(label) for label in labels]
         if not self.is_multi_label:

@@ -88,10 +88,10 @@ def load_published(config: Config, model: TextClassifier, labels: list[str]) -> 
 
 
 def _report(config: Config, made: list[str], unused: list[str]) -> None:
-    """Say which parts are newly made, which tensors were not used, and where the optimizer's steps would undo the others."""
+    """Say which parts are newly initialised, which tensors were not used, and where the optimizer's steps would undo the others."""
     if unused:
         logger.info("init_from: %s: not used: %s", config.init_from, first_names(unused))
-    logger.info("init_from: weights of %s; newly made: %s", config.init_from, ", ".join(made) or "nothing")
+    logger.info("init_from: weights of %s; newly initialised: %s", config.init_from, ", ".join(made) or "nothing")
     learns = "freeze" not in config or config.freeze.layers != "all" or config.freeze.unfreeze_every is not None
     if config.optimizer.name in ADAPTIVE and config.optimizer.lr > HIGHEST_RATE and learns:
         logger.warning(
@@ -105,7 +105,7 @@ def _check_new_parts_learn(config: Config, made: list[str]) -> None:
     if made and "freeze" in config and config.freeze.layers == "all":
         raise config.error(
             "freeze.layers",
-            f"freeze.layers: all would keep the {made[0]}, which {config.init_from} does not have, as it is newly made; "
+            f"freeze.layers: all would keep the {made[0]}, which {config.init_from} does not have, as it is newly initialised; "
             f"write freeze.layers: {config.model.num_layers}, above which it learns, or model.pooling: mean",
         )
 
@@ -185,6 +185,6 @@ def _labels_of(values: Mapping[str, Any], count: int, name: str) -> list[str]:
     if not isinstance(named, Mapping):
         raise CheckpointError(
             f"{find_model(name) / CONFIG}: id2label must be a mapping of numbers to labels, got {named!r:.80}; "
-            "mend it, or write init_head: false for a new classifier"
+            "fix it, or write init_head: false for a new classifier"
         )
     return [str(named.get(str(i), f"LABEL_{i}")) for i in range(count)]

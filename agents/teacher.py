@@ -39,7 +39,7 @@ class Teacher:
         predictor = Predictor(folder, str(device))
         if predictor.is_multi_label:
             raise config.error(
-                "loss.teacher", f"loss.teacher: {folder} gives a text any number of labels, and here each has one"
+                "loss.teacher", f"loss.teacher: {folder} gives a text any number of labels, but here each has one"
             )
         if sorted(predictor.labels) != sorted(data.labels):
             raise config.error(
@@ -65,7 +65,7 @@ class Teacher:
         path = Path(data.corpus.cache_folder) / "teachers" / hashlib.sha256(key.encode()).hexdigest()[:32]
         if (found := _read(path, shape)) is not None:
             return found
-        logger.info("asking the teacher %s about %s texts", predictor.folder, f"{shape[0]:,}")
+        logger.info("teacher %s: predicting %s texts", predictor.folder, f"{shape[0]:,}")
         answers = np.concatenate([predictor.logits(chunk)[0].numpy() for chunk in _chunks(predictor, data)])
         check_writable(path.parent)
         content = answers.astype(np.float32).tobytes()

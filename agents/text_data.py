@@ -81,7 +81,7 @@ class TextData:
         if self._data_now() != self.facts["data"]:
             files = self.corpus.source.files(split if split in self.corpus.source.splits else "train")
             raise DataError(
-                f"{files[0]}: the data has changed since it was tokenised; put it back, and the same command goes on"
+                f"{files[0]}: the data has changed since it was tokenised; restore it and run the same command to resume"
             )
 
     def _unknown(self) -> list[str]:
@@ -95,7 +95,7 @@ class TextData:
             if split != "train" and share > MAX_UNKNOWN:
                 lines.append(
                     f"{100 * share:.0f}% of the tokens of {split} are not in the vocabulary (more than {100 * MAX_UNKNOWN:.0f}%); "
-                    "tokenizer: {name: wordpiece} makes rare words of known pieces"
+                    "tokenizer: {name: wordpiece} splits rare words into known pieces"
                 )
         return lines
 

@@ -52,13 +52,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="auto", help=f"{formats}; by default the file's ending")
     parser.add_argument(
         "--encoding",
-        help="of the file, such as latin-1, or several to be tried: utf-8,latin-1; default: data.encoding for files of the "
+        help="of the file, such as latin-1, or several to try: utf-8,latin-1; default: data.encoding for files of the "
         "training files' format, utf-8 for others",
     )
     parser.add_argument(
         "--on-bad-row",
         choices=["error", "skip"],
-        help="skip: count a row that cannot be used, and predict null for it; default: error, in a test as the run's data",
+        help="skip: count a row that cannot be used, and predict null for it; default: error; of test: the run's data.on_bad_row",
     )
 
 

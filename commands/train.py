@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-SUMMARY = "train what a config says (this word may be left out)"
+SUMMARY = "train what a config describes (the default: the word may be left out)"
 
 logger = logging.getLogger("glassbox")
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", metavar="key=value", nargs="*", help="options to change, such as optimizer.lr=3e-4"
     )
-    parser.add_argument("--fresh", action="store_true", help="remove the run of that name and start anew")
+    parser.add_argument("--fresh", action="store_true", help="remove the run of that name and start over")
     parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
 
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
             check_report(report, experiment.folder)
             option = "train.patience" if report["train"]["is_stopped_early"] else "train.num_epochs"
             logger.info(
-                "%s is finished; its report (--fresh starts over, a higher %s goes on):", experiment.folder, option
+                "%s is finished; its report (--fresh starts over, a higher %s resumes it):", experiment.folder, option
             )
         else:
             report = build_agent(config, experiment).run()

@@ -175,7 +175,7 @@ class Corpus:
                 yield record
                 next_row = next(wanted, None)
         if next_row is not None:
-            raise DataError(f"{self.source.files(origin)[0]}: has changed while it was read")
+            raise DataError(f"{self.source.files(origin)[0]}: changed while it was being read")
 
     def scan(self, take: Callable[[str, Iterator[Record]], np.ndarray] | None = None) -> Scan:
         """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on.

@@ -32,7 +32,7 @@ def check_exists(path: Path) -> None:
     """Raise DataError unless there is something at `path`."""
     with data_errors(path):
         if not path.exists():
-            what = "is a link to nothing" if path.is_symlink() else "no such file or folder"
+            what = "is a broken link" if path.is_symlink() else "no such file or folder"
             raise DataError(f"{path}: {what} (paths are relative to the folder in which the program is started)")
 
 
@@ -42,7 +42,7 @@ def check_file(path: Path, kind: str) -> None:
     if path.is_dir() != (kind in FOLDERS):
         raise DataError(f"{path}: is a {'folder' if path.is_dir() else 'file'}; format {kind} does not read that")
     if not path.is_dir() and not path.is_file():
-        raise DataError(f"{path}: is no regular file, and training reads its files more than once")
+        raise DataError(f"{path}: is not a regular file, and training reads its files more than once")
 
 
 def read_bytes(path: Path, limit: int = MAX_ROW_BYTES, way_out: str = WAY_OUT) -> bytes:

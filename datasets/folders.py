@@ -9,9 +9,9 @@ from datasets.rows import BLANK, Harmless, Layout, Row
 from utils.errors import DataError, printable
 
 HIDDEN, README = Harmless("hidden file"), Harmless("README")
-BESIDE = Harmless("file beside the folders of the classes")
-NO_FILE = "is no regular file"
-BELOW = "lies in a folder of its own, and format file_per_class reads those side by side; see data.format: folder"
+BESIDE = Harmless("file next to the class folders")
+NO_FILE = "is not a regular file"
+BELOW = "is in a subfolder, but format file_per_class reads files side by side; see data.format: folder"
 
 
 def read_folder(path: Path, layout: Layout) -> Iterator[Row]:

@@ -38,7 +38,7 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
         listed = "; ".join(" and ".join(map(repr, group)) for group in variants[:10])
         raise DataError(
             f"{place}: labels in {column!r} that differ only by case, space, composition or a final .0: {listed}; "
-            "write each one way"
+            "write each in one way"
         )
 
 
@@ -84,7 +84,7 @@ def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *,
             listed = ", ".join(map(repr, missing[:MAX_LISTED])) + (", ..." if len(missing) > MAX_LISTED else "")
             lines.append(
                 f"{split} has no row of {len(missing)} of the {len(labels)} labels ({listed}): "
-                f"what is learnt of them is not measured, and each {effect}"
+                f"not measured, and each {effect}"
             )
     return lines
 

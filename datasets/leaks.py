@@ -90,17 +90,13 @@ def describe_leaks(leaks: Mapping[str, Any], sizes: Mapping[str, int]) -> list[s
     for pair, count in leaks["texts"].items():
         split, _, other = pair.partition(" in ")
         if split in leaks["equal"] and other == "train":
-            lines.append(f"{split} holds the same texts as train: its score measures what was learnt by heart")
+            lines.append(f"{split} holds the same texts as train: its score measures memorisation")
         else:
-            lines.append(
-                f"{count} of {sizes[split]} texts of {split} are also in {other}: they make its score too good"
-            )
+            lines.append(f"{count} of {sizes[split]} texts of {split} are also in {other}: they inflate its score")
     for split, count in leaks["repeats"].items():
         if count and 2 * count >= sizes[split]:
             num_texts = sizes[split] - count
-            lines.append(f"{split} has {num_texts} different texts in {sizes[split]} rows: the others repeat them")
+            lines.append(f"{split} has {num_texts} different texts in {sizes[split]} rows: the others are repetitions")
     for field, share in leaks["labels"].items():
-        lines.append(
-            f"{100 * share:.0f}% of the texts in {field!r} hold their own label as a word; is it meant to be read?"
-        )
+        lines.append(f"{100 * share:.0f}% of the texts in {field!r} hold their own label as a word; is that intended?")
     return lines

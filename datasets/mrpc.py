@@ -51,7 +51,7 @@ class MRPC:
                 yield row
         if missing := [id for id in dev_ids if id not in seen]:
             path, place = self._file(TRAIN), dev_ids[missing[0]]
-            raise DataError(f"{place}: the pair {missing[0]} stands in no row of {path} ({len(missing)} such pairs)")
+            raise DataError(f"{place}: the pair {missing[0]} is in no row of {path} ({len(missing)} such pairs)")
 
     def _dev_ids(self) -> dict[str, str]:
         """The pairs that validate, and the line that says so; the file has no header."""

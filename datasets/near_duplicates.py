@@ -27,7 +27,7 @@ def describe_near_duplicates(splits: Mapping[str, Tokens], train: Tokens, skippe
         own, shares = np.split(shares, [len(sample) if len(sample) >= MIN_TEXTS else 0])
         if len(own) and (share := float((own >= NEAR).mean())) >= MIN_SHARE:
             lines.append(
-                f"{100 * share:.0f}% of the longer texts of {split} stand nearly complete in a text of train, as phrases of one "
+                f"{100 * share:.0f}% of the longer texts of {split} appear almost whole in a text of train, as phrases of one "
                 "sentence do: its score says little about new texts"
             )
     return lines

@@ -1,6 +1,6 @@
 """Academic papers, title + abstract -> AI, ML or ACL: the split behind every published figure of this project.
 
-The source is one JSON array a conference and year (papercopilot/paperlists); the field is that of the conference. The split
+The source is one JSON array per conference and year (papercopilot/paperlists); the field is that of the conference. The split
 is a hash of the title, so that it depends on nothing else: sha256 of the title, lower-cased and with single spaces, its first 8
 hex digits modulo 10: 0 is test, 1 is valid, the rest train.
 """
@@ -97,7 +97,7 @@ def _papers(source: Path) -> Iterator[tuple[str, str, str]]:
             papers = [(record.get("title") or "", record.get("abstract") or "") for record in records]
             "".join(itertools.chain(*papers)).encode()  # text, all of it
         except (AttributeError, TypeError, UnicodeEncodeError):
-            raise DataError(f"{path}: is no JSON array of objects with title and abstract") from None
+            raise DataError(f"{path}: is not a JSON array of objects with title and abstract") from None
         venue = _venue(path)
         assert venue is not None
         for title, abstract in papers:

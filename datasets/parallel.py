@@ -41,9 +41,9 @@ def try_apart(function: Callable[[], Any], seconds: float) -> None:
     process.start()
     sender.close()
     try:
-        problem = receiver.recv() if receiver.poll(seconds) else f"it does not end within {seconds:g} s"
+        problem = receiver.recv() if receiver.poll(seconds) else f"it does not finish within {seconds:g} s"
     except EOFError:
-        problem = "it ends the process that reads it"
+        problem = "it crashes the process that reads it"
     finally:
         process.kill()
         process.join()
@@ -111,7 +111,7 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise DataError(
-                "a process that tokenises was killed (is memory short?); data.num_workers: 1 needs none"
+                "a tokenising process was killed (out of memory?); data.num_workers: 1 needs none"
             ) from None
 
 

@@ -35,7 +35,7 @@ def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
             yield Row(place, {}, problem or BLANK)
             continue
         if number == 1 and (line.strip() == "[" or line.startswith(("[{", "[ {"))):
-            raise DataError(f"{place}: is one JSON array; write one object a line, without commas between them")
+            raise DataError(f"{place}: is a JSON array; write one object per line, without commas between them")
         try:
             values = JSON.decode(line)
         except (ValueError, RecursionError) as error:
@@ -51,7 +51,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; the library would silently keep the last of a repeated key."""
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key appears twice")
     return values
 
 
@@ -153,7 +153,7 @@ def format_of(path: Path) -> str:
     ending = ending_of(path)
     if ending not in ENDINGS:
         option = f"data.format (predict, test: --format): one of {', '.join(FORMATS)}"
-        raise DataError(f"{path}: the ending {ending or '(none)'} says no format; write {option}")
+        raise DataError(f"{path}: the ending {ending or '(none)'} does not tell the format; write {option}")
     return ENDINGS[ending]
 
 

@@ -118,7 +118,7 @@ class RecordReader:
             for text in (record.id, *texts, *(labels or ())):
                 text.isascii() or text.encode()
         except UnicodeEncodeError:  # as a JSON escape can make it
-            return None, "half of a surrogate pair, which is no text"
+            return None, "half of a surrogate pair, which is not text"
         return record, None
 
     def _id(self, row: Row) -> str:

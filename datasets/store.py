@@ -181,7 +181,7 @@ def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
         store = TokenStore(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if may_remove and folder.exists():
-            logger.warning("warning: %s: is damaged (%s) and is built anew", folder, error)
+            logger.warning("warning: %s: is damaged (%s) and is rebuilt", folder, error)
             remove(folder)
         return None
     logger.info("tokens of %s from the cache", time.strftime("%Y-%m-%d %H:%M", time.localtime(made)))
@@ -220,7 +220,7 @@ def _build(
             _finish(temporary, corpus, scan, trained or tokenizer, data)
             if data_now() != data:
                 raise DataError(
-                    f"{corpus.source.files('train')[0]}: the data has changed while it was read; start again"
+                    f"{corpus.source.files('train')[0]}: the data changed while it was being read; start again"
                 )
             temporary.rename(folder)
             sync_folder(folder.parent)

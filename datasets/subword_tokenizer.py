@@ -219,11 +219,11 @@ def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
     """Raise ValueError unless the ids are 0 to vocab_size - 1, and what is unknown has one."""
     vocab = tokenizer.get_vocab()
     if sorted(vocab.values()) != list(range(len(vocab))):
-        raise ValueError("not a tokenizer (its ids have gaps or stand twice)")
+        raise ValueError("not a tokenizer (its ids have gaps or duplicates)")
     unknown = getattr(tokenizer.model, "unk_token", None)
     is_missing = unknown is not None and unknown not in tokenizer.get_vocab(with_added_tokens=False)
     if is_missing or not 0 <= _unknown_id(tokenizer) < len(vocab):
-        raise ValueError("a tokenizer without a token for what is unknown, such as [UNK]")
+        raise ValueError("a tokenizer without a token for unknown words, such as [UNK]")
 
 
 def _check_special(tokenizer: SubwordTokenizer) -> None:
@@ -239,7 +239,7 @@ def _check_special(tokenizer: SubwordTokenizer) -> None:
         bare = tokenizer._bare([name, f"a {name} b"], may_be_empty=True)
         if ids & set(bare.ids.tolist()):
             raise ValueError(
-                f"a tokenizer that reads {name!r} in a text as its special token, as Unigram ones do; take a model of WordPiece "
+                f"a tokenizer that reads {name!r} in a text as its special token, as Unigram ones do; use a model with WordPiece "
                 "or byte-level BPE"
             )
 

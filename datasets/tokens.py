@@ -95,7 +95,7 @@ def _refuse_cut(ids: np.ndarray) -> None:
         with contextlib.suppress(OSError):  # a file that is removed stays readable
             if Path(str(ids.filename)).stat().st_size < ids.nbytes:
                 raise StorageError(
-                    f"{ids.filename}: was cut while it was used; the same command makes it again and goes on"
+                    f"{ids.filename}: was truncated while in use; run the same command to rebuild it and resume"
                 )
 
 

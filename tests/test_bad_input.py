@@ -34,7 +34,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, list[str]]] = {
     "no such config": (words("nothing.yaml"), 2, ["nothing.yaml: no such config", "tiny.yaml"]),
     "a typo in a key": (config("base: tiny.yaml\nmodel:\n  hiden_size: 3\n"), 2, ["bad.yaml:3: model.hiden_size", "did you mean hidden_size"]),
     "a typo on the command line": (words("tiny.yaml", "optimizer.lrr=1"), 2, ["command line: optimizer.lrr", "did you mean lr"]),
-    "a wrong type": (words("tiny.yaml", "train.num_epochs=ten"), 2, ["command line: train.num_epochs must be int, got 'ten'"]),
+    "a wrong type": (words("tiny.yaml", "train.num_epochs=ten"), 2, ["command line: train.num_epochs must be a whole number, got 'ten'"]),
     "a bad value": (words("tiny.yaml", "model.dropout=1.5"), 2, ["command line: model: dropout must be in [0, 1), got 1.5"]),
     "an unknown model": (config("base: tiny.yaml\nmodel: {name: bilstmm}\n"), 2, ["bad.yaml:2: model.name: 'bilstmm' is unknown; did you mean bilstm?", "known: bag_of_embeddings, bilstm"]),
     "a model as agent": (config("base: tiny.yaml\nagent: bilstm\n"), 2, ["bad.yaml:2: agent: bilstm is a model; write agent: classification, model: {name: bilstm}"]),

@@ -54,9 +54,9 @@ CHANGED_LINES = [
     # Options.
     ("lr: 0.01", "momentum: 0.9",
      "tiny.yaml:17: optimizer.momentum is not an option of Adam; its options: lr, betas, eps, weight_decay, amsgrad"),
-    ("hidden_size: 6", "hidden_size: 6.0", "tiny.yaml:11: model.hidden_size must be int, got 6.0"),
+    ("hidden_size: 6", "hidden_size: 6.0", "tiny.yaml:11: model.hidden_size must be a whole number, got 6.0"),
     ("hidden_size: 6", "hidden_size: 06", "tiny.yaml:11: 06 has a leading zero; write 6 or '06'"),
-    ("num_epochs: 2", "num_epochs: ten", "tiny.yaml:19: train.num_epochs must be int, got 'ten'"),
+    ("num_epochs: 2", "num_epochs: ten", "tiny.yaml:19: train.num_epochs must be a whole number, got 'ten'"),
     ("  train: tiny.jsonl\n", "", "tiny.yaml:3: data.train is missing (str, needed by files)"),
     # Values, which the constructors refuse.
     ("hidden_sizes: [8]", "hidden_sizes: [8, -1]",
@@ -79,16 +79,16 @@ CHANGED_LINES = [
 OVERRIDES: list[tuple[list[str], str]] = [
     (["loss.name=crossentropy"], "loss.name: 'crossentropy' is unknown; did you mean cross_entropy?; known: cross_entropy,"),
     (["loss.name=binary_cross_entropy"],
-     "loss binary_cross_entropy does not fit data.multi_label: False; take cross_entropy, focal"),
+     "loss binary_cross_entropy does not fit data.multi_label: False; use cross_entropy, focal"),
     (["loss={name: focal}", "data.multi_label=true"],
-     "loss focal does not fit data.multi_label: True; take binary_cross_entropy"),
+     "loss focal does not fit data.multi_label: True; use binary_cross_entropy"),
     (["loss.label_smoothing=1"], "loss: label_smoothing must be in [0, 1), got 1.0"),
     (["loss.class_weights={a: -1}"], "loss: class_weights must not be negative, got {'a': -1.0}"),
     (["scheduler.name=linear", "scheduler.warmup_steps=-1"], "scheduler: warmup_steps must not be negative, got -1"),
     (["scheduler.warmup_steps=5"], "scheduler.warmup_steps is not an option of constant; its options: none"),
     (["scheduler={name: reduce_on_plateau, decay: 2}"], "scheduler: decay must be between 0 and 1, got 2.0"),
     (["scheduler={name: reduce_on_plateau, min_factor: 2}"], "scheduler: min_factor must be between 0 and 1, got 2.0"),
-    (["train.save_every=200"], "train.save_every must be str, got 200"),
+    (["train.save_every=200"], "train.save_every must be text, got 200"),
     (["train.save_every=often"], "train: save_every must be such as '200 steps' or '1 epoch', got 'often'"),
     (["train.monitor=+micro_f2"], "train.monitor: there is no metric 'micro_f2'; known: loss, accuracy, macro_f1"),
     (["metrics=[accuracy, mc]"], "metrics: there is no metric 'mc'; known: accuracy, macro_f1"),
@@ -103,12 +103,12 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (["tokenizer.ngrams=9"], "tokenizer: ngrams must be between 1 and 5, got 9"),
     (["distributed.timeout=0"], "distributed: timeout must be positive and at most 1e6, got 0.0"),
     (["distributed.strategy=dp"], "distributed.strategy must be one of ddp, fsdp, got 'dp'"),
-    (["deterministic=no"], "deterministic must be bool, got 'no'"),
+    (["deterministic=no"], "deterministic must be true or false, got 'no'"),
     (["optimizer={name: SGD, nesterov: true}"], "optimizer: Nesterov momentum requires a momentum and zero dampening"),
     (["model.items=3"], "model.items is not an option of bilstm; its options: embedding_size"),
     (["items=3"], "items is not a section of agent classification"),
     (["get={a: 1}"], "get is not a section of agent classification"),
-    (["loss.class_weights={update: many}"], "loss.class_weights must be mapping of str to float or null, got {'update': 'many'}"),
+    (["loss.class_weights={update: many}"], "loss.class_weights must be a mapping of str to float or null, got {'update': 'many'}"),
     (["loss.label_smoothing=0.1", "data.multi_label=true"], "loss.label_smoothing is not an option of binary_cross_entropy"),
     (["loss=focal", "data.multi_label=true"], "loss must be a section, such as loss: {name: focal}"),
     (["data.label_names=[a, b]"], "data: label_names must name each position once, with multi_label: true, got ['a', 'b']"),
@@ -202,5 +202,5 @@ def test_a_removed_key_a_null_and_a_missing_key_are_the_same(folder: Path) -> No
 def test_a_start_without_a_config_says_what_to_write(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err == (
-        "command line: which config? python main.py configs/bilstm.yaml, for one; or --help\n"
+        "command line: no config is given; try python main.py configs/bilstm.yaml, or --help\n"
     )

@@ -82,7 +82,7 @@ class CheckpointStore:
                 problems.append(str(error))
                 self.warnings.append(f"{error}; taking the checkpoint before it")
         if problems:
-            raise CheckpointError(f"{problems[0]}; no other checkpoint is left: --fresh starts the run anew")
+            raise CheckpointError(f"{problems[0]}; no other checkpoint is left: --fresh starts the run over")
         return None
 
     def facts(self) -> tuple[Path, dict[str, Any]] | None:
@@ -193,7 +193,7 @@ def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     except MemoryError:
-        raise CheckpointError(f"{path}: has {size:,} bytes, for which there is no memory") from None
+        raise CheckpointError(f"{path}: has {size:,} bytes, more than the memory can hold") from None
     if size != expected["size"]:
         raise CheckpointError(f"{path}: has {size:,} bytes, its manifest says {expected['size']:,}")
     if _sha256(data) != expected["sha256"]:
@@ -223,7 +223,7 @@ def refuse_other(path: Path, name: str, found: str, facts: Mapping[str, Any], ch
 def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:
     """Raise CheckpointError unless the weights are those of the expected model."""
     if words := misfits(weights, expected):
-        raise CheckpointError(f"{place}: is of another model or another version of this code ({words})")
+        raise CheckpointError(f"{place}: belongs to another model or another version of this code ({words})")
 
 
 def misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
@@ -254,7 +254,7 @@ def _parse_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = error if type(error) is ValueError else type(error).__name__
-        raise CheckpointError(f"{path}: is no checkpoint of ours ({str(reason)[:200]})") from error
+        raise CheckpointError(f"{path}: is not a checkpoint of this program ({str(reason)[:200]})") from error
 
 
 def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

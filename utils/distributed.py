@@ -80,7 +80,7 @@ class Worker:
             return
         if not path.is_file():
             raise DistributedError(
-                f"{path}: is no regular file, and {self.size} processes read it; give a file, or leave torchrun out"
+                f"{path}: is not a regular file, and {self.size} processes read it; give a file, or leave torchrun out"
             )
         with path.open("rb") as file:
             self.refuse_different("file", {str(path): hashlib.file_digest(file, "sha256").hexdigest()})

@@ -63,7 +63,7 @@ def _said_once(error: BaseException, peers: Peers) -> BaseException:
     if is_lost or isinstance(error, Stopped):  # after a signal others may well be busy, and have no reason to answer
         gone = "" if peers.is_told else peers.gone() if is_lost else peers.dead()
         if gone or is_lost:
-            error = DistributedError(f"{gone or 'the processes have lost each other'}; the same command goes on")
+            error = DistributedError(f"{gone or 'the processes have lost each other'}; run the same command to resume")
     if isinstance(error, Unsaid) or not peers.may_tell():
         return Unsaid(code)
     if isinstance(error, GlassboxError | Stopped):

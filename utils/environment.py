@@ -13,7 +13,7 @@ from utils.config import Config, flatten
 from utils.errors import CheckpointError
 
 PROJECT = Path(__file__).resolve().parent.parent
-BY_CODE = "the code that reads the texts has changed: go on with the version that began the run"
+BY_CODE = "the code that reads the texts has changed: resume with the version that began the run"
 WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference means: not bit-exact any more
 
 
@@ -50,7 +50,7 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
             way_back = BY_CODE if name == "tokens" else f"put the old {name} back"
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
-                f"{way_back}, give this run another name=, or start anew with --fresh"
+                f"{way_back}, give this run another name=, or start over with --fresh"
             )
         warnings.append(f"{name} was {old.get(name)} and is {new.get(name)}: the resumed run is not bit-exact")
     return warnings

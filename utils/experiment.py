@@ -95,7 +95,7 @@ class Experiment:
             return None
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"{path}: is damaged ({error}); remove it, and the same command writes it anew"
+                f"{path}: is damaged ({error}); remove it and run the same command to write it again"
             ) from None
 
     @property
@@ -156,7 +156,7 @@ class Experiment:
                 return  # a finished run stays as it is, at least until it goes on
         elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
             raise StorageError(
-                f"{self.folder}: holds files but no {CONFIG}, so it is no run of ours; choose another name: or remove it"
+                f"{self.folder}: holds files but no {CONFIG}, so it is not a run; choose another name: or remove it"
             )
         self._write_config(config, self._lock)
 
@@ -196,9 +196,9 @@ def saved_config(folder: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: is no config")
+        raise CheckpointError(f"{path}: is not a config")
     if not text.rstrip().endswith(_seal(values)):  # another pooling, say, would give other answers without a word
-        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start anew with --fresh")
+        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start over with --fresh")
     return values
 
 
@@ -210,7 +210,7 @@ def saved_labels(folder: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise CheckpointError(f"{path}: is no list of labels")
+        raise CheckpointError(f"{path}: is not a list of labels")
     return labels
 
 

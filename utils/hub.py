@@ -60,7 +60,7 @@ def _from_hub(name: str) -> Path:
         except Exception as error:  # of the HTTP library below, in every version another
             problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     raise CheckpointError(
-        f"init_from: there is no folder {name}, and the hub does not give it ({problem}); "
+        f"init_from: there is no folder {name}, and the hub does not provide it ({problem}); "
         "download the model elsewhere and give its folder"
     )
 

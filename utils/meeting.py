@@ -30,7 +30,7 @@ def connect(timeout: float) -> Peers:
     except (DistributedError, Stopped) as error:
         raise _said_by_one(error, client, rank, size) from error
     except torch.distributed.DistError as error:
-        raise DistributedError(f"rank {rank}: {error}; the same command goes on") from error
+        raise DistributedError(f"rank {rank}: {error}; run the same command to resume") from error
 
 
 def _said_by_one(error: DistributedError | Stopped, client: StoreClient, rank: int, size: int) -> BaseException:
@@ -47,7 +47,7 @@ def _said_by_one(error: DistributedError | Stopped, client: StoreClient, rank: i
             return Unsaid(error.exit_code)
     except RuntimeError:  # the store is gone
         return error
-    return DistributedError(f"rank {rank}: {absent or error}; the same command goes on")
+    return DistributedError(f"rank {rank}: {absent or error}; run the same command to resume")
 
 
 def _told_by_torchrun() -> tuple[int, int, str, int]:
@@ -110,7 +110,7 @@ def meet(store: StoreClient, rank: int, size: int) -> Peers:
                 found = [place.get(name).split() for name in names]
                 return Peers(place, rank, [Process(other, int(pid), host) for other, (pid, host) in enumerate(found)])
         if time.monotonic() > deadline:
-            raise DistributedError(f"not all of {size} processes came within {store.timeout:g} s")
+            raise DistributedError(f"not all of {size} processes joined within {store.timeout:g} s")
         time.sleep(LOOK)
 
 
@@ -139,7 +139,7 @@ def _absent(store: StoreClient, rank: int, size: int) -> str:
     words = []
     for other in (other for other in range(size) if other != rank):
         if not store.has(f"process {other}"):
-            words.append(f"rank {other} has not come")
+            words.append(f"rank {other} has not joined")
             continue
         _, pid, host = store.get(f"process {other}").split()
         if (process := Process(other, int(pid), host)).is_dead:

@@ -37,7 +37,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: is no config of a model")
+        raise CheckpointError(f"{path}: is not a model's config")
     return values
 
 
@@ -119,7 +119,7 @@ def _parts(path: Path) -> list[Path]:
         if any(Path(name).name != name for name in names):
             raise ValueError("it names files outside its folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: is no index of weights ({error})") from None
+        raise CheckpointError(f"{path}: is not an index of weights ({error})") from None
     return [path.with_name(name) for name in names]
 
 
@@ -131,12 +131,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == PICKLED:
             found = load_state(read_regular(path))
             if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-                raise ValueError("no dictionary of tensors")
+                raise ValueError("not a dictionary of tensors")
             return dict(found)
         return dict(safetensors.torch.load_file(path))
     except Exception as error:  # every parser has its own
         reason = " ".join(str(error).split())[:200]
-        hint = "; save it anew with safetensors, where you trust it" if path.suffix == PICKLED else ""
+        hint = "; if you trust it, save it again with safetensors" if path.suffix == PICKLED else ""
         raise CheckpointError(f"{path}: cannot be read as weights ({reason}){hint}") from None
 
 

@@ -100,7 +100,7 @@ class Peers:
             if self.store.has(f"beat {what}") and (beat := self.store.get(f"beat {what}")) != last:
                 last, changed = beat, time.monotonic()
             if time.monotonic() - changed > self.timeout:
-                raise self.lost(f"rank 0 gives no sign of life since {self.timeout:g} s (distributed.timeout)")
+                raise self.lost(f"rank 0 has given no sign of life for {self.timeout:g} s (distributed.timeout)")
         yield
 
     @contextlib.contextmanager
@@ -151,7 +151,7 @@ class Peers:
     def lost(self, otherwise: str) -> DistributedError:
         """The error that names who is gone; where all answer, that which is said otherwise."""
         self.limit(ANSWER)
-        return DistributedError(f"{self.gone() or otherwise}; the same command goes on")
+        return DistributedError(f"{self.gone() or otherwise}; run the same command to resume")
 
     def gone(self) -> str:
         """Who is dead or does not answer, in words; empty where all are there. Called by all who have lost the others."""

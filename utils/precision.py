@@ -61,7 +61,7 @@ class Precision:
         if not self.scaler.is_enabled() or self.scaler.get_scale() < MIN_SCALE:
             return False
         logger.warning(
-            "warning: %s in float16; the step is left out, the loss's scale is now %g", what, self.scaler.get_scale()
+            "warning: %s in float16; the step is skipped, the loss scale is now %g", what, self.scaler.get_scale()
         )
         return True
 

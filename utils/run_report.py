@@ -72,7 +72,7 @@ def check_report(report: Mapping[str, Any], folder: Path) -> None:
         report_text({"train": report["train"], **report})  # which every run has
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{folder}/report.json: is not of this version ({type(error).__name__}: {error})"
-        raise CheckpointError(f"{reason}; remove it, and the same command writes it again") from None
+        raise CheckpointError(f"{reason}; remove it and run the same command to write it again") from None
 
 
 def _training(report: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class _WarmUp(Schedule):
         if warmup_ratio is not None:
             if warmup_steps:
                 raise ValueError(
-                    f"warmup_ratio cannot stand beside warmup_steps, got {warmup_ratio} and {warmup_steps}"
+                    f"warmup_ratio cannot be combined with warmup_steps, got {warmup_ratio} and {warmup_steps}"
                 )
             if not 0 <= warmup_ratio <= 1:
                 raise ValueError(f"warmup_ratio must be between 0 and 1, got {warmup_ratio}")

@@ -19,6 +19,7 @@ from utils.config import Config
 
 Part = Callable[..., Any]
 REQUIRED = inspect.Parameter.empty
+WORDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
 
 
 class Option(NamedTuple):
@@ -134,7 +135,7 @@ def construct(config: Config, key: str, part: Part | TorchPart, values: Mapping[
         message = str(error).partition("\n")[0]
         if re.search("overflow|allocate", message) is None:
             raise
-        raise config.error(key, f"{key}: is larger than any memory ({message}); lower the sizes") from None
+        raise config.error(key, f"{key}: is too large for any memory ({message}); lower the sizes") from None
 
 
 @contextlib.contextmanager
@@ -158,7 +159,7 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
 def describe(kind: Any) -> str:
     """A type in words: "int", "list of str", "one of max, mean"."""
     if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
+        return "one of " * (len(get_args(kind)) > 1) + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) in (Union, types.UnionType):
         members = [member for member in get_args(kind) if getattr(member, "__name__", "") != "Tensor"]
         return " or ".join("null" if member is type(None) else describe(member) for member in members)
@@ -194,10 +195,11 @@ def _checked_options(
 def _checked_value(config: Config, key: str, value: Any, kind: Any) -> Any:
     try:
         return convert(value, kind)
-    except OverflowError as error:
-        raise config.error(key, f"{key} must be {describe(kind)}, got {value!r}, which is {error}") from None
-    except TypeError:
-        raise config.error(key, f"{key} must be {describe(kind)}, got {value!r}") from None
+    except (OverflowError, TypeError) as error:
+        words = " or ".join(WORDS.get(word, word) for word in describe(kind).split(" or "))
+        words = re.sub(r"\b(list|mapping) of", r"a \1 of", words)
+        reason = f", which is {error}" if isinstance(error, OverflowError) else ""
+        raise config.error(key, f"{key} must be {words}, got {value!r}{reason}") from None
 
 
 def convert(value: Any, kind: Any) -> Any:

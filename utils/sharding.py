@@ -30,11 +30,11 @@ def refuse_uncuttable(model: nn.Module, optimizer: str) -> None:
     """Raise ValueError for a table of words with sparse gradients, and for an optimizer that looks at a weight as a whole."""
     if any(getattr(module, "sparse", False) for module in model.modules()):
         raise ValueError(
-            "strategy fsdp cannot cut a table of words with sparse gradients; take ddp, or an optimizer with dense ones (Adam)"
+            "strategy fsdp cannot cut a table of words with sparse gradients; use ddp, or an optimizer with dense ones (Adam)"
         )
     if optimizer in ("Adafactor", "Rprop"):
         raise ValueError(
-            f"strategy fsdp cannot cut what optimizer {optimizer} keeps; take ddp, or another optimizer (Adam)"
+            f"strategy fsdp cannot cut what optimizer {optimizer} keeps; use ddp, or another optimizer (Adam)"
         )
 
 

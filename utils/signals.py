@@ -40,7 +40,9 @@ def _obey(number: int) -> None:
 
 def _stopped(number: int) -> Stopped:
     name = signal.Signals(number).name
-    return Stopped(f"stopped by {name}; the same command goes on from the last checkpoint, if there is one", number)
+    return Stopped(
+        f"stopped by {name}; run the same command to resume from the last checkpoint, if there is one", number
+    )
 
 
 def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
@@ -93,7 +95,7 @@ def graceful() -> Iterator[None]:
     finally:
         _is_graceful.clear()
     if _received:  # it came after the last step had looked
-        leave("the training is saved; the same command writes the report")
+        leave("the training is saved; run the same command to write the report")
 
 
 def leave(message: str, number: int | None = None) -> NoReturn:

@@ -146,7 +146,9 @@ class Snapshot:
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             place = self.store.folder / f"step-{step}"
-            raise CheckpointError(f"{place}: is of another model or another version of this code ({reason})") from error
+            raise CheckpointError(
+                f"{place}: belongs to another model or another version of this code ({reason})"
+            ) from error
 
 
 def _check_like(given: Any, own: Any, name: str) -> None:

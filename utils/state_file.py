@@ -27,7 +27,7 @@ def _check_archive(data: bytes) -> None:
     """A zip of stored entries, so that nothing unpacks; older formats of torch, and pickles, are not read at all."""
     if not data.startswith(b"PK\3\4"):
         raise ValueError(
-            "no archive of torch.save; if torch before 1.6 wrote it, load it and save it anew, best as model.safetensors"
+            "not an archive of torch.save; if torch before 1.6 wrote it, load it and save it again, preferably as model.safetensors"
         )
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()

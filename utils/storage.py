@@ -91,7 +91,7 @@ def read_sealed(path: Path, limit: int | None = None) -> dict[str, Any]:
     try:
         values = dict(strict_json.parse(read_regular(path, limit)))
         if values.pop("digest", None) != digest_of(values):
-            raise ValueError("its digest does not fit")
+            raise ValueError("its digest does not match")
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return values

@@ -33,7 +33,7 @@ class WeightAverage:
         if any(getattr(module, "sparse", False) for module in model.modules()):
             raise ValueError(
                 "the table of words has sparse gradients, and an average would walk all its rows at every step; "
-                "take an optimizer with dense ones, such as Adam, or leave the section out"
+                "use an optimizer with dense ones, such as Adam, or leave the section out"
             )
         self.decay, self.step = decay, 0
         self.parameters = dict(model.named_parameters())

@@ -116,7 +116,7 @@ def test_mixed_precision_learns_as_float32_does(
                 "device=cpu",
             ],
             "average: the table of words has sparse gradients, and an average would walk all its rows at every step; "
-            "take an optimizer with dense ones, such as Adam, or leave the section out",
+            "use an optimizer with dense ones, such as Adam, or leave the section out",
         ),
     ],
 )

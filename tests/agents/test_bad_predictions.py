@@ -49,7 +49,7 @@ def test_d63_a_gold_label_that_the_run_does_not_know(folder: Path, capsys: pytes
     """Refused also under `skip`, unlike the catalogue: a score over the rest of a foreign test set would mean nothing."""
     write_jsonl(folder / "x.jsonl", [*ROWS, ROWS[0] | {"label": "Chess"}])
     found = refusal(capsys, 3, "test", "experiments/tiny", "--data", "x.jsonl")
-    assert found == "x.jsonl:7: the label 'Chess' is none of this run's: chess, cooking, sailing"
+    assert found == "x.jsonl:7: the label 'Chess' is not a label of this run: chess, cooking, sailing"
 
 
 @pytest.mark.parametrize("is_pipe", [False, True], ids=["D76 a file with labels", "D84 a pipe"])
@@ -98,4 +98,4 @@ def test_a_file_without_a_row_to_test_on_is_named(
     write_jsonl(folder / "x.jsonl", rows)
     found = refusal(capsys, 3, "test", "experiments/tiny", "--data", "x.jsonl", "--on-bad-row", "skip")
     counts = "1 rows read = 0 used + 1 skipped (1 no text)" if rows else "0 rows read = 0 used + 0 skipped"
-    assert found == f"x.jsonl: holds no row to test on; {counts}"
+    assert found == f"x.jsonl: has no rows to test on; {counts}"

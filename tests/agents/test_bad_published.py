@@ -35,7 +35,9 @@ def test_a_pickle_of_tensors_is_read_and_one_of_code_is_not(
             return Path.touch, (Path("it-ran"),)
 
     torch.save(weights, published / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    assert "if torch before 1.6 wrote it, load it and save it anew" in refusal(capsys, 4)
+    assert "if torch before 1.6 wrote it, load it and save it again, preferably as model.safetensors" in refusal(
+        capsys, 4
+    )
 
     torch.save({"embeddings.word_embeddings.weight": Bomb()}, published / "pytorch_model.bin")
     line = refusal(capsys, 4)
@@ -58,7 +60,7 @@ def test_pickled_parts_are_read_by_their_index(published: Path, capsys: pytest.C
     (published / "pytorch_model-00002-of-00002.bin").unlink()
     assert "pytorch_model-00002-of-00002.bin: cannot be read as weights (there is no such file)" in refusal(capsys, 4)
     index.write_text(json.dumps({"weight_map": {"a": "../pytorch_model.bin"}}))
-    assert "is no index of weights (it names files outside its folder)" in refusal(capsys, 4)
+    assert "is not an index of weights (it names files outside its folder)" in refusal(capsys, 4)
 
 
 def test_sha256_is_checked_where_it_is_known(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +205,6 @@ def test_a_hub_name_without_network(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_network)
     line = refusal(capsys, 4, "init_from=someone/some-bert")
-    assert "there is no folder someone/some-bert, and the hub does not give it (OSError: no network)" in line
+    assert "there is no folder someone/some-bert, and the hub does not provide it (OSError: no network)" in line
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     assert "pip install huggingface_hub" in refusal(capsys, 2, "init_from=someone/some-bert")

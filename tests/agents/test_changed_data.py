@@ -34,7 +34,7 @@ def test_a_file_that_changes_during_the_training_is_not_reported_on(
         assert main(["tiny.yaml", "name=changed"]) == 3
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
-        "tiny.jsonl: the data has changed since it was tokenised; put it back, and the same command goes on"
+        "tiny.jsonl: the data has changed since it was tokenised; restore it and run the same command to resume"
     )
     assert not Path(PREDICTIONS.format("changed")).exists()
     write_jsonl(workplace / "tiny.jsonl", tiny_rows())

@@ -198,7 +198,7 @@ def test_bad_teachers(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None
         == 0
     )
     line = refusal(capsys, 2, *STUDENT, "loss.teacher=experiments/many", "name=x")
-    assert "experiments/many gives a text any number of labels, and here each has one" in line
+    assert "experiments/many gives a text any number of labels, but here each has one" in line
     line = refusal(capsys, 2, *STUDENT, "loss.temperature=0.0", "name=x")
     assert "temperature must be positive, got 0.0" in line
 

@@ -54,7 +54,7 @@ def test_a_schedule_without_an_end_does_not_jump(
     words = [f"scheduler={schedule}" if "{" in schedule else f"scheduler.name={schedule}"]
     start(capsys, *words)
     err = start(capsys, *words, "train.num_epochs=4")
-    assert "going on from step 10" in err
+    assert "resuming from step 10" in err
     assert "stretched" not in err
 
 
@@ -81,13 +81,13 @@ def test_patience_that_has_ended_a_run_is_named(workplace: Path, capsys: pytest.
     assert said == "stopped early: no better accuracy for 1 validation (train.patience)"
     assert steps < 45
     assert report()["train"]["is_stopped_early"]
-    assert "a higher train.patience goes on" in start(capsys, *words, "train.num_epochs=9")
+    assert "a higher train.patience resumes it" in start(capsys, *words, "train.num_epochs=9")
     err = start(capsys, *words, "train.num_epochs=20")
-    assert f"train.patience 1 has ended this run at step {steps}; a higher train.patience, or null, goes on" in err
-    assert "going on" not in err
+    assert f"train.patience 1 has ended this run at step {steps}; a higher train.patience, or null, resumes it" in err
+    assert "resuming" not in err
     assert report()["train"]["is_stopped_early"]
     assert report()["train"]["steps"] == steps
-    assert "going on from step" in start(capsys, *words[1:], "train.patience=30", "train.num_epochs=20")
+    assert "resuming from step" in start(capsys, *words[1:], "train.patience=30", "train.num_epochs=20")
     assert report()["train"]["steps"] == 100
     assert not report()["train"]["is_stopped_early"]
 
@@ -128,13 +128,13 @@ def test_a_damaged_best_checkpoint_is_told_at_the_start_and_the_run_ends(
     capsys.readouterr()
     assert main(["predict", "experiments/x", "--text", "x"]) == 4
     hint = (
-        "without experiments/x/report.json the command that trained the run goes on, and takes the best of what is left"
+        "without experiments/x/report.json the command that trained the run resumes it, with the best of what is left"
     )
     assert hint in capsys.readouterr().err.splitlines()[-1]
     Path("experiments/x/report.json").unlink()
     err = start(capsys, *words, f"train.num_epochs={num_epochs}")
     assert f"warning: experiments/x/checkpoints/step-{step}/{name}: is damaged" in err
-    assert "and it was the best; the best from here on counts (--fresh starts over)" in err
+    assert "and it was the best; the best is chosen from here on (--fresh starts over)" in err
     assert report()["best"]["step"] >= 20
     assert report()["train"]["steps"] == 5 * num_epochs
     assert main(["test", "experiments/x"]) == 0

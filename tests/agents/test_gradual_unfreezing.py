@@ -141,13 +141,13 @@ BAG = "model={name: bag_of_embeddings}"
         ),
         (["freeze={layers: 2}"], "freeze: layers must be all, or from 0 to 1 (the model has no more), got 2"),
         (["freeze={layers: 1}", BAG], "freeze: layers must be all, or from 0 to 0 (the model has no more), got 1"),
-        (["freeze={layers: most}"], "freeze.layers must be int or one of all, got 'most'"),
+        (["freeze={layers: most}"], "freeze.layers must be a whole number or all, got 'most'"),
         (["freeze={unfreeze_every: 0}"], "freeze: unfreeze_every must be at least 1, got 0"),
         (["freeze=all"], "freeze must be a section, such as freeze: {option: value}; got 'all'"),
         (["scheduler={name: inverse_sqrt}"], "scheduler: warmup_steps must be at least 1, or warmup_ratio positive"),
         (
             ["scheduler={name: linear, warmup_ratio: 0.1, warmup_steps: 3}"],
-            "scheduler: warmup_ratio cannot stand beside warmup_steps",
+            "scheduler: warmup_ratio cannot be combined with warmup_steps",
         ),
     ],
 )

@@ -156,7 +156,7 @@ def test_the_encoders_of_another_task_are_taken_and_told(capsys: pytest.CaptureF
     line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("init_from"))
     assert line == (
         "init_from: weights of experiments/first: encoders.0, encoders.1, head.layers.0; "
-        "newly made: head.layers.3 (a new last layer, since it is a run of agent masked); not used: head.layers.3"
+        "newly initialised: head.layers.3 (a new last layer, since it is a run of agent masked); not used: head.layers.3"
     )
     step = json.loads(Path("experiments/first/report.json").read_text())["best"]["step"]
     first = load_file(f"experiments/first/checkpoints/step-{step}/model.safetensors")
@@ -172,7 +172,7 @@ def test_another_head_is_newly_made_and_a_missing_encoder_is_refused(capsys: pyt
     words = ["tiny.yaml", "init_from=experiments/first", "train.num_epochs=1"]
     assert main([*words, "head.hidden_sizes=[]", "head.dropout=0.0", "name=second"]) == 0
     assert (
-        "encoders.0, encoders.1; newly made: head.layers.0; not used: head.layers.0, head.layers.3"
+        "encoders.0, encoders.1; newly initialised: head.layers.0; not used: head.layers.0, head.layers.3"
         in capsys.readouterr().err
     )
     assert main([*words, "data.join_fields=true", "name=third"]) == 0

@@ -246,7 +246,7 @@ def test_what_is_not_used_and_what_is_new_is_said(
     (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
     write_published(workplace / "published", kind, labels=labels)
     *first, last = said(capsys, overrides)
-    assert last == f"init_from: weights of published; newly made: {made}"
+    assert last == f"init_from: weights of published; newly initialised: {made}"
     named = [name for line in first for name in line.removeprefix("init_from: published: not used: ").split(", ")]
     assert sorted(named) == sorted(unused.split(", ") if unused else [])
 

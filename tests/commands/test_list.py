@@ -69,7 +69,7 @@ def test_options_have_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> 
         ("data", "files", "train"): ("str", "required"),
         ("train", "(section)", "batch_size"): ("int", 64),
         ("train", "(section)", "precision"): ("one of float32, mixed, auto", "float32"),
-        ("freeze", "(section)", "layers"): ("int or one of all", "all"),
+        ("freeze", "(section)", "layers"): ("int or all", "all"),
         ("average", "(section)", "decay"): ("float", 0.999),
         ("loss", "(any)", "r_drop"): ("float", 0.0),
         ("model", "transformer", "compile_layers"): ("bool", False),

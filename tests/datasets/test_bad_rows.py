@@ -25,8 +25,8 @@ NO_JSON = "not JSON"
 
 # name: (file, content, the refusal's last line begins with)
 REFUSED: dict[str, tuple[str, bytes, str]] = {
-    "D4 a JSON array": ("x.jsonl", json.dumps(ROWS).encode(), "x.jsonl:1: is one JSON array; write one object a line"),
-    "D4 a JSON array over lines": ("x.jsonl", json.dumps(ROWS, indent=1).encode(), "x.jsonl:1: is one JSON array"),
+    "D4 a JSON array": ("x.jsonl", json.dumps(ROWS).encode(), "x.jsonl:1: is a JSON array; write one object per line"),
+    "D4 a JSON array over lines": ("x.jsonl", json.dumps(ROWS, indent=1).encode(), "x.jsonl:1: is a JSON array"),
     "D5 a single object": ("x.jsonl", json.dumps(ROWS[0]).encode(), "x.jsonl: leaves no row for valid; 1 rows were read"),
     "D22 UTF-16": ("x.jsonl", JSON.decode().encode("utf-16"), "x.jsonl: looks like UTF-16; convert it to UTF-8"),
     "D22 UTF-16 without its mark": ("x.csv", CSV.decode().encode("utf-16-le"), "x.csv:1: a NUL byte"),
@@ -63,11 +63,11 @@ SKIPPED: dict[str, tuple[str, bytes, int, str, dict[str, int]]] = {
     "D12 label not a number": ("x.jsonl", JSON + line(label=float("nan")), 31, "no label in 'label'", {"no label in 'label'": 1}),
     "D13 label an object": ("x.jsonl", JSON + line(label={"a": 1}), 31, "the label in 'label' is dict, not text or a number", {"the label in 'label' is dict, not text or a number": 1}),
     "D14 label a list": ("x.jsonl", JSON + line(label=["a"]), 31, "the label in 'label' is a list; write data.multi_label: true", {"the label in 'label' is a list": 1}),
-    "D15 a key twice": ("x.jsonl", JSON + b'{"text": "a", "text": "b"}\n', 31, "not JSON (a key stands twice)", {NO_JSON: 1}),
+    "D15 a key twice": ("x.jsonl", JSON + b'{"text": "a", "text": "b"}\n', 31, "not JSON (a key appears twice)", {NO_JSON: 1}),
     "D16 NaN as text": ("x.jsonl", JSON + line(text=float("nan")), 31, "'text' is float", {"'text' is float, not text": 1}),
     "D17 5,000 digits": ("x.jsonl", JSON + b'{"text": ' + b"1" * 5000 + b"}\n", 31, NO_JSON, {NO_JSON: 1}),
     "D18 100,000 brackets": ("x.jsonl", JSON + b"[" * 100_000 + b"\n", 31, NO_JSON, {NO_JSON: 1}),
-    "D19 half a surrogate pair": ("x.jsonl", JSON + line(text="\ud800"), 31, "half of a surrogate pair", {"half of a surrogate pair, which is no text": 1}),
+    "D19 half a surrogate pair": ("x.jsonl", JSON + line(text="\ud800"), 31, "half of a surrogate pair", {"half of a surrogate pair, which is not text": 1}),
     "D26 a trailing comma": ("x.jsonl", JSON + b'{"text": "a",}\n', 31, NO_JSON, {NO_JSON: 1}),
     "D27 single quotes": ("x.jsonl", JSON + b"{'text': 'a'}\n", 31, NO_JSON, {NO_JSON: 1}),
     "D28 two objects in a line": ("x.jsonl", JSON + line()[:-1] + line(), 31, NO_JSON, {NO_JSON: 1}),

@@ -107,7 +107,7 @@ def test_an_endless_input_is_refused(workplace: Path, capsys: pytest.CaptureFixt
         assert main([arguments[0], "experiments/rows", *arguments[1:], "/dev/zero"]) == 3
         assert "/dev/zero:1: is longer than 50,000,000 bytes" in capsys.readouterr().err.splitlines()[-1]
     assert resource.getrlimit(resource.RLIMIT_AS) == (soft, hard)
-    assert "is no regular file" in refusal(capsys, "data.train=/dev/zero", "data.format=csv")
+    assert "is not a regular file" in refusal(capsys, "data.train=/dev/zero", "data.format=csv")
     (workplace / "x.txt").write_text("a b\n" * 100)
     assert "x.txt:1: is longer than 2 bytes" in refusal(capsys, "data.train=x.txt", "data.max_row_bytes=2")
 

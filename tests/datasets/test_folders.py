@@ -22,7 +22,7 @@ SKIPPED = {
     "spam/2023/.git/config": "hidden file",
     "README.md": "README",
     "ham/old/readme": "README",
-    "labels.csv": "file beside the folders of the classes",
+    "labels.csv": "file next to the class folders",
 }
 
 
@@ -51,7 +51,7 @@ def test_what_is_no_file_is_a_bad_row(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "spam" / "pipe")
     (tmp_path / "spam" / "broken.txt").symlink_to("nowhere")
     rows = list(Files(train=str(tmp_path)).rows("train"))
-    assert {row.place for row in rows if row.problem == "is no regular file"} == {
+    assert {row.place for row in rows if row.problem == "is not a regular file"} == {
         str(tmp_path / "spam" / "pipe"),
         str(tmp_path / "spam" / "broken.txt"),
     }
@@ -131,4 +131,4 @@ def test_a_file_per_class_through_the_life_of_a_run(workplace: Path, capsys: pyt
         assert len(capsys.readouterr().out.splitlines()) == (120 if given == "d" else 40)
     (workplace / "d" / "more").mkdir()
     (workplace / "d" / "more" / "golf.txt").write_text("swing\n")
-    assert "d/more/golf.txt: lies in a folder of its own" in refusal(capsys, *options, "data.format=file_per_class")
+    assert "d/more/golf.txt: is in a subfolder" in refusal(capsys, *options, "data.format=file_per_class")

@@ -58,14 +58,14 @@ def lines(**splits: np.ndarray) -> list[str]:
 def test_texts_on_two_sides_are_counted_by_pair() -> None:
     assert lines(train=keys(1, 2, 3), valid=keys(4, 5), test=keys(6)) == []
     assert lines(train=keys(1, 2, 3), valid=keys(3, 3, 4, 5, 7), test=keys(5, 6, 1)) == [
-        "2 of 5 texts of valid are also in train: they make its score too good",
-        "1 of 3 texts of test are also in train: they make its score too good",
-        "1 of 3 texts of test are also in valid: they make its score too good",
+        "2 of 5 texts of valid are also in train: they inflate its score",
+        "1 of 3 texts of test are also in train: they inflate its score",
+        "1 of 3 texts of test are also in valid: they inflate its score",
     ]
     (line,) = lines(train=keys(1, 2, 3), valid=keys(4), test=keys(3, 1, 2))
-    assert line == "test holds the same texts as train: its score measures what was learnt by heart"
+    assert line == "test holds the same texts as train: its score measures memorisation"
     (line,) = lines(train=keys(1, 1, 1, 2), valid=keys(4), test=keys(5))
-    assert line == "train has 2 different texts in 4 rows: the others repeat them"
+    assert line == "train has 2 different texts in 4 rows: the others are repetitions"
 
 
 NUMBERS = st.lists(st.integers(0, 9), max_size=12).map(lambda numbers: keys(*numbers))

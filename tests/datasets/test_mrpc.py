@@ -56,7 +56,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 BAD = [
-    ({"dev": "3\t4\n9\t9\n"}, "dev_ids.tsv:2: the pair 9-9 stands in no row of .*train.txt .1 such pairs."),
+    ({"dev": "3\t4\n9\t9\n"}, "dev_ids.tsv:2: the pair 9-9 is in no row of .*train.txt .1 such pairs."),
     ({"dev": "3\n"}, "dev_ids.tsv:1: 1 columns instead of 2; expected the numbers"),
     ({"train": HEADER + "1\t1\t2\tA .\n"}, "train.txt:2: 4 columns instead of 5"),
     ({"train": HEADER + "2\t3\t4\tA .\tB .\n"}, "train.txt:2: Quality is '2', not 0 or 1"),

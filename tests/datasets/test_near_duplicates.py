@@ -38,7 +38,7 @@ FIXED = [[1] * 20] * 300
 
 def test_phrases_and_copies_are_said_with_their_share() -> None:
     assert lines(PHRASES, SENTENCES)[0].startswith(
-        "100% of the longer texts of valid stand nearly complete in a text of train"
+        "100% of the longer texts of valid appear almost whole in a text of train"
     )
     assert lines(CHANGED, SENTENCES)[0].startswith("100% of the longer texts of valid")
     assert lines(NEW, SENTENCES, PHRASES + NEW)[0].startswith("50% of the longer texts of test")

@@ -78,10 +78,10 @@ BAD: list[tuple[str, bytes, str]] = [
     ("acl2021.json.gz", gzip.compress(b"[]", mtime=0)[:10] + b"\xff" * 20, "cannot be read"),
     ("acl2021.json", b"<html>", "cannot be read"),
     ("acl2021.json", b"[" * 100_000, "cannot be read"),
-    ("acl2021.json", b'{"title": "a"}', "no JSON array of objects with"),
-    ("acl2021.json", b'["title"]', "no JSON array of objects with"),
-    ("acl2021.json", b'[{"title": 3, "abstract": "a"}]', "no JSON array of objects with"),
-    ("acl2021.json", b'[{"title": "\\ud800", "abstract": "a"}]', "no JSON array of objects with"),
+    ("acl2021.json", b'{"title": "a"}', "not a JSON array of objects with"),
+    ("acl2021.json", b'["title"]', "not a JSON array of objects with"),
+    ("acl2021.json", b'[{"title": 3, "abstract": "a"}]', "not a JSON array of objects with"),
+    ("acl2021.json", b'[{"title": "\\ud800", "abstract": "a"}]', "not a JSON array of objects with"),
 ]
 
 
@@ -100,7 +100,7 @@ def test_a_source_without_an_end_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         write_splits(tmp_path, tmp_path / "out")
     (tmp_path / "acl2021.json.gz").unlink()
     os.mkfifo(tmp_path / "acl2021.json")  # without a writer
-    with pytest.raises(DataError, match=r"acl2021.json: is no regular file"):
+    with pytest.raises(DataError, match=r"acl2021.json: is not a regular file"):
         write_splits(tmp_path, tmp_path / "out")
 
 

@@ -120,8 +120,8 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "lone carriage returns": ("rows.csv", b"text,label\ra,b\r", "rows.csv:1: its lines end in a carriage return alone"),
     "lone carriage returns in JSON": ("rows.jsonl", b'{"text": "a"}\r{"text": "b"}', "rows.jsonl:1: its lines end in"),
     "lone carriage returns in text": ("rows.txt", b"a\rb\r", "rows.txt:1: its lines end in a carriage return alone"),
-    "a JSON array": ("rows.jsonl", b'[{"text": "a"},\n{"text": "b"}]\n', "rows.jsonl:1: is one JSON array; write one object"),
-    "a JSON array over lines": ("rows.jsonl", b'[\n {"text": "a"}\n]\n', "rows.jsonl:1: is one JSON array"),
+    "a JSON array": ("rows.jsonl", b'[{"text": "a"},\n{"text": "b"}]\n', "rows.jsonl:1: is a JSON array; write one object"),
+    "a JSON array over lines": ("rows.jsonl", b'[\n {"text": "a"}\n]\n', "rows.jsonl:1: is a JSON array"),
     "UTF-16": ("rows.jsonl", '{"text": "a"}\n'.encode("utf-16"), "looks like UTF-16"),
     "UTF-16 text": ("rows.txt", "a\nb\n".encode("utf-16"), "looks like UTF-16"),
     "gzip by another name": ("rows.jsonl", gzip.compress(b"{}\n"), "looks like gzip"),
@@ -172,7 +172,7 @@ JSONL: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
     "single quotes": (b"{'text': 'a'}\n", [(1, "not JSON")]),
     "two objects": (b'{"text": "a"} {"text": "b"}\n', [(1, "not JSON")]),
     "lone carriage return": (b'{"text": "a"}\r{"text": "b"}\n', [(1, "not JSON")]),
-    "a key twice": (b'{"text": "a", "text": "b"}\n', [(1, "a key stands twice")]),
+    "a key twice": (b'{"text": "a", "text": "b"}\n', [(1, "a key appears twice")]),
     "5,000 digits": (b'{"text": ' + b"1" * 5000 + b"}\n", [(1, "not JSON")]),
     "100,000 brackets": (b"[" * 100_000 + b"\n", [(1, "not JSON")]),
     "a bad byte": (b'{"text": "caf\xe9"}\n', [(1, "not utf-8 (byte 0xe9 at 14)")]),
@@ -234,7 +234,7 @@ def test_a_folder_per_class_gives_label_and_id(tmp_path: Path) -> None:
     found = list(Files(train=str(tmp_path)).rows("train"))
     rows = [row.values for row in found if row.problem is None]
     assert sorted(str(row.problem) for row in found if row.problem) == [
-        "file beside the folders of the classes",
+        "file next to the class folders",
         "hidden file",
         "hidden file",
     ]
@@ -245,11 +245,11 @@ def test_a_folder_per_class_gives_label_and_id(tmp_path: Path) -> None:
 
 NO_FILE = [
     ("none.csv", "no such file or folder"),
-    ("link.csv", "is a link to nothing"),
-    ("rows.xlsx", "says no format"),
-    ("rows", "says no format"),
+    ("link.csv", "is a broken link"),
+    ("rows.xlsx", "does not tell the format"),
+    ("rows", "does not tell the format"),
     ("empty", "holds no file in a folder per class"),
-    ("pipe.csv", "is no regular file"),
+    ("pipe.csv", "is not a regular file"),
 ]
 
 

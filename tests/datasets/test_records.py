@@ -162,7 +162,7 @@ def test_a_file_that_lost_rows_since_the_scan_is_refused(tmp_path: Path) -> None
     corpus = tiny_corpus(tmp_path)
     scan = corpus.scan()
     write_jsonl(tmp_path / "rows.jsonl", [GOOD])
-    with pytest.raises(DataError, match=r"rows.jsonl: has changed while it was read"):
+    with pytest.raises(DataError, match=r"rows.jsonl: changed while it was being read"):
         list(corpus.records("train", scan.rows["train"]))
 
 

@@ -200,8 +200,8 @@ def test_a_foreign_tokenizer_keeps_its_own_unknown_token() -> None:
 
 
 FOREIGN = [
-    ({"[PAD]": 0, "[UNK]": 1, "a": 3}, "its ids have gaps or stand twice"),
-    ({"[PAD]": 0, "a": 1}, "not a tokenizer|a tokenizer without a token for what is unknown"),
+    ({"[PAD]": 0, "[UNK]": 1, "a": 3}, "its ids have gaps or duplicates"),
+    ({"[PAD]": 0, "a": 1}, "not a tokenizer|a tokenizer without a token for unknown words"),
 ]
 
 

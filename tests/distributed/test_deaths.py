@@ -1,4 +1,4 @@
-"""E1, E3, E8: a process that dies or stalls ends the run of all in time, with the cause said once; the same command goes on."""
+"""E1, E3, E8: a process that dies or stalls ends the run of all in time, with the cause said once; the same command resumes."""
 
 import signal
 import time
@@ -60,16 +60,16 @@ def check_death(job: Job, rank: int, *, is_early: bool = False) -> None:
     assert codes[rank] in (137, -signal.SIGKILL)
     assert job.seconds <= LIMIT
     has_come = [job.store.check([f"glassbox/process {other}"]) for other in range(len(codes)) if other != rank]
-    if is_early and not any(has_come) and not any(f"rank {rank} has not come" in cause for cause in job.causes):
+    if is_early and not any(has_come) and not any(f"rank {rank} has not joined" in cause for cause in job.causes):
         assert all("stopped by SIGTERM" in text for other, text in enumerate(job.errors) if other != rank and text)
         return  # nobody was there yet who could have known
     others = {code for other, code in enumerate(codes) if other != rank}
     assert {7} <= others <= {7, 143}, (codes, job.errors)  # 143: torchrun's SIGTERM was there before the roll call
     (cause,) = job.causes
-    if is_early and f": rank {rank} has not come; the same command goes on" in cause:
+    if is_early and f": rank {rank} has not joined; run the same command to resume" in cause:
         return
     assert f": rank {rank} (process {job.runs[rank].pid} on " in cause, cause
-    assert "has died; the same command goes on" in cause
+    assert "has died; run the same command to resume" in cause
 
 
 def check_result(lab: Lab, name: str, control: str, size: int = 2) -> None:

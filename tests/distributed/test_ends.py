@@ -238,7 +238,7 @@ def test_who_waits_for_the_others_hears_a_signal(lab: Lab) -> None:
         assert run.wait(0.05) is None, run.stderr
     os.kill(run.pid, signal.SIGTERM)
     assert run.wait(LIMIT) == 7
-    assert run.stderr.splitlines()[-1] == "rank 0: rank 1 has not come; the same command goes on"
+    assert run.stderr.splitlines()[-1] == "rank 0: rank 1 has not joined; run the same command to resume"
 
 
 def test_a_finished_run_gives_its_report_once(lab: Lab, control: str) -> None:

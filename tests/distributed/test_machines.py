@@ -156,7 +156,9 @@ def test_machines_that_lose_each_other_say_so_and_go_on_when_they_are_back(
     there = "; ".join(
         f"rank {2 + rank} (process {pid} on node2) gives no answer" for rank, pid in enumerate(workers[1])
     )
-    assert any(line in (f"rank {rank}: {there}; the same command goes on" for rank in (0, 1)) for line in lines), lines
+    assert any(
+        line in (f"rank {rank}: {there}; run the same command to resume" for rank in (0, 1)) for line in lines
+    ), lines
     assert any(f": rank 0 (process {workers[0][0]} on node1) or its machine gives no answer" in line for line in lines)
 
 
@@ -172,7 +174,9 @@ def test_a_death_is_said_and_the_run_goes_on(
     check_end(lab, runs, name, control)
     (line,) = [line for run in runs for line in said(run)]
     assert f"rank {2 * number} (process {pid} on node{number + 1}) " in line
-    assert line.endswith(("has died; the same command goes on", "gives no answer; the same command goes on"))
+    assert line.endswith(
+        ("has died; run the same command to resume", "gives no answer; run the same command to resume")
+    )
 
 
 def test_an_error_of_the_first_process_is_said_once(lab: Lab, machines: list[Machine]) -> None:

@@ -60,7 +60,7 @@ def test_processes_that_are_started_again_do_not_meet_those_before(delays: tuple
 
 
 def test_one_that_does_not_come_is_waited_for_until_the_timeout() -> None:
-    with pytest.raises(DistributedError, match=r"not all of 2 processes came within 0\.2 s"):
+    with pytest.raises(DistributedError, match=r"not all of 2 processes joined within 0\.2 s"):
         meet(StoreClient(HashStore(), 0.2), 0, 2)
 
 
@@ -87,7 +87,7 @@ def test_the_others_do_not_wait_for_a_first_one_without_a_sign_of_life(pair: lis
     pair[1].limit(0.2)
     with (
         pytest.raises(
-            DistributedError, match=r"rank 0 \(process \d+ on \S+\) gives no answer; the same command goes on"
+            DistributedError, match=r"rank 0 \(process \d+ on \S+\) gives no answer; run the same command to resume"
         ),
         pair[1].first_alone("x"),
     ):

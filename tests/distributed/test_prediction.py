@@ -83,7 +83,7 @@ def test_a_pipe_is_refused(lab: Lab) -> None:
     os.mkfifo(lab.folder / "pipe.jsonl")
     job = Job(lab, 2, "predict", "experiments/run", "--input", "pipe.jsonl")
     assert {7} <= set(job.wait()) <= {7, 143}, job.errors
-    assert "pipe.jsonl: is no regular file, and 2 processes read it; give a file" in job.causes[0]
+    assert "pipe.jsonl: is not a regular file, and 2 processes read it; give a file" in job.causes[0]
 
 
 def test_standard_input_is_refused(lab: Lab) -> None:

@@ -55,8 +55,8 @@ def test_torchrun_starts_a_dead_run_again_and_it_goes_on(lab: Lab, control: dict
     code, _, errors = run.end()
     assert code == 0, errors
     assert len(ours(errors)) == 1, errors
-    assert "has died; the same command goes on" in ours(errors)[0]
-    assert "going on from step" in errors
+    assert "has died; run the same command to resume" in ours(errors)[0]
+    assert "resuming from step" in errors
     assert lab.results("again") == control
 
 

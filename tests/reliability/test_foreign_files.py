@@ -168,7 +168,10 @@ def test_weights_that_are_not_finite_are_refused(
         (path / MODEL).write_bytes(safetensors.torch.save(weights))
         rewrite(path)
     assert_refused(
-        in_process(place, *PREDICT), 4, rf"{MODEL}: is no checkpoint of ours \({name} is not finite\)", seconds=2
+        in_process(place, *PREDICT),
+        4,
+        rf"{MODEL}: is not a checkpoint of this program \({name} is not finite\)",
+        seconds=2,
     )
 
 
@@ -196,7 +199,7 @@ def test_a_state_of_another_run_is_refused(
     rewrite(path)
     (place / "experiments/tiny/report.json").unlink()
     ended = zygote.run(place, "tiny.yaml", "train.num_epochs=3")
-    assert_refused(ended, 4, "step-6: is of another model or another version of this code", seconds=3)
+    assert_refused(ended, 4, "step-6: belongs to another model or another version of this code", seconds=3)
 
 
 # Files of the run's folder that fit nothing: a letter of the vocabulary changed would give other answers without a word.

@@ -25,7 +25,7 @@ PREDICT, TRAIN = ("predict", "experiments/tiny", "--text", "boil the rice"), ("t
 CHECKPOINT = "experiments/tiny/checkpoints/step-*/MANIFEST.json"
 FILES = {
     "experiments/tiny/report.json": (TRAIN, 4, "report.json: is damaged"),
-    "experiments/tiny/labels.json": (PREDICT, 4, "labels.json: (cannot be read|is no list)"),
+    "experiments/tiny/labels.json": (PREDICT, 4, "labels.json: (cannot be read|is not a list)"),
     "experiments/tiny/tokenizer.json": (PREDICT, 4, "tokenizer.json: is not the one that"),
     CHECKPOINT: (PREDICT, 4, "MANIFEST.json"),
     ".cache/hashes.json": (("tiny.yaml", "name=new", "train.num_steps=1"), 0, ""),

@@ -126,7 +126,7 @@ def test_the_clock_on_the_wall_decides_nothing(lab: Lab, clock: str) -> None:
     assert lab.start("bilstm", name, die_at=SAVED | {"n": 4}).wait() == DIED
     run = lab.finish("bilstm", name, other_clock={"seconds": seconds, "rate": rate})
     assert lab.results(name) == lab.control("bilstm")[0]
-    assert "going on from step 9 " in run.stderr
+    assert "resuming from step 9 " in run.stderr
     assert "warning" not in run.stderr
 
 

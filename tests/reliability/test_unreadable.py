@@ -51,8 +51,8 @@ TRAIN = ("a.yaml", "name=new")
         ((*TRAIN, "data.train=locked/texts"), 3, "locked/texts: cannot be read"),
         ((*TRAIN, "data.test=locked/texts.csv"), 3, "locked/texts.csv: cannot be read"),
         ((*TRAIN, "vectors.path=locked/vectors"), 3, "locked/vectors: cannot be read"),
-        ((*TRAIN, "init_from=locked/run"), 5, "locked/run: cannot be looked at"),
-        ((*TRAIN, "loss.name=distillation", "loss.teacher=locked/run"), 5, "locked/run: cannot be looked at"),
+        ((*TRAIN, "init_from=locked/run"), 5, "locked/run: cannot be accessed"),
+        ((*TRAIN, "loss.name=distillation", "loss.teacher=locked/run"), 5, "locked/run: cannot be accessed"),
     ],
 )
 def test_a_place_that_cannot_be_looked_at_is_told(

@@ -165,7 +165,7 @@ def test_a_config_may_come_through_a_pipe(folder: Path) -> None:
         ("model.hidden_size.x=3", "command line: model.hidden_size.x: model.hidden_size is a value, not a section"),
         (
             "data.train=a\udcff.csv",
-            "command line: data.train: holds bytes that are no UTF-8; if it is a path, rename the file or link to it",
+            "command line: data.train: holds bytes that are not UTF-8; if it is a path, rename the file or link to it",
         ),
         ("model.x=010", "command line: model.x: 010 has a leading zero; write 10 or '010'"),
         ("model.x=!!int 3", "command line: model.x: the tag !!int is not allowed; write a plain value"),

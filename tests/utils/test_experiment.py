@@ -201,7 +201,7 @@ def test_fresh_takes_a_run_whose_config_is_damaged(folder: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused_and_left_alone(folder: Path, is_fresh: bool) -> None:
     folder.mkdir(parents=True)
     (folder / "thesis.tex").write_text("x")
-    with pytest.raises(StorageError, match=r"holds files but no config.yaml, so it is no run of ours; choose another"):
+    with pytest.raises(StorageError, match=r"holds files but no config.yaml, so it is not a run; choose another name:"):
         Experiment.open(config_with(), is_fresh=is_fresh)
     assert (folder / "thesis.tex").read_text() == "x"
 
@@ -306,7 +306,9 @@ def test_a_report_makes_a_run_a_finished_one(folder: Path) -> None:
     experiment.finish({"valid": {"accuracy": 0.25}, "label": "日本"})
     assert experiment.report == {"valid": {"accuracy": 0.25}, "label": "日本"}
     (folder / "report.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"report.json: is damaged .*; remove it, and the same command writes it"):
+    with pytest.raises(
+        CheckpointError, match=r"report.json: is damaged .*; remove it and run the same command to write it"
+    ):
         _ = experiment.report
     experiment.close()
 
@@ -318,7 +320,7 @@ def test_a_report_makes_a_run_a_finished_one(folder: Path) -> None:
         ({}, r"experiments/run: holds no run \(config.yaml is missing\)"),
         ({"config.yaml": b"a: [1"}, "experiments/run/config.yaml:1: while parsing"),
         ({"config.yaml": b"\xff"}, "experiments/run/config.yaml: cannot be read: "),
-        ({"config.yaml": b"- 1"}, "experiments/run/config.yaml: is no config"),
+        ({"config.yaml": b"- 1"}, "experiments/run/config.yaml: is not a config"),
     ],
 )
 def test_a_folder_without_a_usable_run_is_told(folder: Path, content: dict[str, bytes] | None, message: str) -> None:
@@ -336,8 +338,8 @@ def test_a_folder_without_a_usable_run_is_told(folder: Path, content: dict[str, 
         (None, "No such file or directory"),
         (b"[", "cannot be read"),
         (b"\xff", "cannot be read"),
-        (b'{"a": 1}', "is no list of labels"),
-        (b"[1, 2]", "is no list of labels"),
+        (b'{"a": 1}', "is not a list of labels"),
+        (b"[1, 2]", "is not a list of labels"),
     ],
 )
 def test_labels_that_cannot_be_used_are_told(folder: Path, content: bytes | None, message: str) -> None:

@@ -144,7 +144,7 @@ def test_a_gradient_too_large_for_float16_is_a_step_left_out(float16: None, capl
     [message] = caplog.messages
     assert message == (
         "warning: step 2: the gradient of 0.weight is not finite in float16; "
-        "the step is left out, the loss's scale is now 32768"
+        "the step is skipped, the loss scale is now 32768"
     )
     run.step(3)
     assert not is_same(run.weights(), before)

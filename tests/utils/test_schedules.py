@@ -145,7 +145,7 @@ def test_apply_sets_the_rate_of_every_group_from_its_own_first_rate() -> None:
         (
             "linear",
             {"warmup_ratio": 0.1, "warmup_steps": 5},
-            "warmup_ratio cannot stand beside warmup_steps, got 0.1 and 5",
+            "warmup_ratio cannot be combined with warmup_steps, got 0.1 and 5",
         ),
         ("inverse_sqrt", {"warmup_steps": 0}, "warmup_steps must be at least 1, or warmup_ratio positive"),
         ("inverse_sqrt", {"warmup_ratio": 0.0}, "warmup_steps must be at least 1, or warmup_ratio positive"),

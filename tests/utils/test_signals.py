@@ -31,7 +31,10 @@ def loop(work: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_without_a_loop_a_signal_leaves_at_once(number: int, code: int) -> None:
-    with pytest.raises(Stopped, match=f"^stopped by {signal.Signals(number).name}; the same command") as caught:
+    with pytest.raises(
+        Stopped,
+        match=f"^stopped by {signal.Signals(number).name}; run the same command to resume from the last checkpoint, if there is one$",
+    ) as caught:
         send(number)
     assert caught.value.exit_code == code
 
@@ -89,7 +92,7 @@ def test_an_error_in_the_wake_of_a_signal_is_told_as_the_signal() -> None:
     def work() -> None:
         with contextlib.suppress(Stopped):
             send(signal.SIGINT)
-        raise DataError("a process that tokenises was killed")
+        raise DataError("a tokenising process was killed")
 
     with pytest.raises(Stopped, match="SIGINT"), signals.installed():
         work()
@@ -122,7 +125,7 @@ def test_what_python_drops_is_told_but_in_the_wake_of_a_signal() -> None:
 
 def test_an_error_without_a_signal_is_told_as_it_is() -> None:
     with pytest.raises(DataError, match="killed"), signals.installed():
-        raise DataError("a process that tokenises was killed")
+        raise DataError("a tokenising process was killed")
 
 
 def test_an_error_in_the_loop_is_told_and_not_the_signal() -> None:

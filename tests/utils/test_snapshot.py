@@ -130,7 +130,7 @@ def test_weights_of_another_model_are_refused_in_one_line(tmp_path: Path) -> Non
     for read in (other.snapshot.restore, lambda: other.snapshot.load_weights(1)):
         with pytest.raises(CheckpointError) as caught:
             read()
-        assert "step-1: is of another model or another version of this code (misshaped: 0." in str(caught.value)
+        assert "step-1: belongs to another model or another version of this code (misshaped: 0." in str(caught.value)
         assert "0.weight float32 [8, 4], not float32 [9, 4]" in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -142,6 +142,6 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path, state: dict[str, 
     run = Run(tmp_path / "run")
     run.snapshot.store.save(1, 0, run.model.state_dict(), state, FACTS)
     with pytest.raises(
-        CheckpointError, match=r"step-1: is of another model or another version of this code \(\w+Error"
+        CheckpointError, match=r"step-1: belongs to another model or another version of this code \(\w+Error"
     ):
         run.snapshot.restore()

@@ -112,7 +112,7 @@ def test_no_tag_of_any_kind_is_taken(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\x00", "a: \x07", "a: \ud800", 'a: "\\U00110000"', '"\\ud800": 1'])
 def test_what_is_no_text_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^a.yaml: (not YAML: |holds bytes that are no UTF-8)"):
+    with pytest.raises(ConfigError, match=r"^a.yaml: (not YAML: |holds bytes that are not UTF-8)"):
         parse(text, "a.yaml")
 
 

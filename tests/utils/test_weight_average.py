@@ -198,5 +198,5 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, 
     store.save(1, 0, model, parts | {"rng": rng_state()}, {})
     assert Run(tmp_path / "run").snapshot.restore()
     store.save(1, 0, model, parts | {"average": parts["average"] | change, "rng": rng_state()}, {})
-    with pytest.raises(CheckpointError, match="step-1: is of another model or another version of this code"):
+    with pytest.raises(CheckpointError, match="step-1: belongs to another model or another version of this code"):
         Run(tmp_path / "run").snapshot.restore()
