@@ -1,7 +1,7 @@
-"""Published weights in and out: the names and options of Hugging Face's BERT, DistilBERT and RoBERTa, and ours.
+"""Conversion of published weights: names and options of Hugging Face's BERT, DistilBERT and RoBERTa, and ours.
 
-Their files are a dictionary of tensors by name and a config.json. Here are pure functions between those and what bert.py has; who
-reads and writes the files is utils/model_files.py.
+Their files are a dictionary of tensors by name and a config.json. Here are pure functions between those and models/bert.py;
+utils/model_files.py reads and writes the files.
 """
 
 import re

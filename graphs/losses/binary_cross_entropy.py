@@ -1,4 +1,4 @@
-"""Binary cross-entropy for several labels a text, as a sum. B: texts, L: labels."""
+"""Binary cross-entropy for multi-label classification, as a sum. B: texts, L: labels."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,9 +7,9 @@ from graphs.losses.cross_entropy import weight_tensor
 
 
 class BinaryCrossEntropy(nn.Module):
-    """Binary cross-entropy of every label by itself, for texts with any number of labels.
+    """Binary cross-entropy of each label, for texts with any number of labels.
 
-    class_weights: how much a label counts where a text has it, such as {spam: 5.0}; one that is not named counts 1, null: all do
+    class_weights: weight of a label's positive texts, such as {spam: 5.0}; labels not named have weight 1; null: all have
     """
 
     is_multi_label = True
@@ -26,9 +26,9 @@ class BinaryCrossEntropy(nn.Module):
         return total / labels.shape[1]
 
     def weigh(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Another term of the loss, values (B,) by text -> its sum over texts, ()."""
+        """Another term of the loss, values (B,) of the texts -> its sum, ()."""
         return values.sum()
 
     def count(self, labels: Tensor) -> float:
-        """What the sum is divided by: the number of texts."""
+        """The divisor of the sum: the number of texts."""
         return float(len(labels))

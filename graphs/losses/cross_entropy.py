@@ -8,10 +8,10 @@ IGNORED = -100
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy of one label a text, with weights by label and label smoothing (Szegedy et al. 2016, section 7).
+    """Cross-entropy of one label per text, with class weights and label smoothing (Szegedy et al. 2016, section 7).
 
-    class_weights: how much each label's texts count, such as {spam: 5.0}; a label that is not named counts 1, null: all do
-    label_smoothing: the share of the gold label's probability that is spread evenly over all labels
+    class_weights: weight of each label's texts, such as {spam: 5.0}; labels not named have weight 1; null: all have
+    label_smoothing: label smoothing: probability taken from the gold label and spread evenly over all labels
     """
 
     is_multi_label = False
@@ -39,13 +39,13 @@ class CrossEntropy(nn.Module):
         )
 
     def weigh(self, values: Tensor, labels: Tensor) -> Tensor:
-        """Another term of the loss, values (B,) by text, as the labels (B,) count -> its sum over counted texts, ()."""
+        """Another term of the loss, values (B,) of the texts, weighted by their labels (B,) -> its sum over counted texts, ()."""
         if self.weight is not None:
             values = values * self.weight[labels.clamp(min=0)]
         return (values * (labels != IGNORED)).sum()
 
     def count(self, labels: Tensor) -> float:
-        """What the sum is divided by: how many labels (B,) count, or the sum of their weights."""
+        """The divisor of the sum: the number of labels (B,) that count, or the sum of their weights."""
         counted = labels[labels != IGNORED]
         if self.host_weight is None:
             return float(len(counted))
@@ -53,7 +53,7 @@ class CrossEntropy(nn.Module):
 
 
 def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor | None:
-    """(L,) the weight of each label, 1 where none is given. Raises ValueError for a label that does not exist."""
+    """(L,) the weight of each label, 1 where none is given. Raises ValueError for an unknown label."""
     if weights is None:
         return None
     if unknown := [label for label in weights if label not in labels]:

@@ -7,13 +7,13 @@ from graphs.losses.cross_entropy import CrossEntropy
 
 
 class Distillation(CrossEntropy):
-    """Cross-entropy with the labels and with what a trained run, the teacher, says of the same texts.
+    """Cross-entropy with the labels, and KL divergence from the predictions of a trained run, the teacher.
 
     teacher: the folder of a trained run with the same labels, whatever its model and tokenizer
-    alpha: the teacher's share of the loss; 0: the labels alone, 1: the teacher alone
-    temperature: both sides' logits are divided by it, so that the teacher's lesser answers count more
+    alpha: weight of the teacher's term; 0: the labels alone, 1: the teacher alone
+    temperature: divides the logits of teacher and student; larger values give a softer distribution
 
-    The temperature's square keeps the gradient's size. Without the teacher's logits, as in validation, it is cross-entropy.
+    The factor temperature ** 2 keeps the gradient's scale. Without the teacher's logits, as in validation, it is cross-entropy.
     """
 
     def __init__(

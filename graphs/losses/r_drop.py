@@ -1,4 +1,4 @@
-"""R-Drop (Liang et al. 2021, https://arxiv.org/abs/2106.14448, eq. 4): two passes with other dropout shall agree.
+"""R-Drop (Liang et al. 2021, https://arxiv.org/abs/2106.14448, eq. 4): two forward passes under different dropout should agree.
 
 B: texts, L: labels.
 """
@@ -8,9 +8,9 @@ from torch.nn import functional
 
 
 class RDrop:
-    """What any loss may have beside it: the disagreement of two passes over a batch under other dropout.
+    """Symmetric KL divergence between two forward passes with different dropout masks, added to any loss.
 
-    r_drop: weight alpha of the KL term in the paper's equation; the authors' published code weighs it twice as much; 0: off
+    r_drop: R-Drop: weight alpha of the KL term in the paper's equation; the authors' code weights it twice as much; 0: off
     """
 
     def __init__(self, *, r_drop: float = 0.0) -> None:
@@ -21,9 +21,9 @@ class RDrop:
     def disagreement(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
         """Logits (B, L) of two passes, labels (B,) or (B, L) -> r_drop / 4 times both divergences of each text, (B,).
 
-        A quarter, since the paper adds the losses of both passes, and this is to go with their mean.
+        A quarter, as the paper adds the losses of both passes, and this is added to their mean.
         """
-        if labels.ndim == 2:  # several labels a text: each is a choice of two
+        if labels.ndim == 2:  # multi-label: each label is a binary choice
             pairs = [functional.logsigmoid(x) for x in (first, -first, second, -second)]
             divergence = ((pairs[0].exp() - pairs[2].exp()) * (pairs[0] - pairs[2])).sum(dim=-1)
             divergence = divergence + ((pairs[1].exp() - pairs[3].exp()) * (pairs[1] - pairs[3])).sum(dim=-1)
