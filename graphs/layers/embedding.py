@@ -1,4 +1,4 @@
-"""The embedding tables that encoders begin with, and the bag of a text's embeddings with a gradient of its rows alone.
+"""Embedding tables, and the sum of a text's word embeddings with a sparse gradient.
 
 B: texts, T: tokens, E: embedding size, V: vocabulary size, N: real tokens of the batch, R: distinct ids among them.
 """
@@ -14,37 +14,37 @@ PAD_ID = 0
 
 
 class Embedding(nn.Embedding):
-    """A table (V, E) of word vectors; padding is zero and stays so."""
+    """A table (V, E) of word embeddings; the row of padding is zero and stays so."""
 
     def __init__(self, vocab_size: int, embedding_size: int, *, sparse: bool = False, scale: float = 0.1) -> None:
         self.scale = scale
         super().__init__(vocab_size, embedding_size, padding_idx=PAD_ID, sparse=sparse)
 
     def reset_parameters(self) -> None:
-        """Numbers between -scale and scale; nn.Embedding would draw others first, on the meta device by way of torch's compiler."""
+        """Uniform between -scale and scale. nn.Embedding would draw normal values first, on the meta device by the compiler."""
         nn.init.uniform_(self.weight, -self.scale, self.scale)
         self._fill_padding_idx_with_zero()
 
     def set_vectors(self, rows: Tensor, vectors: Tensor, *, freeze: bool) -> None:
-        """Put pre-trained vectors (N, E) into the rows (N,) of the table; freeze keeps training from changing the table."""
+        """Copy pre-trained vectors (N, E) into the rows (N,) of the table; freeze: the table is not trained."""
         with torch.no_grad():
             self.weight[rows] = vectors
         self.weight.requires_grad_(not freeze)
 
 
 class Table(nn.Embedding):
-    """An embedding table without a padding row, as padding never gets there."""
+    """An embedding table without a padding row: the encoder masks padding."""
 
     def reset_parameters(self) -> None:
-        """Nothing: the encoder draws the numbers of all its parts."""
+        """No-op: the encoder initialises its submodules."""
 
 
 class BagSum(torch.autograd.Function):
-    """The sum of each text's word vectors on a CPU, with a coalesced sparse gradient of the batch's distinct rows.
+    """The sum of each text's word embeddings on a CPU, with a coalesced sparse gradient over the batch's distinct rows.
 
-    The distinct rows are copied out of the table first: small enough for the processor's cache, and all that the gradient is
-    about. A bag of words is a sparse matrix (B, R) of counts, and the backward a product with its transpose. That costs 0.5 ms
-    where EmbeddingBag's sparse gradient, once coalesced, costs 8 (47,616 ids in 512 texts).
+    The distinct rows are copied out of the table first: they fit the processor's cache, and only they have a gradient. A bag of
+    words is a sparse matrix (B, R) of counts, and the backward pass a product with its transpose. That costs 0.5 ms where
+    EmbeddingBag's sparse gradient, once coalesced, costs 8 (47,616 ids in 512 texts).
     """
 
     @staticmethod
@@ -66,16 +66,18 @@ class BagSum(torch.autograd.Function):
         values = torch.from_numpy(bags @ gradient)  # (R, E)
         first = int(shape[0] > 0 and ctx.rows[0] == PAD_ID)  # padding has no gradient
         rows, values = ctx.rows[None, first:], values[first:]
-        if not len(values):  # torch resizes an empty gradient to add another, which NumPy's memory does not allow
+        if not len(
+            values
+        ):  # torch resizes an empty gradient to add another, which memory owned by NumPy does not allow
             rows, values = rows.clone(), values.clone()
         table = torch.sparse_coo_tensor(rows, values, ctx.size, is_coalesced=True, check_invariants=False)
         return table, None, None, None
 
 
 def distinct(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids below size, of any shape -> (R,) the distinct ones in order, and int32 of the same shape, the place of each in them.
+    """Ids below size, of any shape -> (R,) the distinct ones in order, and int32 of the same shape, the index of each in them.
 
-    By a table of all ids: 5 times faster than a sort of those at hand.
+    By a table of all ids: 5 times faster than sorting.
     """
     is_used = np.zeros(size, dtype=bool)
     is_used[ids] = True
@@ -86,8 +88,8 @@ def distinct(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bag_sum(embedding: Embedding, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, T) ids and mask -> (B, E) sums over the real tokens, (B,) their number; one sparse gradient if the table asks for it."""
+    """(B, T) ids and mask -> (B, E) sums over the real tokens, (B,) their number; a sparse gradient for a sparse table on a CPU."""
     lengths = attention_mask.sum(dim=1)
-    if not embedding.sparse or input_ids.device.type != "cpu":
+    if not (embedding.sparse and embedding.training) or input_ids.device.type != "cpu":
         return (embedding(input_ids) * attention_mask[:, :, None]).sum(dim=1), lengths
     return BagSum.apply(embedding.weight, input_ids, attention_mask, lengths), lengths

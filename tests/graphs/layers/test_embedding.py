@@ -53,6 +53,17 @@ def test_a_bag_is_that_of_torch(pooling: str) -> None:
     (expected * weights).sum().backward()
     gradient, (theirs,) = model.embedding.weight.grad, bag.parameters()
     torch.testing.assert_close(gradient.to_dense() if gradient.is_sparse else gradient, theirs.grad)
+    torch.testing.assert_close(model.eval()(input_ids, mask), expected)
+
+
+def test_the_sparse_path_is_for_training_alone() -> None:
+    """In evaluation the table is called as a module, which hooks see and torch.export takes."""
+    model, given = BagOfEmbeddings(40, True, embedding_size=6), random_batch(9, 13, 40)
+    calls: list[torch.nn.Module] = []
+    model.embedding.register_forward_hook(lambda table, *_: calls.append(table))
+    encoded = [model.train(is_training)(*given) for is_training in (True, False)]
+    assert calls == [model.embedding]
+    torch.testing.assert_close(*encoded)
 
 
 def test_training_with_sparse_gradients_equals_training_with_dense_ones() -> None:
