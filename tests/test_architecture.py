@@ -54,6 +54,13 @@ def test_imports_run_to_the_right(path: Path) -> None:
     assert rooms_imported(path) <= MAY_IMPORT[room] | {room}
 
 
+@pytest.mark.parametrize("folder", ["layers", "losses", "conversion"])
+def test_what_models_share_knows_no_model(folder: str) -> None:
+    for path in (ROOT / "graphs" / folder).glob("*.py"):
+        imported = re.findall(r"^ *(?:from|import) graphs\.(\w+)", path.read_text(), flags=re.M)
+        assert set(imported) <= {folder}, path
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_say_what_they_are(path: Path) -> None:
     text = path.read_text()

@@ -145,7 +145,7 @@ def test_a_batch_is_that_of_data_collator_with_padding() -> None:
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_the_encoder_is_nn_transformer_encoder(norm: str) -> None:
-    from graphs.layers.attention import RealTokens
+    from graphs.layers.token_layout import PackedTokens
     from graphs.models.transformer import TransformerEncoder
 
     torch.manual_seed(0)
@@ -159,7 +159,7 @@ def test_the_encoder_is_nn_transformer_encoder(norm: str) -> None:
     theirs.load_state_dict(_torch_names(ours.state_dict(), is_pre=norm == "pre"))
     ids = torch.randint(1, 50, (3, 9))
     mask = torch.arange(9) < torch.tensor([9, 4, 1])[:, None]
-    tokens = RealTokens.of(mask)
+    tokens = PackedTokens.of(mask)
     embedded = tokens.pad(ours.embeddings(tokens.strip(ids), tokens.positions, None))
     expected = theirs.eval()(embedded, src_key_padding_mask=~mask)
     torch.testing.assert_close(ours.encode(ids, tokens), tokens.strip(expected), atol=1e-5, rtol=1e-5)

@@ -8,13 +8,13 @@ MAX_GRAPHS = 64
 
 
 def compile_each(layers: Iterable[nn.Module]) -> None:
-    """Compile every layer, for texts of any length; layers that differ in weights alone share their graphs.
+    """Compile every layer, for texts of any length; layers that differ only in their weights share graphs.
 
-    A run that meets all cases makes 25, and torch would give up after 8 and go on uncompiled. There are 5 shapes: with padding or
-    without; one text, one token a text and one token in all apart, as torch takes a size of 1 for a constant. Each is met by 3
-    kinds of layer in training (frozen, the lowest that learns, above it) and by 2 in evaluation; a graph knows what has gradients.
+    A run that meets all cases makes 25 graphs; torch would stop after 8 and continue uncompiled. There are 5 shapes: with padding
+    and without; one text, one token a text and one token in all, as torch specialises on a size of 1. Each is met by 3 kinds of
+    layer in training (frozen, the lowest trainable one, above it) and by 2 in evaluation; a graph depends on what has gradients.
     """
-    import torch._dynamo  # it takes a second, which a run that compiles nothing need not wait for
+    import torch._dynamo  # takes a second, which a run that compiles nothing need not wait for
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_GRAPHS)
     for layer in layers:

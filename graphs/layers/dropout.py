@@ -1,8 +1,8 @@
-"""Dropout (Srivastava et al. 2014) that costs little on a CPU.
+"""Dropout (Srivastava et al. 2014) that is cheap on a CPU.
 
-On a CPU torch draws the random numbers of a dropout one by one: most of its cost, and a quarter of a training step. Here they are
-drawn as bytes in bulk, 16 bits a value, from torch's own generator, so that whatever saves and restores that one restores this. On
-other devices, and where torch.compile makes a kernel of its own, it is torch's dropout.
+On a CPU torch draws the random numbers of dropout one by one: most of its cost, and a quarter of a training step. Here they are
+drawn in bulk, 16 bits a value, from torch's own generator, so that saving and restoring that generator covers them. On other
+devices, and where torch.compile generates a kernel, it is torch's dropout.
 """
 
 import math
@@ -11,18 +11,18 @@ import torch
 from torch import Size, Tensor, nn
 from torch.nn import functional
 
-from graphs.layers.option_checks import check_shares
+from graphs.layers.option_checks import check_probabilities
 
-LEVELS = 1 << 16  # a share of values is dropped in steps of 1 / LEVELS; with a byte 0.1 would be 26 / 256
+LEVELS = 1 << 16  # resolution of the dropout probability; with 8 bits 0.1 would be 26 / 256
 LOWEST = -(1 << 15)
 
 
 class Dropout(nn.Module):
-    """In training a share p of the values is zero and the others are scaled, so that the mean is kept; otherwise nothing."""
+    """In training, zero each value with probability p and scale the others by 1 / (1 - p); in evaluation, the identity."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        check_shares(p=p)
+        check_probabilities(p=p)
         self.p = p
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class Dropout(nn.Module):
 
 
 def dropout(hidden: Tensor, p: float, training: bool = True) -> Tensor:
-    """(...) -> (...), with a share p of the values zero; no random number is drawn where there is nothing to drop."""
+    """(...) -> (...), each value zero with probability p; no random number is drawn where nothing is dropped."""
     if not training or p == 0:
         return hidden
     if not draws_in_bulk(hidden):
@@ -44,14 +44,14 @@ def dropout(hidden: Tensor, p: float, training: bool = True) -> Tensor:
 
 
 def draws_in_bulk(hidden: Tensor) -> bool:
-    """Whether torch's own dropout is the slower one: on a CPU, where nothing is compiled."""
+    """Whether torch's own dropout is slower: on a CPU, in eager mode."""
     return hidden.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def keep_mask(shape: Size, p: float, dtype: torch.dtype) -> Tensor:
     """Random 0 (dropped, with probability p) or 1, in the given shape and dtype.
 
-    Compared within int16 and converted afterwards: a comparison whose result is bool takes ten times as long.
+    Compared as int16 and converted afterwards: a comparison that returns bool takes ten times as long.
     """
     num_values = math.prod(shape)
     drawn = torch.empty(-(-num_values // 4), dtype=torch.int64).random_(LOWEST << 48, None)  # 64 random bits each
@@ -59,7 +59,7 @@ def keep_mask(shape: Size, p: float, dtype: torch.dtype) -> Tensor:
 
 
 def keep_scale(p: float) -> float:
-    """1 / (the probability of being kept), by which kept values are multiplied."""
+    """1 / (1 - p), by which kept values are multiplied."""
     return LEVELS / (LEVELS - _num_dropped(p))
 
 

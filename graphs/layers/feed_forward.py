@@ -1,4 +1,4 @@
-"""The feed-forward layer of a Transformer. N: real tokens of all texts, H: hidden size."""
+"""The feed-forward layer of a Transformer. H: hidden size; ...: (N,) packed tokens or (B, T) padded ones."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "geglu"]
 
 
 class FeedForwardLayer(nn.Module):
-    """Two linear maps of every token by itself; with GEGLU a third gates the second's input (Shazeer 2020, eq. 6)."""
+    """Two linear maps, applied to each token; with GEGLU a third one gates the input of the second (Shazeer 2020, eq. 6)."""
 
     def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
         super().__init__()
@@ -18,8 +18,8 @@ class FeedForwardLayer(nn.Module):
         self.down = nn.Linear(intermediate_size, hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(N, H) -> (N, H)."""
-        inner = self.up(hidden)  # (N, intermediate size), twice that with GEGLU
+        """(..., H) -> (..., H)."""
+        inner = self.up(hidden)  # (..., intermediate size), twice that with GEGLU
         if self.activation == "geglu":
             value, gate = inner.chunk(2, dim=-1)
             inner = value * functional.gelu(gate)

@@ -1,10 +1,10 @@
-"""The heads of a batch without padding, laid out for batched products and back: one pass over memory each way.
+"""From packed tokens to padded attention heads, and back: one pass over memory each way.
 
-Padding, then turning (B, T, A, D) into (B, A, T, D), then a copy for the product are three passes, and as many for the gradients.
-Here a row of D numbers is looked up where it is wanted, and its gradient where it came from: the same bits, and an attention on a
-CPU takes a quarter less time.
+Padding, transposing (B, T, A, D) to (B, A, T, D) and a copy for the batched product are three passes, and three for the gradients.
+Here each row of D values is gathered from where it is, and its gradient likewise: the same bits, and attention on a CPU takes a
+quarter less time.
 
-B: texts, T: tokens of the longest, N: real tokens of all texts, A: heads, D: size of a head.
+B: texts, T: tokens of the longest, N: real tokens of all texts, A: attention heads, D: head size.
 """
 
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from torch import Tensor
 class HeadLayout(NamedTuple):
     """Where the rows of N tokens lie among the padded ones; made once a batch, for all layers.
 
-    places (3 * B * A * T,): which row of (N * 3 * A, D) each place shows, at padding that of the first token; origins (N * 3 * A,):
+    places (3 * B * A * T,): which row of (N * 3 * A, D) each place holds, at padding that of the first token; origins (N * 3 * A,):
     the place of each row; context (N * A,): the place among (B * A * T) of each row of the attention's output.
     """
 
@@ -30,7 +30,7 @@ class HeadLayout(NamedTuple):
         (texts, length), device = attention_mask.shape, attention_mask.device
         heads, parts = torch.arange(num_heads, device=device), torch.arange(3, device=device)
         tokens = torch.zeros(texts * length, dtype=torch.int64, device=device)
-        tokens[token_index] = torch.arange(len(token_index), device=device)  # padding shows the first token, unseen
+        tokens[token_index] = torch.arange(len(token_index), device=device)  # padding holds the first token, masked
         rows = tokens.view(1, texts, 1, length) * 3 + parts[:, None, None, None]
         places = rows * num_heads + heads[:, None]  # (3, B, A, T)
         context = (token_index // length)[:, None] * num_heads + heads  # (N, A)
@@ -52,7 +52,7 @@ def from_heads(context: Tensor, layout: HeadLayout, num_heads: int) -> Tensor:
 
 
 class _ToHeads(torch.autograd.Function):
-    """Rows by their places. No gradient comes from padding: its keys are masked and its queries stripped."""
+    """Gather rows by their places. Padding has no gradient: its keys are masked and its queries stripped."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Tensor, origins: Tensor) -> Tensor:

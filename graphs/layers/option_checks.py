@@ -1,6 +1,6 @@
-"""What the options of every model are checked for."""
+"""Checks of options that models share."""
 
-MAX_LAYERS = 100  # more were never trained
+MAX_LAYERS = 100  # more than any model in the literature
 
 
 def check_sizes(**sizes: int) -> None:
@@ -11,13 +11,13 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_layers(num_layers: int) -> None:
-    """Raise ValueError for a number of layers that only a typo can ask for: building them would take minutes."""
+    """Raise ValueError for a number of layers that can only be a typo: building them would take minutes."""
     if not 1 <= num_layers <= MAX_LAYERS:
         raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
 
 
-def check_shares(**shares: float) -> None:
-    """Raise ValueError for a share that is not in [0, 1)."""
-    for name, share in shares.items():
-        if not 0 <= share < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {share}")
+def check_probabilities(**probabilities: float) -> None:
+    """Raise ValueError for a probability that is not in [0, 1)."""
+    for name, p in probabilities.items():
+        if not 0 <= p < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {p}")

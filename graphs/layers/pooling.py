@@ -1,4 +1,4 @@
-"""From a vector for every token to one for the text. B: texts, T: tokens, H: their size. Padding never counts."""
+"""Pooling: from a vector per token to one per text. B: texts, T: tokens, H: hidden size. Padding never counts."""
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,13 @@ def masked_mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def masked_max(hidden: Tensor, attention_mask: Tensor) -> Tensor:
-    """(B, T, H) and (B, T) -> (B, H), the largest value of each component over real tokens."""
+    """(B, T, H) and (B, T) -> (B, H), the maximum of each dimension over real tokens."""
     lowest = torch.finfo(hidden.dtype).min
     return hidden.masked_fill(~attention_mask[:, :, None], lowest).amax(dim=1)
 
 
 class AttentionPooling(nn.Module):
-    """A weighted mean whose weights one learnt vector gives (Yang et al. 2016, eq. 5 to 7)."""
+    """Attention pooling: a weighted mean, with weights from a learned query vector (Yang et al. 2016, eq. 5 to 7)."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()

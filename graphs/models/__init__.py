@@ -1,4 +1,4 @@
-"""The table of encoders: forward(input_ids, attention_mask) -> (B, output_size). A new one is one file and its entry here."""
+"""The table of encoders: forward(input_ids, attention_mask) -> (B, output_size). A new one is one file and an entry here."""
 
 from torch import nn
 

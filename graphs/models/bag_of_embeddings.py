@@ -1,4 +1,4 @@
-"""The text as the mean, sum or maximum of its words' vectors (Joulin et al. 2016, https://arxiv.org/abs/1607.01759).
+"""Bag of embeddings: a text as the mean, sum or maximum of its word embeddings (Joulin et al. 2016, https://arxiv.org/abs/1607.01759).
 
 B: texts, T: tokens, E: embedding size. N-grams are tokens too: see the tokenizer's option `ngrams`.
 """
@@ -8,18 +8,18 @@ from typing import Literal
 from torch import Tensor, nn
 
 from graphs.layers.embedding import Embedding, bag_sum
-from graphs.layers.option_checks import check_shares, check_sizes
+from graphs.layers.option_checks import check_probabilities, check_sizes
 from graphs.layers.pooling import masked_max
 
 
 class BagOfEmbeddings(nn.Module):
-    """Mean, sum or maximum of the word vectors, whatever their order.
+    """Mean, sum or maximum of the word embeddings, whatever their order.
 
     embedding_size: dimension of the word embeddings, and so of a text's vector; null: 10 for up to 10 labels, 100 for more
-    pooling: how the vectors of a text's words become one
+    pooling: how a text's word embeddings become one vector
     dropout: dropout probability of a text's vector
 
-    The classifier on E dimensions has rank E: with fewer than there are labels, some of them cannot be told apart well.
+    A linear classifier on E dimensions has rank E: with fewer dimensions than labels, some labels cannot be told apart well.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class BagOfEmbeddings(nn.Module):
         super().__init__()
         embedding_size = (10 if num_labels <= 10 else 100) if embedding_size is None else embedding_size
         check_sizes(embedding_size=embedding_size)
-        check_shares(dropout=dropout)
+        check_probabilities(dropout=dropout)
         self.embedding = Embedding(vocab_size, embedding_size, sparse=sparse_gradients and pooling != "max")
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)

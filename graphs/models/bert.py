@@ -1,6 +1,6 @@
-"""BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805): the Transformer encoder as it was published, with its sizes.
+"""BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805): the Transformer encoder with the published architecture and sizes.
 
-DistilBERT, RoBERTa and MiniLM are this model with other sizes and weights, imported and exported by conversion/hugging_face.py.
+DistilBERT, RoBERTa and MiniLM are this model with other sizes and weights: see graphs/conversion/hugging_face.py.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from graphs.models.transformer import Pooling, TransformerEncoder, draw_weights
 
 
 class Bert(TransformerEncoder):
-    """BERT: post-norm, learned positions, segments, GELU, and [CLS] through a dense layer; with init_from, published weights."""
+    """BERT: post-norm, learned positions, segments, GELU, [CLS] through a dense layer; published weights with init_from."""
 
     fixed = ("positions", "norm")
-    draw_head = staticmethod(draw_weights)  # a classifier on top begins as the encoder does
+    draw_head = staticmethod(draw_weights)  # initialises the classifier on top like the encoder
 
     def __init__(
         self,

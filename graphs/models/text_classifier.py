@@ -1,6 +1,6 @@
-"""Encoders of the fields, their vectors joined, and a feed-forward head: written once for every encoder.
+"""A text classifier over any encoder: one encoder per field, their vectors concatenated, and a feed-forward head.
 
-B: texts, L: labels, W: windows of all texts, H: size of an encoder's vector.
+B: texts, L: labels, W: windows of all texts, H: output size of an encoder.
 """
 
 import inspect
@@ -9,21 +9,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphs.layers.option_checks import check_shares
+from graphs.layers.option_checks import check_probabilities
 
 
 class FeedForward(nn.Module):
-    """Linear layers with ReLU and dropout between them; without hidden sizes a single linear layer.
+    """Linear layers with ReLU and dropout in between; without hidden sizes a single linear layer.
 
-    hidden_sizes: numbers after each layer but the last, such as [100, 50]
-    dropout: the share of these that is set to zero in training; a text's vector has model.dropout
+    hidden_sizes: dimension of each hidden layer, such as [100, 50]
+    dropout: dropout probability of the hidden layers; model.dropout is that of a text's vector
     """
 
     def __init__(self, input_size: int, num_labels: int, *, hidden_sizes: list[int] = (), dropout: float = 0.0) -> None:  # type: ignore[assignment]
         super().__init__()
         if any(size < 1 for size in hidden_sizes):
             raise ValueError(f"hidden_sizes must each be at least 1, got {list(hidden_sizes)}")
-        check_shares(dropout=dropout)
+        check_probabilities(dropout=dropout)
         if dropout and not hidden_sizes:
             raise ValueError(
                 "dropout needs hidden_sizes, after which it comes; write 0, and model.dropout for that of a text's vector"
@@ -40,7 +40,7 @@ class FeedForward(nn.Module):
 
 
 class TextClassifier(nn.Module):
-    """One encoder a field, the vectors joined, and a head."""
+    """One encoder per field, their vectors concatenated, and a head."""
 
     def __init__(self, encoders: Sequence[nn.Module], head: FeedForward) -> None:
         super().__init__()
@@ -51,10 +51,10 @@ class TextClassifier(nn.Module):
         self._inputs = [list(inspect.signature(encoder.forward).parameters) for encoder in encoders]
 
     def forward(self, fields: Sequence[dict[str, Tensor]]) -> Tensor:
-        """For each field input_ids and attention_mask (B, T), and what else a batch holds of it -> logits (B, L).
+        """For each field input_ids and attention_mask (B, T), and the other tensors of a batch -> logits (B, L).
 
-        An encoder is given what its `forward` has parameters for. With text_index (W,) and num_windows (B,) the rows of a field
-        are windows, and a text's vector is the mean of its windows'.
+        An encoder is given the tensors that its `forward` has parameters for. With text_index (W,) and num_windows (B,) the rows
+        of a field are windows, and a text's vector is the mean of its windows' vectors.
         """
         vectors = []
         for encoder, names, field in zip(self.encoders, self._inputs, fields, strict=True):
@@ -64,7 +64,7 @@ class TextClassifier(nn.Module):
 
 
 def mean_of_windows(encoded: Tensor, field: dict[str, Tensor]) -> Tensor:
-    """(W, H) vectors of windows -> (B, H), the mean of each text's; the number of texts is read off a shape, not off the device."""
+    """(W, H) vectors of windows -> (B, H), the mean of each text's; the number of texts comes from a shape, not from the device."""
     num_windows = field["num_windows"]
-    total = encoded.new_zeros(len(num_windows), encoded.shape[1]).index_add(0, field["text_index"], encoded)
+    total = encoded.new_zeros(num_windows.shape[0], encoded.shape[1]).index_add(0, field["text_index"], encoded)
     return total / num_windows[:, None]

@@ -92,7 +92,7 @@ def test_every_option_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_sentence_is_the_class_own_or_that_of_the_class_it_extends(capsys: pytest.CaptureFixture[str]) -> None:
     model = listed(capsys)["model"]
     heads = [model[name]["options"]["num_heads"]["about"] for name in ("transformer", "bert")]
-    assert heads == ["attentions side by side in a layer, each on hidden_size / num_heads of the numbers"] * 2
+    assert heads == ["number of attention heads in a layer; each has hidden_size / num_heads dimensions"] * 2
 
     class Parent:
         """A part.

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import varlen
 
-from graphs.layers import attention
-from graphs.layers.attention import HeadLayout, fits_packed
+from graphs.layers import packed_attention
+from graphs.layers.head_layout import HeadLayout
+from graphs.layers.packed_attention import fits_kernel
 from graphs.models.bert import Bert
 from graphs.models.transformer import TransformerEncoder
 
@@ -107,10 +108,10 @@ def test_only_what_the_kernel_can_do_is_given_to_it(
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda kind: dtype)
     own = torch.float32 if is_autocast else dtype
     hidden: Any = SimpleNamespace(device=torch.device("cuda", 0), dtype=own, shape=torch.Size((9, 3 * head_size)))
-    assert fits_packed(hidden, 3, 0.0) is expected
-    assert not fits_packed(hidden, 3, 0.1), "the kernel has no dropout"
+    assert fits_kernel(hidden, 3, 0.0) is expected
+    assert not fits_kernel(hidden, 3, 0.1), "the kernel has no dropout"
     hidden.device = torch.device("cpu")
-    assert not fits_packed(hidden, 3, 0.0)
+    assert not fits_kernel(hidden, 3, 0.0)
 
 
 def plain_varlen(query: Tensor, key: Tensor, value: Tensor, queries: Tensor, keys: Tensor, *longest: int) -> Tensor:
@@ -129,7 +130,7 @@ def plain_varlen(query: Tensor, key: Tensor, value: Tensor, queries: Tensor, key
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("is_training", [True, False])
 def test_packed_is_padded(monkeypatch: pytest.MonkeyPatch, kind: str, is_training: bool) -> None:
-    """With a plain function in the kernel's place, vectors and gradients are those of the padded way, which makes a layout."""
+    """With a plain function in place of the kernel, vectors and gradients are those of batched attention, which makes a layout."""
     calls: list[str] = []
     layout_of = HeadLayout.of
     monkeypatch.setattr(HeadLayout, "of", lambda *sizes: calls.append("layout") or layout_of(*sizes))
@@ -138,7 +139,7 @@ def test_packed_is_padded(monkeypatch: pytest.MonkeyPatch, kind: str, is_trainin
     padded = results(encoder)
     assert calls == ["layout"], "one for all layers"
     calls.clear()
-    monkeypatch.setattr(attention, "fits_packed", lambda hidden, num_heads, dropout: True)
+    monkeypatch.setattr(packed_attention, "fits_kernel", lambda hidden, num_heads, p: True)
     packed = results(encoder)
     assert calls == ["packed"] * 2, "and none where it is of no use"
     for ours, theirs in zip(packed, padded, strict=True):
@@ -165,7 +166,7 @@ def test_the_kernel_is_as_near_to_float64_as_padded_attention_is(
     encoder = encoder_of(kind).train(is_training).cuda()
     packed = results(encoder, "cuda", dtype)
     assert len(calls) == 2
-    monkeypatch.setattr(attention, "fits_packed", lambda hidden, num_heads, dropout: False)
+    monkeypatch.setattr(packed_attention, "fits_kernel", lambda hidden, num_heads, p: False)
     padded = results(encoder, "cuda", dtype)
     assert len(calls) == 2
     assert len(packed) == len(exact)

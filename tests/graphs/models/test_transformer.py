@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.conversion.hugging_face import architecture, from_hugging_face, to_config, to_hugging_face
-from graphs.layers.attention import RealTokens, lay_out
 from graphs.layers.dropout import Dropout
 from graphs.layers.feed_forward import FeedForwardLayer
+from graphs.layers.packed_attention import lay_out
+from graphs.layers.token_layout import PackedTokens
 from graphs.models.bert import Bert
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from graphs.models.transformer import TransformerEncoder, TransformerLayer
@@ -103,7 +104,7 @@ def test_states_logits_and_gradients_are_those_of_hugging_face(kind: str, number
     types = {} if kind != "bert" else {"token_type_ids": (torch.rand(ids.shape) < 0.5).long() * mask}
     padded = ids if kind != "roberta" else ids.masked_fill(~mask, config.pad_token_id)
     expected = theirs(input_ids=padded, attention_mask=mask.long(), output_hidden_states=True, **types)
-    tokens = RealTokens.of(mask)
+    tokens = PackedTokens.of(mask)
     states, logits = ours.encode(ids, tokens, **types), head(ours(ids, mask, **types))
     their_states = tokens.strip(expected.hidden_states[-1])
     torch.testing.assert_close(states, their_states, atol=1e-5, rtol=1e-5)
@@ -207,7 +208,7 @@ def test_minilm_s_real_weights_give_the_states_and_gradients_of_hugging_face() -
     ours.load_state_dict(from_hugging_face(read_model_weights(folder), values)[0])
     torch.manual_seed(0)
     ids, mask = texts([260, 31, 7, 1], vocab_size=30_000)
-    tokens = RealTokens.of(mask)
+    tokens = PackedTokens.of(mask)
     expected = theirs(input_ids=ids, attention_mask=mask.long())
     states, vectors = ours.encode(ids, tokens), ours(ids, mask)
     their_states = tokens.strip(expected.last_hidden_state)
@@ -262,7 +263,7 @@ def test_a_layer_is_that_of_torch(norm: str, dtype: torch.dtype, tolerance: floa
         ours.get_parameter(name.replace(old, names[old])).data.copy_(tensor)
     _, mask = texts([7, 5, 2])
     padded = torch.randn(3, 7, 16, dtype=dtype)
-    tokens = RealTokens.of(mask)
+    tokens = PackedTokens.of(mask)
     expected = tokens.strip(theirs(padded, src_key_padding_mask=~mask))
     hidden = tokens.strip(padded)
     states = ours(hidden, lay_out(tokens, hidden, 4, 0.0))
