@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# config.json -> our options. BERT's names serve for RoBERTa.
+# config.json -> our options. RoBERTa has BERT's names.
 _BERT_OPTIONS = {
     "hidden_size": "hidden_size",
     "num_hidden_layers": "num_layers",
@@ -39,7 +39,7 @@ _OPTIONS = {"bert": _BERT_OPTIONS, "roberta": _BERT_OPTIONS, "distilbert": _DIST
 # Theirs -> ours; of several names for one, the first is exported.
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "gelu_new": "gelu_tanh"}
 _ACTIVATIONS |= {"swish": "silu", "gelu_python": "gelu", "gelu_fast": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-# The dropout before the classifier, and what it is where a config.json does not say so; None: as everywhere else.
+# The dropout before the classifier, and its default where a config.json has none; None: as the hidden states'.
 _CLASSIFIER_DROPOUT = {
     "bert": ("classifier_dropout", None),
     "roberta": ("classifier_dropout", None),
@@ -47,7 +47,7 @@ _CLASSIFIER_DROPOUT = {
 }
 _LARGEST = 2**20  # of a size: more than any published model has
 
-# Where a tensor's name begins so, it begins so here; # is the layer's number. Query, key and value become one matrix after that.
+# Prefixes of tensor names, theirs -> ours; # is the layer's number. Query, key and value are joined into one matrix after that.
 _EMBEDDING_NAMES = {
     "embeddings.word_embeddings.": "embeddings.token.",
     "embeddings.position_embeddings.": "embeddings.position.",
@@ -70,10 +70,10 @@ _BERT_NAMES = {
 }
 _ROBERTA_NAMES = {
     **{theirs: ours for theirs, ours in _BERT_NAMES.items() if not theirs.startswith("classifier.")},
-    "classifier.dense.": "pooler.",  # RoBERTa's classifier begins with what BERT calls the pooler, tanh and all
+    "classifier.dense.": "pooler.",  # the first layer of RoBERTa's classifier is BERT's pooler, tanh included
     "classifier.out_proj.": "head.",
 }
-# DistilBERT's classifier cannot come in: `classifier` reads what a ReLU makes of `pre_classifier`, and the pooler here is a tanh.
+# DistilBERT's classifier cannot be imported: it applies a ReLU after `pre_classifier`, and the pooler here a tanh.
 _DISTILBERT_NAMES = {
     **_EMBEDDING_NAMES,
     "transformer.layer.#.attention.q_lin.": "layers.#.attention.query.",
@@ -90,9 +90,9 @@ _QKV = ("query", "key", "value")
 
 
 def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of our Bert that a config.json says. Raises ValueError for another architecture, and for what is no value."""
+    """The options of our Bert from a config.json. Raises ValueError for another architecture or an invalid value."""
     kind = values.get("model_type")
-    if kind is None:  # so BERT's own files were at first
+    if kind is None:  # as in BERT's first files
         raise ValueError('does not say its model_type; if it is a BERT, add "model_type": "bert" to its config.json')
     if not isinstance(kind, str) or kind not in _OPTIONS:
         raise ValueError(f"is a model of type {_shown(kind)}; known: {', '.join(_OPTIONS)}")
@@ -123,7 +123,7 @@ def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
-    """The names of a published model's tensors -> ours, query, key and value still three; without those we have no use for."""
+    """Names of a published model's tensors -> ours, query, key and value still separate, without those that have no counterpart."""
     names, table = list(names), dict(_NAMES[kind])
     found: dict[str, str] = {}
     if "classifier.dense." in table and any("classifier.dense." in name for name in names):
@@ -138,9 +138,9 @@ def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
 
 
 def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors of a published model, and its config.json -> ({our name: tensor}, the names of those we have no use for).
+    """Tensors of a published model, and its config.json -> ({our name: tensor}, the names of unused tensors).
 
-    `head.weight` and `head.bias` among them are those of BERT's or RoBERTa's classifier; DistilBERT's is of no use here.
+    `head.weight` and `head.bias` among them are those of BERT's or RoBERTa's classifier; DistilBERT's is not supported.
     """
     names = our_names(weights, values["model_type"])
     found = {ours: weights[theirs] for theirs, ours in names.items()}
@@ -152,7 +152,7 @@ def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) 
 
 
 def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
-    """Our Bert's tensors as a published model has them: with the names that its file has, or else its kind, and all positions."""
+    """Our Bert's tensors in a published model's form: the names of its file, or else of its kind, and all positions."""
     in_file = {ours: theirs for theirs, ours in our_names(names, values["model_type"]).items()}
     of_kind = {ours: theirs for theirs, ours in _NAMES[values["model_type"]].items()}
     split = _split(own)
@@ -182,7 +182,7 @@ def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) -> dict[str, Any]:
-    """The config.json of BertForSequenceClassification for our Bert's options. Raises ValueError for what it has no name for."""
+    """The config.json of BertForSequenceClassification for our Bert's options. Raises ValueError for another activation."""
     activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     if options["activation"] not in activations:
         raise ValueError(f"model.activation {options['activation']} is not one of BERT's: {', '.join(activations)}")
@@ -229,7 +229,7 @@ def _shown(value: Any) -> str:
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str | None:
-    """A tensor's name by a table of beginnings; None where it begins with none of them."""
+    """A tensor's name by a table of prefixes; None where none matches."""
     number = re.search(r"(?<=\.)\d+(?=\.)", name)  # of the layer
     general = name if number is None else name[: number.start()] + "#" + name[number.end() :]
     for old, new in table.items():
@@ -239,7 +239,7 @@ def _renamed(name: str, table: Mapping[str, str]) -> str | None:
 
 
 def _joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value of each layer as one tensor, as attention.py has them."""
+    """Query, key and value of each layer as one tensor, as in layers/attention.py."""
     joined = {name: tensor for name, tensor in weights.items() if name.split(".")[-2] not in _QKV}
     for name in weights:
         if name.split(".")[-2] == "query":
@@ -250,7 +250,7 @@ def _joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _split(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The other way round."""
+    """The inverse of `_joined`."""
     split: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         if ".qkv." in name:

@@ -128,7 +128,7 @@ class TransformerEncoder(nn.Module):
     attention_dropout: dropout probability of the attention weights; with 0, CUDA in 16 bits computes nothing for padding
     dropout_per_head: on a CPU, attention dropout masks per head, as on GPUs; one mask for all is faster, up to 7.5x the variance
     norm_eps: epsilon of layer norm, added to the variance
-    packed: remove padding at the input; false: the plain padded computation, with the same numbers but slower
+    packed: remove padding at the input; false: the plain padded computation, slower, with the same results
     checkpoint_activations: activation checkpointing: recompute each layer in the backward pass; less memory, more time
     compile_layers: compile the layers with torch.compile, which makes the first steps slow
     """
