@@ -50,24 +50,24 @@ class _FileScan:
 class Corpus:
     """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does.
 
-    fields: the columns that are read, one or more texts of a row
+    fields: the text columns, one or more
     label: the column of the label
-    id: a column whose values name the rows in predictions.jsonl; null: FILE:LINE does
-    multi_label: whether a text has any number of labels
-    label_separator: what stands between the labels of a text in its column, with multi_label
-    label_names: the labels in the order of their positions, where a text's labels are a list of 0s and 1s
-    join_fields: true: the fields are one text; false: each has an encoder of its own
-    pair: the two fields are one input of two segments, as BERT reads pairs
-    split: the shares for training, validation and test of what is split here; 0: without that split, such as [0.9, 0.1, 0]
-    split_seed: another number, another split
-    max_length: tokens that a text may have, special ones included and word n-grams not; null: any number
-    long_texts: what of a longer text is read; head_tail: a quarter head, the rest tail; windows: all, their vectors averaged
-    stride: tokens that two neighbouring windows share
+    id: the column of the row ids in predictions.jsonl; null: FILE:LINE
+    multi_label: whether a text may have any number of labels
+    label_separator: between the labels in the label column, with multi_label
+    label_names: the labels in the order of the positions if a text's labels are a list of 0s and 1s
+    join_fields: true: the fields are joined into one text; false: each has its own encoder
+    pair: the two fields are one input with two segments, as in BERT
+    split: the shares of training, validation and test where they have no file; 0 leaves a split out, as in [0.9, 0.1, 0]
+    split_seed: random seed of the split
+    max_length: maximum number of tokens of a text, with special tokens, without word n-grams; null: no limit
+    long_texts: the part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
+    stride: number of tokens that adjacent windows share
     on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
-    ignore_labels: labels whose rows are not used, such as IMDB's unsup
-    limit: use only so many rows of a file, an equal share of every label; null: all
-    num_workers: processes that cut the texts into tokens
-    cache_folder: where tokens and teachers' answers are kept for the next run on the same texts
+    ignore_labels: skip rows with these labels, such as IMDB's unsup
+    limit: use at most so many rows of a file, the same share of every label; null: all
+    num_workers: number of tokenising processes
+    cache_folder: for tokens and teachers' predictions, reused by runs on the same texts
     """
 
     def __init__(

@@ -17,11 +17,11 @@ class Files:
     valid: the same for validation; null: data.split's share of train
     test: the same for the test; null: data.split's share of train
     format: csv, tsv, jsonl, parquet, text, labelled_lines, folder (LABEL/NAME.txt) or file_per_class; auto goes by the name
-    encoding: of the files, or several to be tried in this order; JSON is tried as UTF-8 first
-    delimiter: what stands between two cells; null: a comma in CSV, a tab in TSV
+    encoding: of the files, or several to try in this order; JSON is tried as UTF-8 first
+    delimiter: between two cells; null: a comma in CSV, a tab in TSV
     quotes: whether quotes enclose a cell; null: in CSV they do, in TSV not
-    columns: the names of the columns where a file has no header line
-    max_row_bytes: what a line, a cell or a file with one text may have; a longer one is refused
+    columns: column names of files without a header line
+    max_row_bytes: maximum size of a line, a cell or a file with one text; a longer one is refused
     """
 
     def __init__(

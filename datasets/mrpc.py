@@ -22,7 +22,7 @@ IDS = ("#1 ID", "#2 ID")
 class MRPC:
     """MRPC's sentence pairs (sentence1, sentence2; equivalent or not_equivalent), in GLUE's splits, from the files as published.
 
-    folder: where msr_paraphrase_train.txt, msr_paraphrase_test.txt and dev_ids.tsv lie
+    folder: contains msr_paraphrase_train.txt, msr_paraphrase_test.txt and dev_ids.tsv
     """
 
     splits = ("train", "valid", "test")

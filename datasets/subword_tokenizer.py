@@ -21,10 +21,10 @@ PAD_ID, UNKNOWN_ID = 0, 1
 class SubwordTokenizer:
     """What WordPiece and byte-level BPE share: a tokenizer of the tokenizers library, in its own JSON format.
 
-    vocab_size: how many pieces are learnt at most, special tokens included
-    min_count: a pair of pieces that is rarer in the training texts is not joined
-    special_tokens: whether [CLS] and [SEP] stand around a text, as BERT expects
-    nfc: whether an accent is one with its letter however it is written (Unicode's form NFC)
+    vocab_size: maximum vocabulary size, special tokens included
+    min_count: minimum frequency of a pair of pieces to be merged
+    special_tokens: put [CLS] and [SEP] around a text, as BERT expects
+    nfc: normalise the text to Unicode's form NFC
     """
 
     nfc = False  # a published tokenizer has a normaliser of its own
@@ -119,7 +119,7 @@ class SubwordTokenizer:
 class WordPieceTokenizer(SubwordTokenizer):
     """BERT's WordPiece: the longest known piece first, ## inside words (Wu et al. 2016; Devlin et al. 2019).
 
-    lower: whether capitals are read as small letters, and letters without their accents
+    lower: lowercase the text and strip accents
     """
 
     def __init__(

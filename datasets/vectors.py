@@ -14,8 +14,8 @@ LONGEST = 1_000_000  # bytes of a line: no vector is longer
 class WordVectors:
     """A file of pre-trained word vectors (one word and its numbers a line) for the model to begin with.
 
-    path: the file, in GloVe's or word2vec's text format, also .gz; its vectors have model.embedding_size numbers
-    freeze: whether the vectors found there stay as they are
+    path: the file, in GloVe's or word2vec's text format, also .gz; its vectors have model.embedding_size dimensions
+    freeze: do not train the vectors found there
     """
 
     def __init__(self, *, path: str, freeze: bool = False) -> None:

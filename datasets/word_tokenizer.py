@@ -53,13 +53,13 @@ def _marked_word(cut_unspaced: bool) -> re.Pattern[str]:
 class WordTokenizer:
     """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016).
 
-    lower: whether capitals are read as small letters
-    nfc: whether an accent is one with its letter however it is written (Unicode's form NFC)
-    cut_unspaced: whether Chinese, Japanese, Thai and other scripts without spaces are cut into characters; false: at spaces
-    min_count: a rarer word of the training texts is unknown
-    max_size: at most so many words are known, the most frequent ones; null: any number
-    ngrams: the longest n-grams of words that are tokens, too; data.max_length does not count them; 1: words alone
-    ngram_min_count: a rarer run is no token
+    lower: lowercase the text
+    nfc: normalise the text to Unicode's form NFC
+    cut_unspaced: split Chinese, Japanese, Thai and other scripts without spaces into characters; false: at spaces
+    min_count: words that occur less often in the training texts are unknown
+    max_size: maximum vocabulary size, the most frequent words; null: no limit
+    ngrams: maximum length of word n-grams, which are tokens, too; data.max_length does not count them; 1: words only
+    ngram_min_count: n-grams that occur less often are ignored
     """
 
     unknown_id = UNKNOWN_ID

@@ -33,8 +33,8 @@ DEFAULT_TIMEOUT = 300.0  # seconds
 class DistributedSettings:
     """How several processes, started by torchrun, share a run.
 
-    strategy: each process has a share of every batch and, ddp: the whole model, fsdp: a part of every weight, for large models
-    timeout: after so many seconds of silence a process counts as dead
+    strategy: each process has a share of every batch and (ddp) the whole model or (fsdp) a part of every weight, for large models
+    timeout: seconds without an answer after which a process counts as dead
     """
 
     strategy: Literal["ddp", "fsdp"] = "ddp"

@@ -13,8 +13,8 @@ logger = logging.getLogger("glassbox")
 class Freezing:
     """Keeps the embeddings and the lowest layers of the encoders as they are, in all of the run or in its first epochs.
 
-    layers: how many of the lowest layers, besides the embeddings; 0: the embeddings only; all: the whole encoders
-    unfreeze_every: after so many epochs the topmost frozen layer learns, too, then the next, the embeddings last; null: never
+    layers: number of lowest layers to freeze, besides the embeddings; 0: the embeddings only; all: the whole encoders
+    unfreeze_every: epochs until the topmost frozen layer is unfrozen, then the next, the embeddings last; null: never
 
     Gradual unfreezing is Howard and Ruder 2018, section 3.3, from `all`, every epoch. What lies above the layers (final norm,
     pooler) is frozen by `all` alone, and learns with the topmost layer. A frozen parameter has no gradient, so backward ends

@@ -14,7 +14,7 @@ PLACE = re.compile(r"encoders\.\d+\.(?:embedding[^.]*|(?:\w+_)?layers\.(?P<layer
 class LayerDecay:
     """What any optimizer may have besides its own options: lower learning rates for lower layers.
 
-    layer_decay: each layer has this share of the learning rate of the one above it, the embeddings the lowest; null is 1
+    layer_decay: factor on the learning rate from each layer to the one below, the embeddings lowest; null: 1
 
     lr * layer_decay ** (top - depth), by `parameter_depths`. Clark et al. 2020 (ELECTRA, appendix B) take 0.8 for 12 layers,
     Sun et al. 2019 ("How to fine-tune BERT", section 5.3) 0.95.

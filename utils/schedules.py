@@ -46,8 +46,8 @@ class Constant(Schedule):
 class _WarmUp(Schedule):
     """A learning rate that rises in a straight line, and then does what the subclass says.
 
-    warmup_steps: over so many updates the lr rises to the optimizer's
-    warmup_ratio: the same as a share of the run's updates, rounded up as Hugging Face's; null: warmup_steps says it
+    warmup_steps: number of updates in which the lr rises to the optimizer's
+    warmup_ratio: the same as a share of the run's updates, rounded up as in Hugging Face; null: warmup_steps decides
 
     The n-th update has n / warmup_steps of the lr, so that the first one moves the weights. Hugging Face's schedules are one
     update behind: theirs gives (n - 1) / warmup_steps, 0 for the first. After the warm-up both are the same.
@@ -121,8 +121,8 @@ class OneCycle(Schedule):
     """Half a cosine up from start_factor in the share warmup_ratio of the steps, then half a cosine down to final_factor.
 
     warmup_ratio: the share of the run's updates in which the lr rises
-    start_factor: what the optimizer's lr is multiplied by at the first update
-    final_factor: what it is multiplied by at the last one
+    start_factor: factor on the optimizer's lr at the first update
+    final_factor: factor on it at the last update
 
     The super-convergence of Smith and Topin 2018 with the numbers of torch.optim.lr_scheduler.OneCycleLR, whose div_factor is
     1 / start_factor and whose final_div_factor is start_factor / final_factor. The momentum is left as it is.
@@ -161,8 +161,8 @@ def _half_cosine(start: float, end: float, progress: float) -> float:
 class ReduceOnPlateau(Schedule):
     """Lowers the lr whenever the monitored score has not improved for some validations.
 
-    decay: what the lr is multiplied by
-    patience: how many validations in a row may pass without a better score
+    decay: factor on the lr at each reduction
+    patience: number of validations without a better score to tolerate before lowering the lr
     min_factor: the lr never falls below this share of the optimizer's
     """
 

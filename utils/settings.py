@@ -14,15 +14,15 @@ MAX_THREADS = 1024  # OpenMP ends the process where the machine has no room for 
 class RunSettings:
     """The top level of a config, besides its sections.
 
-    agent: the task, one of those under agent
-    name: the run's folder is experiments/NAME; by default the name of the config's file, and what the command line changes of it
-    seed: decides the first weights, the order of the texts and dropout
-    device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one
-    num_threads: of torch on a CPU; auto: chosen at the first start by the model and the cores that are free, and kept by the run
-    deterministic: whether torch refuses a computation that may give other bits at another start, as some do on CUDA
-    init_from: first weights: a run's folder (its encoders and fitting head layers), a published model's, pip:PACKAGE, or a hub name
-    init_head: whether a published classifier's last layer is taken, too; its labels must be the data's
-    metrics: what is computed of every split, such as [accuracy, macro_f1, mcc]; null: the agent's own; train.monitor's is added
+    agent: the task
+    name: the run's folder is experiments/NAME; default: the config file's name and what the command line changes
+    seed: for the initial weights, the order of the texts and dropout
+    device: auto, cpu, cuda, cuda:N or mps; auto uses a GPU if there is one
+    num_threads: torch's CPU threads; auto: chosen at the first start by model and free cores, and kept by the run
+    deterministic: have torch refuse operations that are not reproducible to the bit, as some on CUDA
+    init_from: initial weights: a run's folder (encoders and fitting head layers), a published model's, pip:PACKAGE, or a hub name
+    init_head: load a published classifier's last layer, too; its labels must match the data's
+    metrics: computed for every split, such as [accuracy, macro_f1, mcc]; null: the agent's default; train.monitor is added
     """
 
     agent: str
@@ -69,19 +69,19 @@ class Interval(NamedTuple):
 class TrainSettings:
     """How long and in which batches a run trains, and when it is validated, saved and logged.
 
-    num_epochs: how many times every training text is seen
-    num_steps: the length of the run in optimizer steps instead of epochs; null: num_epochs says it
-    batch_size: texts of one optimizer step, however many pieces it is computed in
-    batch_tokens: instead of batch_size, the longest text of a batch times its number of texts is at most this
+    num_epochs: number of passes over the training texts
+    num_steps: length of the run in optimizer steps instead of epochs; null: num_epochs decides
+    batch_size: number of texts per optimizer step, however many pieces it is computed in
+    batch_tokens: instead of batch_size: maximum of the longest text times the number of texts in a batch
     accumulation_steps: a batch is computed in so many pieces, one after the other, for less memory; the update is the same
-    max_grad_norm: longer gradients are scaled down to this norm (clipping); null: none are
-    precision: of training's forward and backward pass; mixed: in 16 bits, faster on many GPUs; auto: mixed where that is faster
-    monitor: the metric that decides which weights are best, + where more is better, - where less; null: the agent's own
-    patience: end the run after so many validations in a row without a higher value of monitor; null: never
+    max_grad_norm: clip the gradient to this norm; null: no clipping
+    precision: of the forward and backward pass in training; mixed: 16 bits, faster on many GPUs; auto: mixed if faster
+    monitor: the metric that decides which weights are best, + if more is better, - if less; null: the agent's default
+    patience: end the run after so many validations in a row without a better value of monitor; null: never
     validate_every: steps or epochs between two validations, such as '200 steps' or '1 epoch'; the last step is validated, too
     save_every: steps or epochs between two checkpoints; a validation saves one, too
     log_every: steps between two lines of training figures in metrics.jsonl and TensorBoard
-    keep: how many of the newest checkpoints stay, besides the best one
+    keep: number of newest checkpoints to keep, besides the best one
     """
 
     num_epochs: int = 10

@@ -13,7 +13,7 @@ from utils.sharding import part_of
 class WeightAverage:
     """Exponential moving average of the trainable weights, to evaluate and keep; training goes on with the raw ones.
 
-    decay: the share of the average that each step keeps; the first steps keep less
+    decay: decay rate of the average; smaller in the first steps
 
     Polyak and Juditsky 1992 (https://doi.org/10.1137/0330046) average weights, Tarvainen and Valpola 2017
     (https://arxiv.org/abs/1703.01780, eq. 2) with a decay: after step t = 0, 1, ...
