@@ -50,8 +50,8 @@ def check_first_token(config: Config, corpus: Corpus, tokenizer: Any) -> None:
         name = config.tokenizer.name if "special_tokens" in config.tokenizer else "wordpiece"
         raise config.error(
             "model.pooling",
-            f"model.pooling: {config.model.pooling} reads a text off a token in front of it, such as [CLS], and this tokenizer "
-            f"puts none there; write tokenizer: {{name: {name}, special_tokens: true}}, or model.pooling: mean",
+            f"model.pooling: {config.model.pooling} needs a token such as [CLS] in front of each text, which this tokenizer "
+            f"does not add; write tokenizer: {{name: {name}, special_tokens: true}}, or model.pooling: mean",
         )
 
 

@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, the format and where to."""
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bert")
     parser.add_argument("--format", choices=["hf"], default="hf", help="hf (default): Hugging Face transformers")
-    parser.add_argument("--out", metavar="FOLDER", help="where it goes, a new folder; default RUN/hf")
+    parser.add_argument("--out", metavar="FOLDER", help="output folder, which must not exist; default RUN/hf")
 
 
 def run(options: argparse.Namespace) -> None:

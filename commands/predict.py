@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention", action="store_true", help="with --text: also its tokens and each layer's and head's attention"
     )
-    parser.add_argument(
-        "--output", metavar="FILE", default="-", help="where the lines go; - (default) for standard output"
-    )
+    parser.add_argument("--output", metavar="FILE", default="-", help="output file; - (default) for standard output")
     add_reading(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
 

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What, from where, to where."""
     parser.add_argument("dataset", choices=["papers"], help="which data set")
     parser.add_argument("--source", required=True, metavar="FOLDER", help="the folder with its original files")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="output folder")
 
 
 def run(options: argparse.Namespace) -> None:

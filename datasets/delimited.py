@@ -48,7 +48,7 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
         except csv.Error as error:
             if "field limit" in str(error):
                 raise DataError(f"{path}:{first}: a cell {too_long(layout.max_row_bytes)}; is a quote open?") from None
-            problems.append(f"not CSV ({error}); where quotes mean nothing write data.quotes: false")
+            problems.append(f"not CSV ({error}); if quotes are ordinary characters, write data.quotes: false")
         if cells is None and not problems:
             return
         if is_first and cells and header is not None and len(cells) == len(header.columns) - 1:
@@ -83,7 +83,7 @@ class Header:
         """A row of cells; spare empty ones at its end are none, and those of columns without a name may be missing."""
         size = len(self.columns)
         if len(cells) != size and (len(cells) < self.num_named or any(cells[size:])):
-            hint = "; where quotes enclose cells write data.quotes: true" if '"' in "".join(cells) else ""
+            hint = "; if quotes enclose cells, write data.quotes: true" if '"' in "".join(cells) else ""
             return Row(place, {}, f"{len(cells)} columns instead of {size}{'' if has_quotes else hint}")
         values = dict(zip(self.columns, cells, strict=False))
         for name in self.twice:

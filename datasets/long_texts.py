@@ -84,7 +84,7 @@ def check_fits(tokenizer: Any, *, pair: bool, max_length: int | None, long_texts
     smallest = num_special + (2 if pair else 1)
     if max_length is not None and max_length < smallest:
         raise ValueError(
-            f"max_length must be at least {smallest} ({num_special} special tokens and a token a text), got {max_length}"
+            f"max_length must be at least {smallest} ({num_special} special tokens and a token per text), got {max_length}"
         )
     if max_length is not None and stride >= max_length - num_special:
         raise ValueError(

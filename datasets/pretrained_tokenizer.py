@@ -59,7 +59,7 @@ def _try_texts(tokenizer: SubwordTokenizer) -> None:
     for text in [*(sign * 300 + "!" for sign in "aA1 -.\n\xe9\u4e2d"), "The 3 quick-brown foxes, isn't it? " * 20]:
         num_tokens = len(tokenizer.encode([text]).ids)
         if num_tokens > 100 * len(text):
-            raise ValueError(f"it makes {num_tokens:,} tokens of a text of {len(text)} characters")
+            raise ValueError(f"it makes {num_tokens:,} tokens from a text of {len(text)} characters")
 
 
 def _read_vocab(folder: Path) -> str:

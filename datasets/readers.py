@@ -28,7 +28,7 @@ BATCH_BYTES = 2**25  # of Parquet that are rows at a time
 def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
     """JSON lines: one object a line, in UTF-8 (RFC 8259); other encodings are tried where a file is not UTF-8."""
     encodings = list(dict.fromkeys(["utf-8", *layout.encodings]))
-    hint = "; for lines of plain text write --format text" if path is STDIN else ""
+    hint = "; for lines of plain text (runs with one field) write --format text" if path is STDIN else ""
     for number, line, problem in text_lines(path, replace(layout, encodings=encodings)):
         place = f"{path}:{number}"
         if problem or not line.strip():
@@ -89,7 +89,7 @@ def read_labelled_lines(path: Path, layout: Layout) -> Iterator[Row]:
             yield row._replace(values={"label": first, "text": text})
         else:
             raise DataError(
-                f"{row.place}: {first[:80]!r} is no label of the run; if no line has one write --format text"
+                f"{row.place}: {first[:80]!r} is not a label of the run; if no line has one, write --format text"
             )
 
 

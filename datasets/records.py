@@ -14,7 +14,7 @@ from utils.schema import did_you_mean
 # Up to what is only this row's, in brackets or behind a semicolon; a quoted column or label may hold both.
 REASON = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?! \(|;).)*+""", re.DOTALL)
 WITH_LABELS = (
-    "where each line begins with its label write data.format: labelled_lines; a folder may hold a file for each class "
+    "if each line begins with its label, write data.format: labelled_lines; a folder may hold a file for each class "
     "(data.format: file_per_class) or a folder for each"
 )
 

@@ -62,7 +62,7 @@ CHANGED_LINES = [
     ("hidden_sizes: [8]", "hidden_sizes: [8, -1]",
      "tiny.yaml:14: head: hidden_sizes must each be at least 1, got [8, -1]"),
     ("hidden_sizes: [8]", "dropout: 0.1",
-     "tiny.yaml:14: head: dropout needs hidden_sizes, after which it comes; write 0, and model.dropout for that of a text's vector"),
+     "tiny.yaml:14: head: dropout needs hidden_sizes, after which it is applied; write 0, and use model.dropout for a text's vector"),
     ("lr: 0.01", "eps: -1", "tiny.yaml:17: optimizer: Invalid eps: -1.0"),
     ("lr: 0.01", "betas: [0.9, 1.5]", "tiny.yaml:17: optimizer: Invalid betas at index 1: 1.5"),
     ("lr: 0.01", "weight_decay: -0.1", "tiny.yaml:17: optimizer: Invalid weight_decay value: -0.1"),

@@ -39,7 +39,7 @@ def _in_package(package: str) -> Path:
     folders = sorted({path.parent for path in paths if path.name in WEIGHTS and path.with_name(CONFIG) in paths})
     if len(folders) != 1:
         raise CheckpointError(
-            f"{PIP}{package}: holds {len(folders)} models ({CONFIG} beside {WEIGHTS[0]}); give the folder of one"
+            f"{PIP}{package}: holds {len(folders)} models ({CONFIG} next to {WEIGHTS[0]}); give the folder of one"
         )
     return folders[0]
 

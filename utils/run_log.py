@@ -154,7 +154,7 @@ class RunLog:
             write()
         except (OSError, RuntimeError) as error:
             self._off.add(sink)
-            logger.warning("warning: %s cannot be written (%s); the run goes on without it", sink, error)
+            logger.warning("warning: %s cannot be written (%s); continuing without it", sink, error)
 
 
 def markdown_cell(value: Any) -> str:

@@ -57,7 +57,7 @@ def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor
     if weights is None:
         return None
     if unknown := [label for label in weights if label not in labels]:
-        raise ValueError(f"class_weights names {unknown[0]!r}, which is no label; known: {', '.join(labels[:20])}")
+        raise ValueError(f"class_weights names {unknown[0]!r}, which is not a label; known: {', '.join(labels[:20])}")
     if min(weights.values()) < 0:
         raise ValueError(f"class_weights must not be negative, got {weights}")
     return torch.tensor([float(weights.get(label, 1.0)) for label in labels])

@@ -26,7 +26,7 @@ class FeedForward(nn.Module):
         check_probabilities(dropout=dropout)
         if dropout and not hidden_sizes:
             raise ValueError(
-                "dropout needs hidden_sizes, after which it comes; write 0, and model.dropout for that of a text's vector"
+                "dropout needs hidden_sizes, after which it is applied; write 0, and use model.dropout for a text's vector"
             )
         layers: list[nn.Module] = []
         for size in hidden_sizes:

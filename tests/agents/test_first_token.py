@@ -29,8 +29,8 @@ def test_a_first_word_is_no_summary_of_a_text(
         main(["tiny.yaml", "name=x", f"model={{name: {model}}}", f"tokenizer={tokenizer}", "data.max_length=64"]) == 2
     )
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"command line: model.pooling: {'cls' if 'cls' in model else 'pooler'} reads a text off a token in front of it, such as "
-        f"[CLS], and this tokenizer puts none there; write tokenizer: {{name: {advised}, special_tokens: true}}, or "
+        f"command line: model.pooling: {'cls' if 'cls' in model else 'pooler'} needs a token such as "
+        f"[CLS] in front of each text, which this tokenizer does not add; write tokenizer: {{name: {advised}, special_tokens: true}}, or "
         "model.pooling: mean"
     )
 
@@ -65,5 +65,8 @@ def test_the_tokenizer_that_a_run_begins_with_is_looked_at(workplace: Path) -> N
     options = {"tokenizer": {"name": "wordpiece"}, "data.max_length": 64, "train.num_epochs": 1}
     build("tiny.yaml", {**options, "model": model | {"pooling": "mean"}, "name": "first"}).run()
     options["tokenizer"] = {"name": "wordpiece", "special_tokens": True}
-    with pytest.raises(ConfigError, match=r"model\.pooling: pooler reads a text off a token in front of it"):
+    with pytest.raises(
+        ConfigError,
+        match=r"model\.pooling: pooler needs a token such as \[CLS\] in front of each text, which this tokenizer does not add",
+    ):
         build("tiny.yaml", {**options, "model": model, "init_from": "experiments/first", "name": "second"})

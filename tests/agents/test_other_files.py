@@ -237,7 +237,9 @@ def test_plain_text_on_standard_input_gets_a_hint(
 ) -> None:
     set_stdin(monkeypatch, b"a match\n")
     line = refused(capsys, 3, "predict", "experiments/latin", "--input", "-")
-    assert line.startswith("stdin:1: not JSON (Expecting value); for lines of plain text write --format text; ")
+    assert line.startswith(
+        "stdin:1: not JSON (Expecting value); for lines of plain text (runs with one field) write --format text; "
+    )
 
 
 # Files without a header line, and plain text.

@@ -66,7 +66,7 @@ def test_a_file_to_predict_may_have_labels_or_none(tmp_path: Path) -> None:
     assert of("the one\ngood old two\n") == ["the one", "good old two"]
     assert of("__label__new one\ntwo\n") == ["one", "two"]
     with pytest.raises(
-        DataError, match=r"x.txt:2: 'the' is no label of the run; if no line has one write --format text"
+        DataError, match=r"x.txt:2: 'the' is not a label of the run; if no line has one, write --format text"
     ):
         of("good old one\nthe two\n")
 
@@ -115,7 +115,7 @@ def test_plain_text_says_how_labels_may_be_given(workplace: Path, capsys: pytest
     (workplace / "x.txt").write_text("".join(FORMATS_OF_LINES["LABEL TEXT"](row) for row in ROWS))
     found = refusal(capsys, "data.train=x.txt", "data.fields=[text]")
     assert found.startswith(
-        "x.txt:1: there is no column 'label'; plain text has no labels: where each line begins with its label write"
+        "x.txt:1: there is no column 'label'; plain text has no labels: if each line begins with its label, write"
     )
     for word in ("labelled_lines", "file_per_class"):
         assert f"data.format: {word}" in found

@@ -184,7 +184,7 @@ UNFIT: list[tuple[Any, dict[str, Any], str]] = [
     (WordTokenizer(), {"pair": True}, "pair: true needs a tokenizer that marks"),
     (WordPieceTokenizer(), {"pair": True}, "pair: true needs a tokenizer that marks"),
     (WordTokenizer(ngrams=2), {"max_length": 9, "long_texts": "windows"}, "long_texts: windows does not go with n-grams"),
-    (WORDPIECE, {"max_length": 2}, "max_length must be at least 3 .2 special tokens and a token a text., got 2"),
+    (WORDPIECE, {"max_length": 2}, "max_length must be at least 3 .2 special tokens and a token per text., got 2"),
     (WORDPIECE, {"max_length": 4, "pair": True}, "max_length must be at least 5 .3 special tokens"),
     (WORDPIECE, {"max_length": 9, "long_texts": "windows", "stride": 7}, "stride must be less than the 7 tokens"),
     (ByteBPETokenizer(special_tokens=True), {"max_length": 2}, "max_length must be at least 3"),

@@ -234,7 +234,7 @@ def split_at(pattern: str) -> dict[str, Any]:
         ({"pre_tokenizer": split_at(r"(")}, "not a tokenizer"),
         (
             {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "b c " * 10**5}},
-            "tokens of a text|does not finish|crashes the process",
+            "tokens from a text|does not finish|crashes the process",
         ),
         ({"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": "b" * 10**6}}, "."),
     ],

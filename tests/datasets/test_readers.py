@@ -152,7 +152,7 @@ def test_quotes_mean_nothing_in_tsv_or_where_that_is_said(tmp_path: Path, name: 
 def test_a_tsv_whose_quotes_enclose_tabs_says_what_to_write(tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     path.write_bytes(b'text\tlabel\n"a\tb"\tc\n')
-    assert read(path) == [(2, "3 columns instead of 2; where quotes enclose cells write data.quotes: true")]
+    assert read(path) == [(2, "3 columns instead of 2; if quotes enclose cells, write data.quotes: true")]
     assert read(path, has_quotes=True) == [(2, {"text": "a\tb", "label": "c"})]
 
 

@@ -274,9 +274,7 @@ def test_a_metrics_file_that_cannot_be_written_is_told_once(
     monkeypatch.setattr(log, "_append", fail)
     write(log, 1, 8, 0.5)
     log.close()
-    message = (
-        "warning: metrics.jsonl cannot be written ([Errno 28] No space left on device); the run goes on without it"
-    )
+    message = "warning: metrics.jsonl cannot be written ([Errno 28] No space left on device); continuing without it"
     assert heard == [message]
     assert len(points(tmp_path, "train/loss")) == 8, "the other sink goes on"
 
