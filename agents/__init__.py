@@ -13,7 +13,8 @@ from typing import Any
 
 from agents.base import BaseAgent
 from agents.classification import ClassificationAgent
-from agents.prediction import Predictor
+from agents.regression import RegressionAgent
+from agents.running.predictor import Predictor
 from graphs.models import ENCODERS
 from utils.config import Config, load_config
 from utils.device import choose_device
@@ -26,6 +27,7 @@ from utils.settings import RunSettings
 
 AGENTS: dict[str, type[BaseAgent]] = {
     "classification": ClassificationAgent,
+    "regression": RegressionAgent,
 }
 
 
@@ -33,7 +35,7 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
     """A config with its defaults filled in, every name, type and value of it checked. Raises ConfigError; reads no data."""
     shared: dict[str, set[str]] = {}
     for key, section in itertools.chain.from_iterable(agent.sections.items() for agent in AGENTS.values()):
-        shared[key] = shared.get(key, set()).union(options_of(section.shared) if section.shared is not None else ())
+        shared[key] = shared.get(key, set()).union(*map(options_of, section.shared_parts))
     config = load_config(path, overrides, shared)
     if "agent" not in config:
         raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
@@ -65,12 +67,14 @@ def build_agent(config: Config, experiment: Experiment) -> BaseAgent:
     try:
         num_threads = max(1, config.num_threads // experiment.worker.local_size)
         set_up_torch(num_threads, config.seed, is_deterministic=config.deterministic)
-        return AGENTS[config.agent](config, experiment)
+        agent = AGENTS[config.agent](config, experiment.worker.choose_device(config.device), experiment.worker)
+        agent.prepare(experiment)
+        return agent
     except BaseException:
         experiment.close()
         raise
 
 
 def load(folder: str | Path, device: str = "cpu") -> Predictor:
-    """The trained classifier of a run's folder, such as experiments/bilstm."""
+    """The trained model of a run's folder, such as experiments/bilstm."""
     return Predictor(folder, device)

@@ -7,14 +7,12 @@ from typing import Any
 
 import safetensors.torch
 
-from agents.initial import best_weights, open_run
 from agents.parts import build_corpus
-from agents.text_data import saved_tokenizer
+from agents.running.trained_run import TrainedRun
 from datasets.subword_tokenizer import SubwordTokenizer
 from graphs.conversion.hugging_face import to_config, to_hugging_face
 from utils.config import Config
 from utils.errors import ConfigError, StorageError
-from utils.experiment import saved_labels
 from utils.hub import CONFIG
 from utils.model_files import write_model
 from utils.storage import beside, remove_leftovers, storage_errors, sync_folder
@@ -25,10 +23,10 @@ INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leav
 
 def export_hugging_face(folder: Path, out: Path) -> None:
     """Write the best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
-    config, labels = open_run(folder), saved_labels(folder)
-    tokenizer = saved_tokenizer(folder)
+    run = TrainedRun(folder)
+    config, tokenizer, labels = run.config, run.artifacts.tokenizer, list(run.artifacts.labels)
     _check(config, folder)
-    found, _ = best_weights(folder, tokenizer, labels)
+    found = run.weights()
     weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
     values = to_config(config.model, tokenizer.vocab_size, labels)
     tokens = _special_tokens(tokenizer)
@@ -65,6 +63,8 @@ def _check(config: Config, folder: Path) -> None:
 
     The tokenizer is one that transformers knows: only such a one has the [CLS] that the pooler reads.
     """
+    if config.agent != "classification":
+        raise ConfigError(f"{folder}: is a run of agent {config.agent}, and export writes classifiers")
     needed = {
         "model.name": (config.model.name, "bert"),
         "model.pooling": (config.model.get("pooling"), "pooler"),

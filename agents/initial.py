@@ -6,38 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from agents.pretrained import FREE, load_published
-from agents.text_data import saved_tokenizer
-from datasets.labels import labels_hash
-from datasets.store import tokenizer_hash
+from agents.running.trained_run import TrainedRun
 from datasets.vectors import WordVectors
 from graphs.layers.embedding import Embedding
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import CheckpointStore, first_names, load_weights, read_manifest, refuse_other
+from utils.checkpoint import first_names
 from utils.config import Config
-from utils.errors import CheckpointError, ConfigError
-from utils.experiment import CONFIG, LABELS, REPORT, TOKENIZER, saved_config, saved_labels
 from utils.hub import is_published
-from utils.schema import check_config, construct, lookup
-from utils.settings import RunSettings
+from utils.schema import construct
 
 logger = logging.getLogger("glassbox")
-
-
-def open_run(folder: Path) -> Config:
-    """The config of a trained run, with the defaults of options that its version did not have. Raises CheckpointError."""
-    from agents import AGENTS  # which imports this module
-
-    config = Config(saved_config(folder), folder / CONFIG, {})
-    config.setdefault("agent", "classification")  # as of runs before there were others
-    try:
-        agent = lookup(AGENTS, config.agent, config, "agent")
-        check_config(config, agent.sections, RunSettings)
-    except ConfigError as error:
-        raise CheckpointError(f"{error}; the run is of another version") from None
-    return config
 
 
 def load_vectors(config: Config, model: TextClassifier, tokenizer: object, *, is_resumed: bool = False) -> None:
@@ -84,14 +64,14 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
         load_published(config, model, labels)
         return
     folder = Path(config.init_from)
-    old = open_run(folder)
+    run = TrainedRun(folder)
+    old = run.config
     for key in ("model", "tokenizer"):
         if _of_weights(old.get(key)) != _of_weights(config[key]):
             raise config.error(
                 "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )
-    old_labels = saved_labels(folder)
-    weights, _ = best_weights(folder, saved_tokenizer(folder), old_labels)
+    old_labels, weights = list(run.artifacts.labels), run.weights()
     own, last = model.state_dict(), f"head.layers.{len(model.head.layers) - 1}"
     reason = "" if old_labels == labels else "its labels are others"
     reason = reason if old.agent == config.agent else f"it is a run of agent {old.agent}"
@@ -121,29 +101,3 @@ def _of_weights(options: Any) -> Any:
     """A section of the config without what may differ between runs of the same weights."""
     is_section = isinstance(options, Mapping)
     return {name: value for name, value in options.items() if name not in FREE} if is_section else options
-
-
-def best_checkpoint(folder: Path) -> Path:
-    """The folder of a run's best checkpoint. Raises CheckpointError where it has none yet."""
-    store = CheckpointStore(folder / "checkpoints")
-    manifest = store.latest()
-    for warning in store.warnings:
-        logger.warning("warning: %s", warning)
-    if manifest is None:
-        raise CheckpointError(f"{folder}: has no checkpoint yet; train it first: python main.py CONFIG")
-    return folder / "checkpoints" / f"step-{manifest['best_step'] or manifest['step']}"
-
-
-def best_weights(folder: Path, tokenizer: Any, labels: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The best weights of a run, and the facts of their checkpoint. Raises CheckpointError unless they belong to this tokenizer and
-    these labels, order included: with others they would give answers, and wrong ones."""
-    checkpoint = best_checkpoint(folder)
-    try:
-        facts: dict[str, Any] = read_manifest(checkpoint)["facts"]
-        weights = load_weights(checkpoint)
-    except CheckpointError as error:
-        hint = f"without {folder / REPORT} the command that trained the run resumes it, with the best of what is left"
-        raise CheckpointError(f"{error}; {hint}") from None
-    refuse_other(folder / TOKENIZER, "vocabulary", tokenizer_hash(tokenizer), facts, checkpoint)
-    refuse_other(folder / LABELS, "labels", labels_hash(labels), facts, checkpoint)
-    return weights, facts

@@ -1,20 +1,18 @@
-"""The parts of a text classifier from its config: what training and prediction build alike."""
+"""The parts of a run from its config: what tasks over texts build alike."""
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from datasets import DATASETS, TOKENIZERS
 from datasets.corpus import Corpus
 from datasets.long_texts import check_fits
-from graphs.losses import LOSSES
+from datasets.targets import LabelTarget, Target
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config import Config
-from utils.errors import counted
 from utils.freezing import Freezing
-from utils.metrics import ConfusionMatrix, MultiLabelCounts
 from utils.optim import Optimizer, takes_sparse
 from utils.optim import build_optimizer as optimizer_of
 from utils.schema import blamed_on, construct
@@ -23,10 +21,11 @@ from utils.weight_average import WeightAverage
 CPU = torch.device("cpu")
 
 
-def build_corpus(config: Config) -> Corpus:
-    """The data set and how it is read."""
+def build_corpus(config: Config, target: type[Target] = LabelTarget) -> Corpus:
+    """The data set and how it is read; target: what a row is to be answered with."""
     source = construct(config, "data", DATASETS[config.data.name], config.data)
-    return construct(config, "data", Corpus, config.data, source=source)
+    answers = construct(config, "data", target, config.data)
+    return construct(config, "data", Corpus, config.data, source=source, target=answers)
 
 
 def build_tokenizer(config: Config) -> object:
@@ -58,9 +57,9 @@ def check_first_token(config: Config, corpus: Corpus, tokenizer: Any) -> None:
 def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.device = CPU) -> TextClassifier:
     """One encoder for every field (one in all if the fields are joined, or a pair) and the head; still on the CPU.
 
-    A table's gradients are sparse where the optimizer can do with that, and the device is a CPU.
+    num_labels: the size of the head's output. A table's gradients are sparse where the optimizer can do with that, on a CPU.
     """
-    num_encoders = build_corpus(config).num_encoder_texts
+    num_encoders = 1 if config.data.join_fields or config.data.pair else len(config.data.fields)
     is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
     sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse, "num_labels": num_labels}
     encoders: list[Any] = [
@@ -69,38 +68,6 @@ def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.
     input_size = sum(encoder.output_size for encoder in encoders)
     head = construct(config, "head", FeedForward, config.head, input_size=input_size, num_labels=num_labels)
     return TextClassifier(encoders, head)
-
-
-def describe_plan(config: Config) -> str:
-    """What is known of a run before its data is read, in words: its parameters and its length."""
-    steps = config.train.num_steps
-    length = counted(steps or config.train.num_epochs, "step" if steps else "epoch")
-    if "head" not in config or config.get("model", {}).get("name") not in ENCODERS:
-        return length  # an agent with a model of its own
-    with torch.device("meta"):
-        sizes = [(1000, 2), (1001, 2), (1000, 3)]  # of the vocabulary and of the labels
-        n, one_token, one_label = (sum(p.numel() for p in build_model(config, *each).parameters()) for each in sizes)
-    token, label = one_token - n, one_label - n
-    return (
-        f"{n - 1000 * token - 2 * label:,} parameters + {token:,} per vocabulary token + {label:,} per label, {length}"
-    )
-
-
-def build_loss(config: Config, labels: list[str]) -> nn.Module:
-    """The loss over the labels."""
-    return construct(config, "loss", LOSSES[config.loss.name], config.loss, labels=labels)
-
-
-def build_metrics(
-    config: Config, labels: list[str], device: torch.device | None = None
-) -> ConfusionMatrix | MultiLabelCounts:
-    """Empty counts that give the config's `metrics`, and the one that is monitored."""
-    kind = MultiLabelCounts if config.data.multi_label else ConfusionMatrix
-    names = dict.fromkeys(config.get("metrics") or kind.scalars)
-    monitored = (config.train.monitor or "")[1:]  # none in a saved run of another version
-    if monitored not in ("", "loss"):
-        names |= {monitored: None}
-    return kind(labels, device, list(names))
 
 
 def build_optimizer(config: Config, model: nn.Module) -> Optimizer:
@@ -121,8 +88,3 @@ def build_freezing(config: Config, model: nn.Module) -> Freezing | None:
     if "freeze" not in config:
         return None
     return construct(config, "freeze", Freezing, config.freeze, model=model)
-
-
-def probabilities_of(logits: Tensor, *, is_multi_label: bool) -> Tensor:
-    """(B, L) logits -> (B, L) probabilities: of the labels that exclude each other, or of each label by itself."""
-    return torch.sigmoid(logits) if is_multi_label else torch.softmax(logits, dim=-1)

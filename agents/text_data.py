@@ -1,34 +1,38 @@
-"""A run's texts: read, tokenised and batched; what every agent over texts begins with."""
+"""A run's texts: read, tokenised and batched; what every task over texts begins with."""
 
 import hashlib
-import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, Self
+
+import numpy as np
 
 from agents.parts import build_corpus, build_tokenizer, check_lengths
 from agents.pretrained import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus
-from datasets.labels import labels_hash
+from datasets.predictions import prediction_line
 from datasets.records import Record
-from datasets.store import data_hash, load_tokenizer, open_store
+from datasets.store import SplitData, TokenStore, data_hash, load_tokenizer, open_store
+from datasets.targets import LabelTarget, Target
 from datasets.tokens import num_unknown, unknown_share
 from utils.checkpoint import CheckpointStore, refuse_other
 from utils.config import Config, is_free
+from utils.distributed import Worker
 from utils.errors import CheckpointError, DataError
-from utils.experiment import Experiment
 from utils.hub import is_published
 from utils.run_report import describe_rows, describe_truncated
 from utils.schema import Section, options_of
-from utils.settings import TrainSettings
 from utils.storage import read_regular
 
 logger = logging.getLogger("glassbox")
+TOKENIZER = "tokenizer.json"
 MAX_UNKNOWN = 0.3  # of the tokens of valid and test without a warning; other texts of one kind have 0.02 to 0.2
 # The options of `data` and `tokenizer` in the first version.
 FIRST_OPTIONS = """name train valid test format encoding delimiter quotes columns folder fields label id multi_label label_separator
@@ -36,26 +40,69 @@ FIRST_OPTIONS = """name train valid test format encoding delimiter quotes column
     vocab_size special_tokens"""
 
 
-class TextData:
-    """The three splits of a config as loaders, with their labels and tokenizer, which are saved in the run's folder."""
-
-    sections: ClassVar[dict[str, Section]] = {
-        "data": Section(DATASETS, shared=Corpus),
+def text_sections(target: type[Target]) -> dict[str, Section]:
+    """The sections of a config that a task over texts with such a target has."""
+    return {
+        "data": Section(DATASETS, shared=(Corpus, target)),
         "tokenizer": Section(TOKENIZERS, default="word"),
     }
 
-    def __init__(self, config: Config, settings: TrainSettings, experiment: Experiment) -> None:
+
+@dataclass(frozen=True)
+class TextArtifacts:
+    """The tokenizer, and where a task has labels (agents/classifying/artifacts.py), these."""
+
+    tokenizer: Any
+    tokenizer_json: bytes = b""
+    labels: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, store: TokenStore) -> Self:
+        """Those of tokenised data."""
+        return cls(store.tokenizer, store.tokenizer_json, store.labels)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(saved_tokenizer(folder), read_regular(folder / TOKENIZER))
+
+    @classmethod
+    def placeholder(cls, config: Config) -> Self:
+        return cls(SimpleNamespace(vocab_size=1000))
+
+    @property
+    def hashes(self) -> dict[str, tuple[str, str]]:
+        return {"vocabulary": (TOKENIZER, hashlib.sha256(self.tokenizer_json).hexdigest())}
+
+    def files(self) -> dict[str, str | bytes]:
+        return {TOKENIZER: self.tokenizer_json}
+
+    def encode(self, corpus: Corpus, records: Sequence[Record]) -> SplitData:
+        """Records as the rows 0, 1, ... of a split. Raises DataError for a label that the run does not have."""
+        for record in records:
+            corpus.target.check_known(record.labels or (), self.labels, record.place)
+        texts = map(list, zip(*map(corpus.encoder_texts, records), strict=True))
+        fields = [self.tokenizer.encode(column, **corpus.length_options) for column in texts]
+        values = corpus.target.values([record.labels or () for record in records], self.labels)
+        columns = {} if values is None else {str(corpus.target.key): values}
+        return SplitData(fields, columns, np.arange(len(records)))
+
+
+class TextData:
+    """The splits of a config as loaders, and what a trained run keeps of them. Writes nothing but caches."""
+
+    def __init__(self, config: Config, worker: Worker, target: type[Target], artifacts: type[TextArtifacts]) -> None:
         started = time.perf_counter()
         trained = _initial_tokenizer(config)
-        self.corpus = build_corpus(config)
+        self.corpus = build_corpus(config, target)
         if trained is not None:
             check_lengths(config, self.corpus, trained)
-        options = _options(config)
-        with experiment.worker.first_alone("tokens"):
+        options = _options(config, target)
+        with worker.first_alone("tokens"):
             store = open_store(self.corpus, build_tokenizer(config), options, trained)
         self._data_now = partial(data_hash, self.corpus, options, trained)
-        self.key = store.key
-        self.labels, self.tokenizer, self.splits = store.labels, store.tokenizer, store.splits
+        self.key, self.splits = store.key, store.splits
+        self.artifacts = artifacts.of(store)
+        self.tokenizer = store.tokenizer
         warnings = [*store.report.get("warnings", []), *self._unknown()]
         truncated = {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
         seconds = time.perf_counter() - started
@@ -64,16 +111,15 @@ class TextData:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
-        sizes = {name: getattr(settings, name) for name in ("batch_size", "batch_tokens", "accumulation_steps")}
-        options = sizes | {"seed": config.seed, "rank": experiment.worker.rank, "num_ranks": experiment.worker.size}
-        self.loaders = {split: Loader(self.splits[split], **options) for split in self.corpus.splits}
-        self.facts = store.facts | {"labels": labels_hash(self.labels)}
-        known = CheckpointStore(experiment.folder / "checkpoints").facts()
-        noted = self.facts if known is None else known[1]
-        is_same = all(noted.get(name) == self.facts[name] for name in ("vocabulary", "labels"))
-        if is_same:  # else the start is refused, and the run stays usable
-            experiment.write("tokenizer.json", store.tokenizer_json)
-            experiment.write("labels.json", json.dumps(self.labels, ensure_ascii=False))
+        sizes = {name: config.train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
+        places = {"seed": config.seed, "rank": worker.rank, "num_ranks": worker.size}
+        self.loaders = {split: Loader(self.splits[split], **sizes, **places) for split in self.corpus.splits}
+        self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
+
+    def lines(self, split: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The lines of predictions.jsonl for a split, whose rows are read once more."""
+        for record, answer, is_cut in zip(self.records(split), answers, self.splits[split].truncated, strict=True):
+            yield prediction_line(self.corpus, record, answer, truncated=is_cut)
 
     def records(self, split: str) -> Iterator[Record]:
         """The records of a split, read once more from its files. Raises DataError where those have changed meanwhile."""
@@ -100,28 +146,30 @@ class TextData:
         return lines
 
 
-def data_key(config: Config, tokenizer: object) -> str:
+def data_key(config: Config, corpus: Corpus, tokenizer: object) -> str:
     """What a checkpoint of a run with this config and tokenizer would know the data by, as its files are now."""
-    return data_hash(build_corpus(config), _options(config), tokenizer if config.init_from else None)
+    return data_hash(corpus, _options(config, type(corpus.target)), tokenizer if config.init_from else None)
 
 
-def _options(config: Config) -> dict[str, Any]:
+def _options(config: Config, target: type[Target]) -> dict[str, Any]:
     """All of a config that shapes its tokens; by it and their data checkpoints of all versions are compared.
 
     So an option that the first versions did not have counts only where it is not at its default.
     """
     shaping: dict[str, Any] = {}
-    for key, section in TextData.sections.items():
+    for key, section in text_sections(target).items():
         assert section.parts is not None
-        parts = [part for part in (section.parts[config[key]["name"]], section.shared) if part is not None]
+        parts = [section.parts[config[key]["name"]], *section.shared_parts]
         defaults = {name: option.default for part in parts for name, option in options_of(part).items()}
         shaping[key] = {
             name: value
             for name, value in config[key].items()
             if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS.split() or value != _plain(defaults.get(name)))
         }
-    if config.data.multi_label:
+    if config.data.get("multi_label"):
         shaping["data"]["is_stratified"] = True  # the first version split sets of labels: its test rows were others
+    if target is not LabelTarget:  # the first version had no other
+        shaping["target"] = target.__name__
     return shaping
 
 
@@ -145,7 +193,7 @@ def _initial_tokenizer(config: Config) -> Any:
 
 def saved_tokenizer(folder: Path) -> Any:
     """The tokenizer of a run's folder, parsed only after its hash is known to be the checkpoints'. Raises CheckpointError."""
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER
     known = CheckpointStore(folder / "checkpoints").facts()
     try:
         if known is not None:

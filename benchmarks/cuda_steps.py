@@ -21,7 +21,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from agents import build
-from datasets.batches import Batch
+from datasets.ahead import made_ahead
+from datasets.examples import Batch
 
 WARM_UP, TIMED, PROFILED = 20, 60, 20
 
@@ -33,6 +34,7 @@ def main(config: str, overrides: list[str]) -> None:
     agent = build(config, [*overrides, "device=cuda", "name=bench-cuda"], is_fresh=True)
     try:
         agent.load_checkpoint()
+        agent.network = agent.worker.network(agent.compute_loss, agent.model)
         batches = all_batches(agent)
         train(agent, islice(batches, WARM_UP))
         num_texts, num_tokens, seconds = train(agent, islice(batches, TIMED))
@@ -58,7 +60,7 @@ def main(config: str, overrides: list[str]) -> None:
 def all_batches(agent: Any) -> Iterator[list[Batch]]:
     """The batches of epoch after epoch."""
     for epoch in count():
-        yield from agent.data.loaders["train"].train_batches(epoch)
+        yield from made_ahead(agent.data.loaders["train"].train_batches(epoch), is_on=True)
 
 
 def train(agent: Any, batches: Iterator[list[Batch]]) -> tuple[int, int, float]:

@@ -20,7 +20,7 @@ def main(config: str, overrides: list[str]) -> None:
     try:
         for _ in range(2):
             started = time.perf_counter()
-            agent.evaluate(loader, agent.new_metrics())
+            agent.evaluate("valid", agent.new_metrics())
             seconds = time.perf_counter() - started
     finally:
         agent.experiment.close()

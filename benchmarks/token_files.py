@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from side_by_side import ROOT
 
 sys.path.insert(0, str(ROOT))
 from agents import build
+from datasets.text_batch import TextBatch
 
 
 def write_token_files(config: Path, overrides: Sequence[str], folder: Path) -> list[Path]:
@@ -18,9 +20,9 @@ def write_token_files(config: Path, overrides: Sequence[str], folder: Path) -> l
     paths = []
     for split in ("train", "valid"):
         rows: dict[int, str] = {}  # the batches come longest first, which would spare the peer its padding
-        for batch in agent.data.loaders[split].eval_batches():
+        for batch in cast(Iterator[TextBatch], agent.data.loaders[split].eval_batches()):
             ids, masks = batch.fields[0]["input_ids"], batch.fields[0]["attention_mask"]
-            for row, text, mask, label in zip(batch.rows.tolist(), ids, masks, batch.labels, strict=True):
+            for row, text, mask, label in zip(batch.rows.tolist(), ids, masks, batch.columns["label"], strict=True):
                 rows[row] = json.dumps({"input_ids": text[mask].tolist(), "labels": int(label)})
         paths.append(folder / f"{split}.jsonl")
         paths[-1].write_text("".join(f"{rows[row]}\n" for row in sorted(rows)), encoding="utf-8")

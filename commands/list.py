@@ -16,7 +16,7 @@ from typing import Any
 
 from utils.errors import ConfigError
 
-SHARED = ("(any)", "(section)")  # what stands in a table for the options that do not belong to one part
+ANY, SECTION = "(any)", "(section)"  # what stands in a table for the options that do not belong to one part
 HINT = "options: python main.py list SECTION, such as model; or list SECTION PART, such as model bilstm"
 SUMMARY = "print all agents, models, losses, ... and their options"
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     if options.part is not None:
         (table,) = parts.values()
         part = chosen(table, options.part, f"part of {options.section}")
-        parts = {options.section: {options.part: part} | {name: table[name] for name in SHARED if name in table}}
+        parts = {options.section: {options.part: part} | {name: table[name] for name in table if _is_shared(name)}}
     text = as_text(parts) if options.section is not None else as_names(parts)
     print(json.dumps(parts, indent=1) if options.json else text)
 
@@ -57,21 +57,24 @@ def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
 def describe_parts() -> dict[str, Any]:
     """{section: {part: {"summary", "options": {option: {"type", "default", "about"}}}}}; a default of "required" has none."""
     from agents import AGENTS
-    from utils.schema import Section
     from utils.settings import RunSettings
 
     found: dict[str, Any] = {
         "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()},
         "(top level)": {"(section)": _describe(RunSettings)},
     }
-    sections: dict[str, Section] = {}
-    for agent in AGENTS.values():
-        sections |= agent.sections
+    sections = {key: section for agent in AGENTS.values() for key, section in agent.sections.items()}
     for key, section in sections.items():
         parts: Mapping[str, Any] = section.parts or {}
         found[key] = {name: _describe(part) for name, part in parts.items()}
-        if section.shared is not None:
-            found[key][SHARED[not parts]] = _describe(section.shared)
+        owners: dict[Any, list[str]] = {}
+        for name, agent in AGENTS.items():
+            for part in agent.sections[key].shared_parts if key in agent.sections else ():
+                owners.setdefault(part, []).append(name)
+        num_agents = sum(key in agent.sections for agent in AGENTS.values())
+        for part, names in owners.items():
+            title = (ANY if parts else SECTION) if len(names) == num_agents else f"(agent {', '.join(names)})"
+            found[key][title] = _describe(part)
     return found
 
 
@@ -82,7 +85,7 @@ def as_names(parts: Mapping[str, Any]) -> str:
         lines.append(f"{section}:")
         for name, part in table.items():
             options = f"{name}: {', '.join(part['options'])}"
-            is_part = name not in SHARED
+            is_part = not _is_shared(name)
             lines += (
                 [f"  {name}: {part['summary']}"]
                 if is_part
@@ -110,6 +113,10 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(as_yaml, value))}]"
     return (value or "''") if isinstance(value, str) else json.dumps(value)
+
+
+def _is_shared(name: str) -> bool:
+    return name.startswith("(")
 
 
 def _describe(part: Any) -> dict[str, Any]:

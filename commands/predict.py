@@ -62,7 +62,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Stream texts through the model."""
-    from agents.evaluation import check_format
+    from agents.running.other_rows import check_format
     from utils.ending import together
     from utils.errors import ConfigError, DistributedError
     from utils.run_log import set_up_console
@@ -79,8 +79,8 @@ def run(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace, worker: "Worker") -> None:
     """All processes predict their share of the texts; the first one writes all lines."""
-    from agents.evaluation import SKIP_OPTION, rows_of
-    from agents.prediction import Predictor
+    from agents.running.other_rows import SKIP_OPTION, rows_of
+    from agents.running.predictor import Predictor
     from datasets.data_files import STDIN
     from utils.run_report import describe_counts
 
@@ -95,7 +95,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
             _write(file, lines)
         return
     path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
-    rows = rows_of(predictor, path, options.format, options.encoding, has_labels=False)
+    rows = rows_of(predictor, path, options.format, options.encoding, has_target=False)
     reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
     with output as file:
         _write(file, predictor.predict_records(reader.answers(rows)))

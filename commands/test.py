@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load the best weights, read, count, print."""
-    from agents.evaluation import check_format, labelled_records
-    from agents.prediction import Predictor
+    from agents.running.other_rows import check_format, labelled_records
+    from agents.running.predictor import Predictor
     from utils.ending import together
     from utils.errors import ConfigError
     from utils.run_log import set_up_console

@@ -21,8 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
-    from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
-    from agents.parts import describe_plan
+    import torch
+
+    from agents import AGENTS, build_agent, checked_config  # imports torch: 2 s that --help does not need
+    from agents.running.checking import describe_plan
     from utils.ending import together
     from utils.environment import start_facts
     from utils.experiment import Experiment
@@ -37,7 +39,10 @@ def run(options: argparse.Namespace) -> None:
         if options.dry_run:
             print(config.to_yaml(is_ascii=not is_utf8(sys.stdout)) if worker.is_first else "", end="")
             sys.stdout.flush()
-            logger.info("ok: %s; a dry run reads no data, and so counts neither rows nor tokens", describe_plan(config))
+            logger.info(
+                "ok: %s; a dry run reads no data, and so counts neither rows nor tokens",
+                describe_plan(AGENTS[config.agent](config, torch.device("cpu"))),
+            )
             return
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))

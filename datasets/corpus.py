@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datasets.labels import check_found, check_labels, describe_odd, describe_unmeasured
 from datasets.leaks import LabelWatch, count_leaks, describe_leaks
-from datasets.records import Record, RecordReader, describe_unused
+from datasets.records import Record, RecordReader
 from datasets.repeats import describe_repeats
 from datasets.rows import Source
 from datasets.split import SPLITS, assign, text_key
-from datasets.stratified import ids_of
+from datasets.targets import Target
 from utils.errors import DataError, in_words
 
 
@@ -51,11 +50,7 @@ class Corpus:
     """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does.
 
     fields: the text columns, one or more
-    label: the column of the label
     id: the column of the row ids in predictions.jsonl; null: FILE:LINE
-    multi_label: whether a text may have any number of labels
-    label_separator: between the labels in the label column, with multi_label
-    label_names: the labels in the order of the positions if a text's labels are a list of 0s and 1s
     join_fields: true: the fields are joined into one text; false: each has its own encoder
     pair: the two fields are one input with two segments, as in BERT
     split: the shares of training, validation and test where they have no file; 0 leaves a split out, as in [0.9, 0.1, 0]
@@ -64,7 +59,6 @@ class Corpus:
     long_texts: the part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
     stride: number of tokens that adjacent windows share
     on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
-    ignore_labels: skip rows with these labels, such as IMDB's unsup
     limit: use at most so many rows of a file, the same share of every label; null: all
     num_workers: number of tokenising processes
     cache_folder: for tokens and teachers' predictions, reused by runs on the same texts
@@ -73,13 +67,10 @@ class Corpus:
     def __init__(
         self,
         source: Source,
+        target: Target,
         *,
         fields: list[str] = ("text",),  # type: ignore[assignment]  # an immutable default
-        label: str = "label",
         id: str | None = None,
-        multi_label: bool = False,
-        label_separator: str = "|",
-        label_names: list[str] | None = None,
         join_fields: bool = False,
         pair: bool = False,
         split: list[float] = (0.8, 0.1, 0.1),  # type: ignore[assignment]
@@ -88,7 +79,6 @@ class Corpus:
         long_texts: Literal["head", "head_tail", "windows"] = "head",
         stride: int = 0,
         on_bad_row: Literal["error", "skip"] = "error",
-        ignore_labels: list[str] | None = None,
         limit: int | None = None,
         num_workers: int = 2,
         cache_folder: str = ".cache",
@@ -97,14 +87,8 @@ class Corpus:
             raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
         if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
             raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
-        if label in fields:
-            raise ValueError(f"fields must not hold {label!r}, the column of the labels")
-        if not label_separator:
-            raise ValueError("label_separator must not be empty")
-        if label_names is not None and (
-            not multi_label or len(set(label_names)) != len(label_names) or "" in label_names
-        ):
-            raise ValueError(f"label_names must name each position once, with multi_label: true, got {label_names}")
+        if target.column in fields:
+            raise ValueError(f"fields must not hold {target.column!r}, the column of the labels")
         for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -120,14 +104,12 @@ class Corpus:
             raise ValueError(
                 f"stride must be 0, or at least 1 with long_texts: windows, got {stride} with {long_texts}"
             )
-        self.source = source
-        self.fields, self.label, self.id = list(fields), label, id
-        self.label_separator, self.label_names = label_separator if multi_label else None, label_names
+        self.source, self.target = source, target
+        self.fields, self.id = list(fields), id
         self.join_fields, self.pair = join_fields, pair
         self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
         self.on_bad_row, self.limit = on_bad_row, limit
-        self.ignore_labels = list(ignore_labels or ())
         self.num_workers, self.cache_folder = num_workers, cache_folder
 
     @property
@@ -145,17 +127,10 @@ class Corpus:
         """What becomes of long texts, as a tokenizer's `encode` takes it."""
         return {"max_length": self.max_length, "long_texts": self.long_texts, "stride": self.stride}
 
-    def reader(self, *, has_labels: bool = True) -> RecordReader:
-        """A reader of this corpus' columns; without labels for prediction."""
-        return RecordReader(
-            self.fields,
-            label=self.label if has_labels else None,
-            id=self.id,
-            label_separator=self.label_separator,
-            label_names=self.label_names,
-            on_bad_row=self.on_bad_row,
-            ignore_labels=self.ignore_labels,
-        )
+    def reader(self, *, has_target: bool = True) -> RecordReader:
+        """A reader of this corpus' columns; for prediction without that of the target."""
+        target = self.target if has_target else None
+        return RecordReader(self.fields, target, id=self.id, on_bad_row=self.on_bad_row)
 
     def encoder_texts(self, record: Record) -> tuple[Any, ...]:
         """The texts that each get an encoder: the fields, or all of them joined, or as one the pair of them."""
@@ -195,18 +170,16 @@ class Corpus:
             scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
             scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
             scan.report[split] = self._report(split, scans)
-        scan.labels = sorted(scan.labels_of("train"))
+        found = {split: scan.labels_of(split) for split in SPLITS if len(scan.rows[split])}
+        scan.labels = self.target.vocabulary(found.get("train", set()))
         keys = {split: scans.get(split, scans["train"]).keys[rows] for split, rows in scan.rows.items()}
         leaks = count_leaks(keys, watch)
         scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
         scan.report["leaks"] = leaks
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
         scan.report["warnings"] += describe_repeats(list(scans.values()), scan.label_sets, self.source)
-        scan.report["warnings"] += describe_odd(scan.label_sets, self.label, self.label_names)
-        scan.report["warnings"] += describe_unused(self.ignore_labels, [file.reader.skipped for file in scans.values()])
-        measured = {s: scan.labels_of(s) for s in SPLITS[1:] if len(scan.rows[s])}
-        is_multi_label = self.label_separator is not None
-        scan.report["warnings"] += describe_unmeasured(scan.labels, measured, is_multi_label=is_multi_label)
+        skipped = [file.reader.skipped for file in scans.values()]
+        scan.report["warnings"] += self.target.describe({"train": set(), **found}, scan.label_sets, skipped)
         self._check(scan)
         return scan
 
@@ -235,12 +208,9 @@ class Corpus:
         shares = shares if origin == "train" else {origin: 1.0}
         keys, assigned = np.zeros(len(is_used), dtype=np.uint64), np.full(len(is_used), -1, dtype=np.int8)
         keys[is_used] = used_keys
-        in_order = sorted(label_sets)  # the same in any order of the rows
-        rank = {labels: i for i, labels in enumerate(in_order)}
-        ranks = np.array([rank[labels] for labels in label_sets], dtype=np.int64)
-        used_labels = ranks[np.frombuffer(numbers, dtype=np.int64)[is_used]]
-        sets = ids_of(in_order) if any(len(labels) != 1 for labels in in_order) else None
-        assigned[is_used] = assign(used_keys, used_labels, shares, self.split_seed, self.limit, sets)
+        strata, sets = self.target.strata(list(label_sets))
+        used_strata = strata[np.frombuffer(numbers, dtype=np.int64)[is_used]]
+        assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, self.limit, sets)
         return _FileScan(keys, numbers, ids, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
@@ -258,7 +228,7 @@ class Corpus:
 
     def _check(self, scan: Scan) -> None:
         files = {split: self.source.files(split if split in self.source.splits else "train")[0] for split in SPLITS}
-        check_labels(scan.label_sets, str(files["train"]), self.label)
+        self.target.check_names(scan.label_sets, str(files["train"]))
         for split in self.splits:
             if len(scan.rows[split]) == 0:
                 skipped = scan.report[split]["skipped"]
@@ -266,7 +236,7 @@ class Corpus:
                 num_read = sum(scan.report[s]["read"] for s in same_file)
                 reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
                 raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
-        check_found({split: scan.labels_of(split) for split in SPLITS}, scan.label_sets, files, self.label)
+        self.target.check({split: scan.labels_of(split) for split in SPLITS}, scan.label_sets, files)
 
 
 def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:

@@ -1,15 +1,17 @@
-"""Rows -> records: the text fields and the label that the config names, every row used or counted with the reason."""
+"""Rows -> records: the columns that the config names, every row used or counted with the reason."""
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from datasets.label_reader import LabelReader
 from datasets.rows import Harmless, Row
 from utils.errors import DataError, in_words, printable
 from utils.schema import did_you_mean
+
+if TYPE_CHECKING:
+    from datasets.targets import Target
 
 # Up to what is only this row's, in brackets or behind a semicolon; a quoted column or label may hold both.
 REASON = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?! \(|;).)*+""", re.DOTALL)
@@ -20,7 +22,7 @@ WITH_LABELS = (
 
 
 class Record(NamedTuple):
-    """One text to classify: where it stands, its id, its fields, and its labels (None where they are not asked for)."""
+    """One row: where it stands, its id, its texts, and what its target says (labels; None where they are not asked for)."""
 
     place: str
     id: str
@@ -41,18 +43,14 @@ class RecordReader:
     def __init__(
         self,
         fields: Sequence[str],
+        target: "Target | None",
         *,
-        label: str | None,
         id: str | None = None,
-        label_separator: str | None = None,
-        label_names: Sequence[str] | None = None,
         on_bad_row: str = "error",
-        ignore_labels: Collection[str] = (),
     ) -> None:
-        """label_separator: given, a row has any number of labels; label_names: the labels of a multi-hot list's positions."""
-        self.fields, self.label, self.id = list(fields), label, id
-        self._labels = None if label is None else LabelReader(label, separator=label_separator, names=label_names)
-        self.ignore_labels = frozenset(ignore_labels)
+        """target: None where the rows are to be predicted."""
+        self.fields, self.target, self.id = list(fields), target, id
+        self.label = None if target is None else target.column
         self.on_bad_row = on_bad_row
         self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
         self.num_read = 0
@@ -97,8 +95,10 @@ class RecordReader:
     def _record(self, row: Row) -> tuple[Record | None, str | None]:
         if row.problem is not None:
             return None, row.problem
-        labels, label_problem = self._labels.read(row.values.get(self._labels.column)) if self._labels else (None, None)
-        if self.ignore_labels and (ignored := self.ignore_labels.intersection(labels or ())):
+        labels, label_problem = (
+            (None, None) if self.target is None else self.target.read(row.values.get(self.label or ""))
+        )
+        if self.target is not None and (ignored := self.target.ignored.intersection(labels or ())):
             return None, ignored_label(min(ignored))
         texts = []
         for field in self.fields:
@@ -153,7 +153,7 @@ class RecordReader:
         first: dict[str, str] = {}
         end = ""
         try:
-            for row in rest if self.label is not None else ():
+            for row in rest if self.target is not None else ():
                 record, found = self._record(row)
                 has_good = has_good or record is not None
                 if found is not None and self._is_refused(found):
@@ -164,7 +164,7 @@ class RecordReader:
         listed = in_words({f"{reason} (from {first[reason]})": count for reason, count in more.items()})
         others = f"; {more.total():,} more bad rows: {listed}" if more else ""
         hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
-        if self.label is not None and not has_good:
+        if self.target is not None and not has_good:
             hint = "; no other row can be used either"  # and to skip all would leave nothing
         return DataError(f"{place}: {problem}{others}{end}{hint}")
 

@@ -6,13 +6,15 @@
                       train.0.offsets        int64, where each text begins
                       train.0.truncated      bool, whether it was cut
                       train.0.second_starts  int32, of pairs alone: where in each the second text begins
-                      train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text
+                      train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text; or
+                      train.numbers          float32
                       train.rows             int64, the number of each text's row in its file
 
 KEY is the sha256 of the files' content, of every option that shapes the arrays and of the code that makes them. A store is built
 beside and renamed.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -29,8 +31,10 @@ from datasets import SAVED_TOKENIZERS
 from datasets.cache import check_writable, content_key, sha256_of
 from datasets.code_hash import code_hash
 from datasets.corpus import Corpus, Scan
+from datasets.examples import EVALUATION
 from datasets.split import SPLITS
 from datasets.store_writer import KINDS, write_arrays
+from datasets.text_batch import TextBatch, collate
 from datasets.tokens import Tokens
 from utils import strict_json
 from utils.errors import DataError
@@ -50,7 +54,7 @@ from utils.storage import (
 )
 
 logger = logging.getLogger("glassbox")
-FORMAT = 6  # part of the key: a store of another format is never opened
+FORMAT = 7  # part of the key: a store of another format is never opened
 DATA_FORMAT = 4  # part of what checkpoints know their data by, and so never to change
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
@@ -60,19 +64,26 @@ VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading 
 
 @dataclass(frozen=True)
 class SplitData:
-    """One split: tokens of each field, labels (N,) int64 or (N, num_labels) uint8, and the numbers of its rows."""
+    """One split: the tokens of each field, its columns by name, such as "label" (N,) or (N, L), and the numbers of its rows."""
 
     fields: list[Tokens]
-    labels: np.ndarray
+    columns: dict[str, np.ndarray]
     rows: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """(N,) the places that each text takes in a batch, all fields together."""
+    @functools.cached_property
+    def _lengths(self) -> np.ndarray:
         return np.sum([tokens.padded_lengths for tokens in self.fields], axis=0)
+
+    def lengths(self, epoch: int = EVALUATION) -> np.ndarray:
+        """(N,) the places that each text takes in a batch, all fields together; the same in every epoch."""
+        return self._lengths
+
+    def collate(self, rows: np.ndarray, epoch: int = EVALUATION) -> TextBatch:
+        """The texts of these rows (B,), padded, with their columns."""
+        return collate(self.fields, self.columns, rows)
 
     @property
     def truncated(self) -> np.ndarray:
@@ -114,9 +125,10 @@ class TokenStore:
             return Tokens(ids, offsets, truncated, self.header["window"], second_starts)
 
         fields = [tokens(i) for i in range(self.header["num_fields"])]
-        shape = (-1, len(self.labels)) if self.header["multi_label"] else (-1,)
-        labels = array("labels", np.uint8 if self.header["multi_label"] else np.int64).reshape(shape)
-        return SplitData(fields, labels, array("rows", np.int64))
+        columns = {}
+        for key, (dtype, width) in self.header["columns"].items():
+            columns[key] = array(f"{key}s", dtype).reshape((-1, width) if width else (-1,))
+        return SplitData(fields, columns, array("rows", np.int64))
 
 
 def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
@@ -238,7 +250,7 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str)
         "format": FORMAT,
         "data": data,
         "labels": scan.labels,
-        "multi_label": corpus.label_separator is not None,
+        "columns": _columns(corpus, scan),
         "num_fields": corpus.num_encoder_texts,
         "pair": corpus.pair,
         "window": corpus.max_length if corpus.long_texts == "windows" else None,
@@ -247,3 +259,11 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str)
     }
     write_synced(folder / "header.json", json.dumps(sealed(header)).encode())
     sync_folder(folder)
+
+
+def _columns(corpus: Corpus, scan: Scan) -> dict[str, tuple[str, int | None]]:
+    """{name: (type, values a row or None for one)} of what a batch holds besides tokens."""
+    values = corpus.target.values(scan.label_sets[:1], scan.labels)
+    if values is None:
+        return {}
+    return {str(corpus.target.key): (str(values.dtype), values.shape[1] if values.ndim == 2 else None)}

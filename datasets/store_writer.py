@@ -46,8 +46,9 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         for split in SPLITS:
             _write(folder, split, source.tokens(split, scan), corpus.num_encoder_texts, is_pair=corpus.pair)
     for split in SPLITS:
-        labels = _label_array(scan, split, corpus.label_separator is not None)
-        (folder / f"{split}.labels").write_bytes(labels.tobytes())
+        values = corpus.target.values(scan.label_sets, scan.labels)
+        if values is not None:
+            (folder / f"{split}.{corpus.target.key}s").write_bytes(values[scan.label_numbers[split]].tobytes())
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
     field = max(range(corpus.num_encoder_texts), key=lambda i: (folder / f"train.{i}.ids").stat().st_size)
     train, *others = (_written(folder, split, field) for split in SPLITS)
@@ -85,14 +86,3 @@ def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: 
     finally:
         for file in files.values():
             file.close()
-
-
-def _label_array(scan: Scan, split: str, is_multi_label: bool) -> np.ndarray:
-    ids = {label: id for id, label in enumerate(scan.labels)}
-    numbers = scan.label_numbers[split]
-    if not is_multi_label:
-        return np.array([ids.get(labels[0], 0) for labels in scan.label_sets], dtype=np.int64)[numbers]
-    sets = np.zeros((len(scan.label_sets), len(scan.labels)), dtype=np.uint8)
-    for row, labels in enumerate(scan.label_sets):
-        sets[row, [ids[label] for label in labels if label in ids]] = 1
-    return sets[numbers]

@@ -113,7 +113,7 @@ def parts() -> list[tuple[str, str, object]]:
     for agent in AGENTS.values():
         for key, section in agent.sections.items():
             found += [(key, name, part) for name, part in (section.parts or {}).items()]
-            found += [(key, "shared", section.shared)] if section.shared else []
+            found += [(key, "shared", part) for part in section.shared_parts]
     return found
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from agents import build, load
 from agents.classification import ClassificationAgent
-from datasets.batches import collate
+from datasets.text_batch import collate
 from datasets.tokens import Tokens
 from graphs.conversion.hugging_face import to_hugging_face
 from main import main
@@ -56,7 +56,7 @@ def first_batches(agent: ClassificationAgent) -> list[dict[str, torch.Tensor]]:
         {
             "input_ids": batch.fields[0]["input_ids"],
             "attention_mask": batch.fields[0]["attention_mask"].long(),
-            "labels": numbers[batch.labels],
+            "labels": numbers[batch.columns["label"]],
         }
         for batch in batches
     ]
@@ -136,7 +136,7 @@ def test_a_batch_is_that_of_data_collator_with_padding() -> None:
     tokens = Tokens.from_lengths(
         np.array([id for row in rows for id in row], np.int32), np.array([4, 3, 2]), np.zeros(3, bool)
     )
-    ours = collate([tokens], np.zeros(3, np.int64), np.arange(3)).fields[0]
+    ours = collate([tokens], {"label": np.zeros(3, np.int64)}, np.arange(3)).fields[0]
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=_word_level(), pad_token="[PAD]")
     theirs = transformers.DataCollatorWithPadding(tokenizer)([{"input_ids": row} for row in rows])
     assert torch.equal(ours["input_ids"], theirs["input_ids"])

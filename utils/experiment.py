@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from utils import strict_json, strict_yaml
+from utils import strict_yaml
 from utils.checkpoint import CheckpointStore
 from utils.config import RUNS, Config, flatten, is_free
 from utils.distributed import Worker
@@ -30,7 +30,7 @@ from utils.threads import choose_threads
 
 ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
-CONFIG, REPORT, LABELS, TOKENIZER = "config.yaml", "report.json", "labels.json", "tokenizer.json"
+CONFIG, REPORT = "config.yaml", "report.json"
 METRICS = "metrics.jsonl"
 SEAL = "# sha256 of these values: "
 # What a run and its TensorBoard log leave in the run's folder; --fresh removes nothing else, not even an export of the run.
@@ -200,18 +200,6 @@ def saved_config(folder: Path) -> dict[str, Any]:
     if not text.rstrip().endswith(_seal(values)):  # another pooling, say, would give other answers without a word
         raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start over with --fresh")
     return values
-
-
-def saved_labels(folder: Path) -> list[str]:
-    """The labels of a run, in the order of its outputs. Raises CheckpointError."""
-    path = folder / LABELS
-    try:
-        labels = strict_json.parse(read_regular(path))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise CheckpointError(f"{path}: is not a list of labels")
-    return labels
 
 
 def _refuse_pipes(folder: Path) -> None:

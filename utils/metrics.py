@@ -18,12 +18,12 @@ MAX_MATRIX = 1000  # labels; a matrix of more is 8 MB in every checkpoint, and m
 
 
 class Metrics(Protocol):
-    """What an agent's `new_metrics` gives: counts of outputs against labels."""
+    """What an agent's `new_metrics` gives: counts of outputs against what the batches hold."""
 
-    counts: Tensor  # int64, kept where the outputs are; saved in checkpoints
+    counts: Tensor  # summable over processes, kept where the outputs are; saved in checkpoints
 
-    def update(self, outputs: Tensor, labels: Tensor) -> None:
-        """Count one batch."""
+    def update(self, outputs: Any, batch: Any) -> None:
+        """Count one batch on the device, of the agent's own kind."""
 
     def compute(self) -> dict[str, float]:
         """The scalars that are logged and may be monitored."""
@@ -142,8 +142,9 @@ class ConfusionMatrix:
         self.num_cells = len(labels) ** 2 if self.has_matrix else 3 * len(labels)
         self.counts = torch.zeros(self.num_cells + 1, dtype=torch.int64, device=device)  # the last: what is not counted
 
-    def update(self, outputs: Tensor, labels: Tensor) -> None:
-        """outputs: logits (B, L); labels: (B,), -100 where nothing is counted."""
+    def update(self, outputs: Tensor, batch: Any) -> None:
+        """outputs: logits (B, L); batch.columns["label"]: (B,), -100 where nothing is counted."""
+        labels = batch.columns["label"]
         predicted, size = decide(outputs, is_multi_label=False), len(self.labels)
         if self.has_matrix:
             cells = labels * size + predicted
@@ -196,11 +197,11 @@ class MultiLabelCounts:
         self.labels, self.names = list(labels), names
         self.counts = torch.zeros(3 * len(labels) + 2, dtype=torch.int64, device=device)
 
-    def update(self, outputs: Tensor, labels: Tensor) -> None:
-        """outputs: logits (B, L), a label is predicted above 0; labels: (B, L) of 0 and 1."""
-        gold, predicted = labels > 0.5, decide(outputs, is_multi_label=True)
+    def update(self, outputs: Tensor, batch: Any) -> None:
+        """outputs: logits (B, L), a label is predicted above 0; batch.columns["label"]: (B, L) of 0 and 1."""
+        gold, predicted = batch.columns["label"] > 0.5, decide(outputs, is_multi_label=True)
         columns = torch.stack([gold & predicted, gold, predicted]).sum(dim=1).flatten()  # (3 L,)
-        texts = torch.stack([(gold == predicted).all(dim=1).sum(), torch.full_like(columns[0], len(labels))])
+        texts = torch.stack([(gold == predicted).all(dim=1).sum(), torch.full_like(columns[0], len(gold))])
         self.counts += torch.cat([columns, texts])
 
     def compute(self) -> dict[str, float]:

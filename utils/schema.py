@@ -46,9 +46,14 @@ class Section:
     """
 
     parts: Mapping[str, Part | TorchPart] | None = None
-    shared: Part | None = None
+    shared: Part | tuple[Part, ...] | None = None
     default: str | None = None
     is_optional: bool = False
+
+    @property
+    def shared_parts(self) -> tuple[Part, ...]:
+        """What `shared` names, one or several."""
+        return self.shared if isinstance(self.shared, tuple) else (self.shared,) if self.shared is not None else ()
 
 
 def options_of(part: Part | TorchPart) -> dict[str, Option]:
@@ -107,8 +112,8 @@ def check_section(config: Config, key: str, section: Section) -> dict[str, Any]:
             raise config.error(key, f"{key}.name is missing; known: {', '.join(section.parts)}")
         checked["name"] = part_name
         options |= options_of(lookup(section.parts, part_name, config, f"{key}.name"))
-    if section.shared is not None:
-        options |= options_of(section.shared)
+    for part in section.shared_parts:
+        options |= options_of(part)
     return checked | _checked_options(config, f"{key}.", values, options, str(part_name))
 
 

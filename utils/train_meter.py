@@ -20,9 +20,9 @@ class TrainMeter:
         self.note = ""  # loss and speed at the last logged step, in words
 
     @torch.no_grad()
-    def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Any, labels: Tensor) -> None:
-        """Add a micro-batch: the sums of its loss terms, their counts, its outputs and labels."""
-        self.metrics.update(outputs, labels)
+    def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Any, batch: Any) -> None:
+        """Add a micro-batch on the device: the sums of its loss terms, their counts, its outputs."""
+        self.metrics.update(outputs, batch)
         self.epoch.update(terms, counts)
         self.recent.update(terms, counts)
 

@@ -9,6 +9,7 @@ from conftest import tiny_rows, write_jsonl
 from agents import checked_config
 from agents.base import BaseAgent
 from agents.text_data import _options
+from datasets.targets import LabelTarget
 from main import main
 
 PREDICTIONS = "experiments/{}/predictions.jsonl"
@@ -78,5 +79,5 @@ def test_a_start_that_is_refused_for_its_data_leaves_the_run_usable(
 def test_several_labels_a_text_are_other_data_than_for_the_first_version(workplace: Path) -> None:
     """It split them in another way: what it trained on may be tested now, which `test` says of other data."""
     options = {"data.multi_label": True, "loss.name": "binary_cross_entropy"}
-    assert "is_stratified" in _options(checked_config(Path("tiny.yaml"), options))["data"]
-    assert "is_stratified" not in _options(checked_config(Path("tiny.yaml"), {}))["data"]
+    assert "is_stratified" in _options(checked_config(Path("tiny.yaml"), options), LabelTarget)["data"]
+    assert "is_stratified" not in _options(checked_config(Path("tiny.yaml"), {}), LabelTarget)["data"]

@@ -34,7 +34,7 @@ def test_a_run_that_was_compiled_predicts_where_no_compiler_is(
     monkeypatch.setattr(TransformerLayer, "compile", lambda layer, **options: compiled.append(layer))
     options = {"model": MODEL | {"compile_layers": True}, "data.max_length": 64, "train.num_epochs": 1, "name": "x"}
     with monkeypatch.context() as patch:
-        patch.setattr("agents.classification.missing_compiler", lambda device: None)
+        patch.setattr("agents.running.checking.missing_compiler", lambda device: None)
         build("tiny.yaml", options).run()
     assert compiled
     compiled.clear()

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from agents import build, load
 from agents.classification import ClassificationAgent
-from datasets.batches import Batch
+from agents.classifying.teacher import logits_of
 from datasets.records import Record
+from datasets.text_batch import TextBatch as Batch
 from graphs.losses import LOSSES
 from graphs.losses.binary_cross_entropy import BinaryCrossEntropy
 from graphs.losses.cross_entropy import CrossEntropy
@@ -137,7 +138,7 @@ def test_a_bilstm_of_words_sees_what_a_bert_of_pieces_says_of_the_same_texts(
         assert [row[row > 0].tolist() for row in batch.fields[1]["input_ids"]] == [
             words.text(i).tolist() for i in range(len(records))
         ], "the student reads these texts"
-        torch.testing.assert_close(logits, predictor.logits(records)[0], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(logits, torch.from_numpy(logits_of(predictor, records)), atol=1e-6, rtol=1e-5)
 
 
 def records_of(agent: ClassificationAgent, rows: np.ndarray) -> list[Record]:
@@ -161,13 +162,13 @@ def test_a_student_learns_from_its_teacher_alone(teacher: Path) -> None:
 
 
 def test_the_teacher_is_asked_once(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.prediction import Predictor
+    from agents.running.predictor import Predictor
 
     build("tiny.yaml", [*STUDENT, "name=one"]).experiment.close()
     files = list(Path(".cache/teachers").iterdir())
     assert len(files) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "logits", lambda *_: pytest.fail("asked again"))
+        patch.setattr(Predictor, "outputs", lambda *_: pytest.fail("asked again"))
         build("tiny.yaml", [*STUDENT, "name=two"]).experiment.close()
     whole = files[0].read_bytes()
     files[0].write_bytes(whole[:-1] + b"\0")
@@ -209,7 +210,7 @@ def test_r_drop_trains_and_asks_for_two_passes(workplace: Path) -> None:
     agent.model.register_forward_hook(lambda *_: calls.append(agent.model.training))
     batches = next(iter(agent.data.loaders["train"].train_batches(0)))
     terms, _ = agent.compute_loss(batches[0])
-    plain = agent.loss(agent.model(batches[0].fields), batches[0].labels)
+    plain = agent.loss(agent.model(batches[0].fields), batches[0].columns["label"])
     assert calls == [True] * 3
     assert terms["loss"] != plain
     agent.model.eval()

@@ -117,7 +117,9 @@ def test_frozen_vectors_stay_frozen_when_all_else_learns(workplace: Path) -> Non
     assert "embedding" not in changed("x", 1, 20)
     assert "forward_layers.0" in changed("x", 10, 15)
     predictor = load("experiments/x")
-    assert predictor.model.encoders[0].embedding.weight[predictor.tokenizer.ids["sail"]].tolist() == [1.0] * 16
+    assert (
+        predictor.model.encoders[0].embedding.weight[predictor.artifacts.tokenizer.ids["sail"]].tolist() == [1.0] * 16
+    )
 
 
 def test_a_bag_with_sparse_gradients_freezes_its_table(workplace: Path) -> None:

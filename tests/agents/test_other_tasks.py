@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 import agents
 from agents.base import BaseAgent
-from agents.parts import build_model, build_optimizer
-from agents.text_data import TextData
-from datasets.batches import Batch
+from agents.parts import build_model
+from agents.text_data import TextArtifacts, text_sections
+from datasets.targets import Target
+from datasets.text_batch import TextBatch as Batch
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward
 from main import main
-from utils.config import Config
-from utils.experiment import Experiment
 from utils.schema import Section
 
 
@@ -26,19 +25,18 @@ class MaskedTokens(BaseAgent):
     """Guesses the first token of every field from the others: a number of outputs that differs between batches, in a dict."""
 
     sections: ClassVar[dict[str, Section]] = {
-        **TextData.sections,
+        **text_sections(Target),
         "model": Section(ENCODERS),
         "head": Section(shared=FeedForward),
         **BaseAgent.sections,
     }
 
-    def __init__(self, config: Config, experiment: Experiment) -> None:
-        super().__init__(config, experiment)
-        self.data = TextData(config, self.settings, experiment)
-        size = self.data.tokenizer.vocab_size
-        self.model = self.place(build_model(config, size, size, self.device))
-        self.loss = nn.CrossEntropyLoss(reduction="sum")
-        self.optimizer = build_optimizer(config, self.model)
+    def build_model(self, artifacts: TextArtifacts) -> nn.Module:
+        size = artifacts.tokenizer.vocab_size
+        return build_model(self.config, size, size, self.device)
+
+    def build_loss(self, artifacts: TextArtifacts) -> nn.Module:
+        return nn.CrossEntropyLoss(reduction="sum")
 
     def masked(self, batch: Batch) -> tuple[list[dict[str, Tensor]], Tensor]:
         """The fields with every second text's first token hidden, and those tokens: (M,) of the B texts."""
@@ -55,7 +53,7 @@ class MaskedTokens(BaseAgent):
         outputs = {"logits": logits[is_asked], "gold": gold[is_asked], "sizes": (len(gold), is_asked)}
         return {"loss": self.loss(logits, gold)}, outputs
 
-    def count_labels(self, batch: Batch) -> dict[str, float]:
+    def count(self, batch: Batch) -> dict[str, float]:
         return {"loss": float((self.masked(batch)[1] >= 0).sum())}
 
     def new_metrics(self) -> Any:
@@ -83,7 +81,7 @@ class Hits:
     def __init__(self) -> None:
         self.counts = torch.zeros(2, dtype=torch.int64)
 
-    def update(self, outputs: Any, labels: Tensor) -> None:
+    def update(self, outputs: Any, batch: Batch) -> None:
         assert not outputs["logits"].requires_grad or not torch.is_grad_enabled()
         right = (outputs["logits"].argmax(dim=-1) == outputs["gold"]).sum()
         self.counts += torch.stack([right, torch.tensor(len(outputs["gold"]))])

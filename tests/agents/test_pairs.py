@@ -51,7 +51,7 @@ def test_a_batch_of_texts_in_many_windows_is_bounded(workplace: Path, monkeypatc
     assert main(["tiny.yaml", *WINDOWS, "data.fields=[text]", "train.num_epochs=1", "name=x"]) == 0
     predictor, sizes = load("experiments/x"), []
     predictor.model.register_forward_pre_hook(lambda _, fields: sizes.append(len(fields[0][0]["input_ids"])))
-    monkeypatch.setattr("agents.prediction.BATCH_TOKENS", 10 * 8)  # ten windows
+    monkeypatch.setattr("agents.running.predictor.BATCH_TOKENS", 10 * 8)  # ten windows
     texts = [f"tie the rope {'and wait ' * (i % 30)}" for i in range(70)]
     bounded = predictor.predict(texts)
     assert max(sizes) <= 10

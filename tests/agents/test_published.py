@@ -15,7 +15,8 @@ from published import CONFIG, LABELS, change_config, write_published
 from safetensors.torch import load_file, save_file
 
 from agents import build, load
-from agents.prediction import Predictor
+from agents.classifying.teacher import logits_of as own_logits
+from agents.running.predictor import Predictor
 from main import main
 from utils import model_files
 from utils.errors import GlassboxError
@@ -38,7 +39,7 @@ def logits_of(folder: Path, texts: list[str], seconds: list[str] | None = None) 
 
 def our_logits(predictor: Predictor, rows: list[dict[str, str]]) -> torch.Tensor:
     """What the run itself answers."""
-    return predictor.logits(list(predictor.reader("error").answers(predictor._rows(rows))))[0]
+    return torch.from_numpy(own_logits(predictor, list(predictor.reader("error").answers(predictor.rows(rows)))))
 
 
 def assert_exports(name: str, rows: list[dict[str, str]]) -> None:
@@ -48,7 +49,7 @@ def assert_exports(name: str, rows: list[dict[str, str]]) -> None:
     found = logits_of(folder, [f"{row['title']} {row['text']}" for row in rows])
     torch.testing.assert_close(found, our_logits(predictor, rows), atol=1e-5, rtol=0)
     names = json.loads((folder / "config.json").read_text())["id2label"]
-    assert list(names.values()) == predictor.labels
+    assert list(names.values()) == list(predictor.artifacts.labels)
 
 
 KINDS = ["bert", "distilbert", "roberta"]
@@ -109,7 +110,7 @@ def test_an_exported_run_is_a_published_model_again(published: Path) -> None:
         reordered[name] = reordered[name][order].clone()
     Path("again/SHA256SUMS").unlink()
     save_file(reordered, "again/model.safetensors", metadata={"format": "pt"})
-    labels = load("experiments/tiny").labels
+    labels = load("experiments/tiny").artifacts.labels
     change_config(Path("again"), id2label={str(i): labels[k] for i, k in enumerate(order)})
     agent = build("tiny.yaml", {"init_from": "again", "name": "again"})
     trained = load_file(
@@ -304,7 +305,7 @@ def test_a_bert_whose_padding_is_not_0_has_its_logits(workplace: Path) -> None:
     build("tiny.yaml", {"train.num_steps": 1, "optimizer": {"name": "SGD", "lr": 1e-9}, "name": "tiny"}).run()
     rows = tiny_rows(12)
     predictor = load("experiments/tiny")
-    assert 0 in predictor.tokenizer.encode([rows[0]["text"]], 50).ids.tolist()
+    assert 0 in predictor.artifacts.tokenizer.encode([rows[0]["text"]], 50).ids.tolist()
     texts = [f"{row['title']} {row['text']}" for row in rows]
     torch.testing.assert_close(our_logits(predictor, rows), logits_of(folder, texts), atol=1e-5, rtol=0)
     assert_exports("tiny", rows)

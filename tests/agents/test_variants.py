@@ -133,7 +133,7 @@ def test_word_vectors_are_read_and_frozen(workplace: Path, capsys: pytest.Captur
     assert "of the vocabulary found (1 of " in err
     predictor = load("experiments/x")
     for encoder in predictor.model.encoders:
-        assert encoder.embedding.weight[predictor.tokenizer.ids["sail"]].tolist() == [1.0] * 16
+        assert encoder.embedding.weight[predictor.artifacts.tokenizer.ids["sail"]].tolist() == [1.0] * 16
 
 
 def test_init_from_starts_at_the_other_runs_weights(workplace: Path) -> None:

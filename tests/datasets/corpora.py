@@ -9,8 +9,11 @@ from hypothesis import settings
 
 from datasets.corpus import Corpus
 from datasets.files import Files
+from datasets.records import RecordReader
 from datasets.store import TokenStore, open_store
+from datasets.targets import LabelTarget
 from datasets.word_tokenizer import WordTokenizer
+from utils.schema import options_of
 
 ANY = settings()  # the profile of tests/conftest.py: quick, or full
 
@@ -27,9 +30,26 @@ def corpus_of(train: Path, **options: Any) -> Corpus:
         key: options.pop(key) for key in ("valid", "test", "format", "encoding", "quotes", "columns") if key in options
     }
     defaults = {"fields": ["title", "text"], "num_workers": 1, "cache_folder": str(train.parent / "cache")}
-    return Corpus(Files(train=str(train), **of_files), **(defaults | options))
+    return corpus_over(Files(train=str(train), **of_files), **(defaults | options))
 
 
 def opened(corpus: Corpus, tokenizer: Any = None, trained: Any = None, **options: Any) -> TokenStore:
     """The corpus' token store; options are what a config would say of it."""
     return open_store(corpus, tokenizer or WordTokenizer(), options, trained)
+
+
+LABEL_OPTIONS = options_of(LabelTarget)
+
+
+def corpus_over(source: Any, **options: Any) -> Corpus:
+    """A corpus of labelled rows, whose options are those of `data` in a classification."""
+    own = {name: value for name, value in options.items() if name not in LABEL_OPTIONS}
+    return Corpus(source, LabelTarget(**{k: v for k, v in options.items() if k in LABEL_OPTIONS}), **own)
+
+
+def reader_of(fields: list[str], *, label: str | None = "label", **options: Any) -> RecordReader:
+    """A reader of labelled rows, or with `label=None` of rows to predict."""
+    own = {name: value for name, value in options.items() if name not in LABEL_OPTIONS}
+    labels = {k: v for k, v in options.items() if k in LABEL_OPTIONS and v is not None}
+    labels |= {"multi_label": True} if "label_separator" in labels else {}
+    return RecordReader(fields, None if label is None else LabelTarget(label=label, **labels), **own)

@@ -80,7 +80,7 @@ def test_a_store_holds_the_ids_and_labels_of_its_records(
     for split in SPLITS:
         data = store.splits[split]
         records = list(corpus.records(split, data.rows))
-        assert [store.labels[label] for label in data.labels] == [record.labels[0] for record in records]
+        assert [store.labels[label] for label in data.columns["label"]] == [record.labels[0] for record in records]
         for i, tokens in enumerate(data.fields):
             again = store.tokenizer.encode([record.texts[i] for record in records], max_length)
             np.testing.assert_array_equal(tokens.ids, again.ids)

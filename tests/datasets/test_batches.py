@@ -10,8 +10,9 @@ from corpora import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.batches import Batch, Loader, collate
+from datasets.batches import Loader
 from datasets.store import SplitData
+from datasets.text_batch import TextBatch, collate
 from datasets.tokens import Tokens, num_unknown, unknown_share
 
 TEXTS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=30)
@@ -26,10 +27,10 @@ def tokens_of(texts: Texts) -> Tokens:
 def split_of(texts: Texts, num_fields: int = 1) -> SplitData:
     """Every field holds the texts, the second one reversed; label i is 10 * i."""
     fields = [tokens_of(texts), tokens_of([text[::-1] for text in texts])][:num_fields]
-    return SplitData(fields, np.arange(len(texts)) * 10, np.arange(len(texts)) + 1000)
+    return SplitData(fields, {"label": np.arange(len(texts)) * 10}, np.arange(len(texts)) + 1000)
 
 
-def assert_holds(batch: Batch, data: SplitData) -> None:
+def assert_holds(batch: TextBatch, data: SplitData) -> None:
     """Each row of the batch is its text, then padding; its label is that of the text."""
     for field, tokens in zip(batch.fields, data.fields, strict=True):
         ids, mask = field["input_ids"], field["attention_mask"]
@@ -42,7 +43,7 @@ def assert_holds(batch: Batch, data: SplitData) -> None:
             assert mask[i].tolist() == [j < length for j in range(ids.shape[1])]
     elsewhere = batch.to(torch.device("meta")).fields  # the only other device that is everywhere; it has sizes alone
     assert [len(field["token_index"]) for field in elsewhere] == [int(f["attention_mask"].sum()) for f in batch.fields]
-    assert batch.labels.tolist() == (10 * batch.rows).tolist()
+    assert batch.columns["label"].tolist() == (10 * batch.rows).tolist()
     assert batch.num_tokens == sum(int(field["attention_mask"].sum()) for field in batch.fields)
 
 
@@ -51,26 +52,26 @@ def assert_holds(batch: Batch, data: SplitData) -> None:
 def test_a_batch_is_its_texts_and_padding_at_the_end(texts: Texts, data: Any, num_fields: int) -> None:
     rows = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=10)))
     split = split_of(texts, num_fields)
-    assert_holds(collate(split.fields, split.labels, rows), split)
+    assert_holds(collate(split.fields, split.columns, rows), split)
 
 
 def test_several_labels_a_text_are_a_float_matrix() -> None:
     labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], dtype=np.uint8)
-    batch = collate([tokens_of([[1], [2], [3]])], labels, np.array([2, 0]))
-    assert batch.labels.dtype == torch.float32  # what the loss over several labels wants
-    assert batch.labels.tolist() == [[0, 1, 0], [1, 0, 1]]
+    batch = collate([tokens_of([[1], [2], [3]])], {"label": labels}, np.array([2, 0]))
+    assert batch.columns["label"].dtype == torch.float32  # what the loss over several labels wants
+    assert batch.columns["label"].tolist() == [[0, 1, 0], [1, 0, 1]]
 
 
 def test_labels_that_are_not_counted_stay_so() -> None:
-    batch = collate([tokens_of([[1], [2]])], np.array([-100, 3]), np.array([0, 1]))
-    assert batch.labels.tolist() == [-100, 3]
+    batch = collate([tokens_of([[1], [2]])], {"label": np.array([-100, 3])}, np.array([0, 1]))
+    assert batch.columns["label"].tolist() == [-100, 3]
 
 
 def test_a_batch_is_a_copy() -> None:
     """A store is mapped read-only: writing into a batch must not reach it, nor the next batch."""
     split = split_of([[1, 2], [3]])
-    first, second = (collate(split.fields, split.labels, np.array([0, 1])) for _ in range(2))
-    first.labels.fill_(7)
+    first, second = (collate(split.fields, split.columns, np.array([0, 1])) for _ in range(2))
+    first.columns["label"].fill_(7)
     first.fields[0]["input_ids"].fill_(7)
     assert_holds(second, split)
 
@@ -121,8 +122,8 @@ def test_evaluation_has_every_text_once() -> None:
 
 
 def test_the_length_of_a_text_is_that_of_all_its_fields() -> None:
-    data = SplitData([tokens_of([[1, 2], [3]]), tokens_of([[4], [5, 6, 7]])], np.zeros(2), np.arange(2))
-    assert data.lengths.tolist() == [3, 4]
+    data = SplitData([tokens_of([[1, 2], [3]]), tokens_of([[4], [5, 6, 7]])], {"label": np.zeros(2)}, np.arange(2))
+    assert data.lengths().tolist() == [3, 4]
     assert len(Loader(data, batch_size=1)) == 2
 
 
@@ -139,13 +140,13 @@ def test_a_pair_says_where_its_second_text_is(texts: Texts, data: Any) -> None:
     second_starts = [data.draw(st.integers(0, len(text))) for text in texts]
     pairs = replace(tokens_of(texts), second_starts=np.array(second_starts, dtype=np.int32))
     rows = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=10)))
-    (field,) = collate([pairs], np.zeros(len(texts)), rows).fields
+    (field,) = collate([pairs], {"label": np.zeros(len(texts))}, rows).fields
     types = field["token_type_ids"]
     assert types.dtype == torch.int64
     for row, line in zip(rows, types.tolist(), strict=True):
         num_second = len(texts[row]) - second_starts[row]
         assert line == [0] * second_starts[row] + [1] * num_second + [0] * (len(line) - len(texts[row]))
-    assert "token_type_ids" not in collate([tokens_of(texts)], np.zeros(len(texts)), rows).fields[0]
+    assert "token_type_ids" not in collate([tokens_of(texts)], {"label": np.zeros(len(texts))}, rows).fields[0]
 
 
 @ANY
@@ -153,7 +154,7 @@ def test_a_pair_says_where_its_second_text_is(texts: Texts, data: Any) -> None:
 def test_windows_are_rows_that_know_their_text(texts: Texts, data: Any, window: int) -> None:
     tokens = replace(tokens_of(texts), window=window)
     rows = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=10)))
-    batch = collate([tokens], np.arange(len(texts)), rows)
+    batch = collate([tokens], {"label": np.arange(len(texts))}, rows)
     (field,) = batch.fields
     ids, mask, text_index = field["input_ids"], field["attention_mask"], field["text_index"]
     expected = [
@@ -164,7 +165,7 @@ def test_windows_are_rows_that_know_their_text(texts: Texts, data: Any, window: 
     ] == expected
     assert ids.shape == mask.shape == (len(expected), max(len(piece) for _, piece in expected))
     assert field["num_windows"].tolist() == torch.bincount(text_index).tolist()
-    assert batch.labels.tolist() == rows.tolist()
+    assert batch.columns["label"].tolist() == rows.tolist()
     assert batch.num_tokens == sum(len(texts[row]) for row in rows)
 
 
@@ -172,11 +173,13 @@ def test_windows_are_rows_that_know_their_text(texts: Texts, data: Any, window: 
 @given(texts=TEXTS, window=st.integers(1, 10), batch_tokens=st.integers(1, 60))
 def test_a_token_budget_holds_with_windows(texts: Texts, window: int, batch_tokens: int) -> None:
     tokens = replace(tokens_of(texts), window=window)
-    data = SplitData([tokens], np.zeros(len(texts)), np.arange(len(texts)))
+    data = SplitData([tokens], {"label": np.zeros(len(texts))}, np.arange(len(texts)))
     for batch in Loader(data, batch_size=1, batch_tokens=batch_tokens).eval_batches():
         assert batch.fields[0]["input_ids"].numel() <= batch_tokens or len(batch.rows) == 1
-    for row, cost in enumerate(data.lengths):
-        assert cost == collate([tokens], np.zeros(len(texts)), np.array([row])).fields[0]["input_ids"].numel()
+    for row, cost in enumerate(data.lengths()):
+        assert (
+            cost == collate([tokens], {"label": np.zeros(len(texts))}, np.array([row])).fields[0]["input_ids"].numel()
+        )
 
 
 def test_special_tokens_are_none_of_the_vocabulary() -> None:
@@ -193,8 +196,8 @@ def test_special_tokens_are_none_of_the_vocabulary() -> None:
 @pytest.mark.cuda
 def test_a_batch_moves_to_the_device_unchanged() -> None:
     split = split_of([[1, 2], [3]], 2)
-    batch = collate(split.fields, split.labels, np.array([1, 0])).to(torch.device("cuda"))
-    assert batch.labels.is_cuda
+    batch = collate(split.fields, split.columns, np.array([1, 0])).to(torch.device("cuda"))
+    assert batch.columns["label"].is_cuda
     assert all(tensor.is_cuda for field in batch.fields for tensor in field.values())
     fields = [{name: tensor.cpu() for name, tensor in field.items()} for field in batch.fields]
-    assert_holds(Batch(fields, batch.labels.cpu(), batch.rows, batch.num_tokens), split)
+    assert_holds(TextBatch(fields, {"label": batch.columns["label"].cpu()}, batch.rows, batch.num_tokens), split)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from corpora import corpus_over
 
 from datasets.bbc_news import PACKAGE, BBCNews
-from datasets.corpus import Corpus
 from utils.errors import ConfigError
 
 try:
@@ -50,7 +50,7 @@ def test_the_one_latin_article_is_read() -> None:
 
 @needs_package
 def test_the_split_of_seed_0_is_the_one_of_every_published_figure() -> None:
-    scan = Corpus(BBCNews(), fields=["title", "text"]).scan()
+    scan = corpus_over(BBCNews(), fields=["title", "text"]).scan()
     assert {split: len(rows) for split, rows in scan.rows.items()} == {"train": 1781, "valid": 221, "test": 223}
     assert scan.report["overlap"] == {"valid": 0, "test": 0}  # 98 articles stand there twice
     ids = "\n".join(sorted(row.values["id"] for i, row in enumerate(BBCNews().rows("train")) if i in scan.rows["test"]))

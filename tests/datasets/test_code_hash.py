@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import tiny_rows, write_jsonl
-from corpora import opened, tiny_corpus
+from corpora import corpus_over, opened, tiny_corpus
 
 from datasets import code_hash as module
 from datasets.code_hash import MAKER, code_hash
-from datasets.corpus import Corpus
 from datasets.files import Files
 from datasets.store import TokenStore
 from datasets.word_tokenizer import WordTokenizer
@@ -98,9 +97,9 @@ def test_an_edited_data_set_is_read_again(tmp_path: Path, monkeypatch: pytest.Mo
         loaded.__file__ = str(tmp_path / "my_set.py")
         monkeypatch.setitem(sys.modules, "my_set", loaded)
         exec(compile((tmp_path / "my_set.py").read_text(), "my_set.py", "exec"), loaded.__dict__)
-        corpus = Corpus(loaded.Mine(train=str(path)), num_workers=1, cache_folder=str(tmp_path / "cache"))
+        corpus = corpus_over(loaded.Mine(train=str(path)), num_workers=1, cache_folder=str(tmp_path / "cache"))
         stores.append(opened(corpus))
-    lengths = [sum(int(data.lengths.sum()) for data in store.splits.values()) for store in stores]
+    lengths = [sum(int(data.lengths().sum()) for data in store.splits.values()) for store in stores]
     assert lengths[1] == lengths[0] + 120
     assert stores[1].facts["data"] == stores[0].facts["data"], "checkpoints of other code stay comparable"
     assert stores[1].facts["tokens"] != stores[0].facts["tokens"]

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from conftest import TINY_CONFIG, tiny_rows
-from corpora import opened, tiny_corpus
+from corpora import opened, reader_of, tiny_corpus
 from fuzz import fuzz
 from test_bad_rows import CSV, JSON
 
 from agents import checked_config
 from agents.text_data import saved_tokenizer
 from datasets.readers import FORMATS, format_of
-from datasets.records import RecordReader
 from datasets.rows import Layout
 from datasets.store import _try_open, tokenizer_json
 from datasets.subword_tokenizer import ByteBPETokenizer, WordPieceTokenizer
@@ -31,7 +30,7 @@ def read_rows(path: Path) -> Callable[[bytes], None]:
 
     def use(data: bytes) -> None:
         path.write_bytes(data)
-        reader = RecordReader(["text"], label="label", on_bad_row="skip")
+        reader = reader_of(["text"], label="label", on_bad_row="skip")
         used = sum(record is not None for record in reader.read(FORMATS[format_of(path)](path, Layout())))
         assert reader.num_read == used + reader.skipped.total()
 

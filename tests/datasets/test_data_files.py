@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from conftest import ROOT, tiny_rows
-from corpora import corpus_of
+from corpora import corpus_of, reader_of
 from test_bad_rows import refusal, trained
 
 from datasets.data_files import decode, likely_encoding
 from datasets.files import Files
 from datasets.readers import FORMATS, format_of
-from datasets.records import RecordReader
 from datasets.rows import Layout
 from main import main
 from utils.errors import DataError
@@ -197,7 +196,7 @@ def test_read_is_all_that_is_in_the_files_and_used_plus_skipped(tmp_path: Path, 
     assert sum(count["read"] for count in counts) == expected
     assert sum(count["used"] for count in counts) == 60
     assert sum(sum(count["skipped"].values()) for count in counts) == expected - 60 > 0
-    reader = RecordReader(["text"], label=None, on_bad_row="skip")
+    reader = reader_of(["text"], label=None, on_bad_row="skip")
     num_used = sum(record is not None for record in reader.read(corpus.source.rows("train")))
     assert (reader.num_read, num_used + reader.skipped.total()) == (expected, expected)
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from conftest import tiny_rows
+from corpora import reader_of
 from test_bad_rows import refusal, trained
 
 from datasets.readers import FORMATS, format_of
-from datasets.records import RecordReader
 from datasets.rows import Layout
 from utils.errors import DataError
 
@@ -28,7 +28,7 @@ SPARE: dict[str, tuple[str, list[tuple[str, str]]]] = {
 
 def read(path: Path, *, skips: bool = False, **layout: Any) -> list[tuple[str, str]]:
     """(label, text) of every record."""
-    reader = RecordReader(["v2"], label="v1", on_bad_row="skip" if skips else "error")
+    reader = reader_of(["v2"], label="v1", on_bad_row="skip" if skips else "error")
     records = reader.read(FORMATS[format_of(path)](path, Layout(**layout)))
     return [(record.labels[0], record.texts[0]) for record in records if record is not None]
 
@@ -75,7 +75,7 @@ def test_a_header_of_100_000_columns_takes_no_longer_than_its_cells(tmp_path: Pa
         started = time.process_time()
         assert read(tmp_path / "x.csv") == [("ham", "Go")]
         with pytest.raises(DataError, match="no column 'nothing'"):
-            list(RecordReader(["nothing"], label=None).read(FORMATS["csv"](tmp_path / "x.csv", Layout())))
+            list(reader_of(["nothing"], label=None).read(FORMATS["csv"](tmp_path / "x.csv", Layout())))
         seconds[size] = time.process_time() - started
     assert seconds[100_000] < 30 * max(seconds[10_000], 0.01)  # the square would be 100 times
     assert seconds[100_000] < 5

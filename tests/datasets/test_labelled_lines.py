@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import tiny_rows
+from corpora import reader_of
 from test_bad_rows import refusal, trained
 
 from agents import load
 from datasets.readers import FORMATS
-from datasets.records import RecordReader
 from datasets.rows import BLANK, Layout
 from main import main
 from utils.errors import DataError
@@ -74,10 +74,10 @@ def test_a_file_to_predict_may_have_labels_or_none(tmp_path: Path) -> None:
 def test_several_labels_need_multi_label(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("__label__x __label__y a\n__label__x b\nc\n")
     rows = list(FORMATS["labelled_lines"](tmp_path / "x.txt", Layout()))
-    records = list(RecordReader(["text"], label="label", label_separator="|").read(rows))
+    records = list(reader_of(["text"], multi_label=True).read(rows))
     assert [record.labels for record in records if record] == [("x", "y"), ("x",), ()]
     with pytest.raises(DataError, match=r"x.txt:1: .*multi_label"):
-        list(RecordReader(["text"], label="label").read(rows))
+        list(reader_of(["text"], label="label").read(rows))
 
 
 @pytest.mark.parametrize("ending", ["txt", "label.gz"])

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import tokenizers
 from conftest import tiny_rows
-from corpora import ANY, opened, tiny_corpus
+from corpora import ANY, corpus_over, opened, tiny_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from test_batches import TEXTS, Texts, tokens_of
 from test_word_tokenizer import as_lists, assert_same
 
 from datasets.batches import Loader
-from datasets.corpus import Corpus
 from datasets.long_texts import check_fits, fit, fit_pairs, longest_first
 from datasets.pretrained_tokenizer import PretrainedTokenizer
 from datasets.subword_tokenizer import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
@@ -176,7 +175,7 @@ BAD = [
 @pytest.mark.parametrize(("options", "message"), BAD)
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Corpus(None, **options)  # type: ignore[arg-type]
+        corpus_over(None, **options)  # type: ignore[arg-type]
 
 
 WORDPIECE = WordPieceTokenizer(special_tokens=True)

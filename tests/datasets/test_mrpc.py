@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from conftest import SHARED_DATA
+from corpora import corpus_over
 
-from datasets.corpus import Corpus
 from datasets.mrpc import MRPC
 from utils.errors import DataError
 
@@ -43,7 +43,7 @@ def test_the_published_files_give_glues_splits() -> None:
         "valid": {"equivalent": 279, "not_equivalent": 129},
         "test": {"equivalent": 1147, "not_equivalent": 578},
     }
-    scan = Corpus(mrpc, fields=["sentence1", "sentence2"], pair=True, id="id").scan()
+    scan = corpus_over(mrpc, fields=["sentence1", "sentence2"], pair=True, id="id").scan()
     assert {split: len(rows) for split, rows in scan.rows.items()} == {"train": 3668, "valid": 408, "test": 1725}
 
 
@@ -52,7 +52,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     mrpc = folder_of(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(DataError, match=f"{name}: no such file"):
-        Corpus(mrpc, fields=["sentence1", "sentence2"]).scan()
+        corpus_over(mrpc, fields=["sentence1", "sentence2"]).scan()
 
 
 BAD = [
@@ -67,7 +67,7 @@ BAD = [
 @pytest.mark.parametrize(("files", "message"), BAD)
 def test_damaged_files_are_refused_where_they_are_damaged(tmp_path: Path, files: dict[str, str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Corpus(folder_of(tmp_path, **files), fields=["sentence1", "sentence2"]).scan()
+        corpus_over(folder_of(tmp_path, **files), fields=["sentence1", "sentence2"]).scan()
 
 
 def test_an_empty_folder_name_is_refused() -> None:

@@ -10,8 +10,11 @@ from conftest import tiny_rows, write_jsonl
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import load
-from datasets.predictions import OWN_KEYS, prediction
+from agents.classifying.labels import MultiLabel, SingleLabel
+from datasets.corpus import Corpus
+from datasets.predictions import OWN_KEYS, prediction_line
 from datasets.records import Record
+from datasets.targets import LabelTarget
 from main import main
 
 LABELS = ["x", "y", "z"]
@@ -35,8 +38,9 @@ def test_a_prediction_is_a_line_of_json(
     expected: dict[str, Any],
 ) -> None:
     record = Record("file:1", "7", ("a title", "a text"), labels)
-    values = np.array(probabilities), np.array(decision)
-    line = prediction(record, ["title", "text"], LABELS, *values, is_multi_label=is_multi_label, truncated=True)
+    kind, target = (MultiLabel if is_multi_label else SingleLabel)(), LabelTarget(multi_label=is_multi_label)
+    corpus = Corpus(None, target, fields=["title", "text"])  # type: ignore[arg-type]
+    line = prediction_line(corpus, record, kind.answer(LABELS, np.array(probabilities), decision), truncated=True)
     assert json.loads(json.dumps(line)) == {
         "id": "7",
         "title": "a title",
@@ -51,9 +55,11 @@ def test_a_prediction_is_a_line_of_json(
 def test_a_field_may_be_named_like_another_key_of_the_line(name: str) -> None:
     """All texts have a place of their own then, as joins by one name should not depend on the others."""
     record = Record("file:1", "7", ("a title", "a text"), ("y",))
-    options = {"is_multi_label": False, "truncated": False}
-    usual = prediction(record, ["title", "text"], LABELS, np.array([0.1, 0.2, 0.7]), np.array(2), **options)
-    line = prediction(record, ["title", name], LABELS, np.array([0.1, 0.2, 0.7]), np.array(2), **options)
+    answer = SingleLabel().answer(LABELS, np.array([0.1, 0.2, 0.7]), 2)
+    usual, line = (
+        prediction_line(Corpus(None, LabelTarget(label="y"), fields=fields), record, answer, truncated=False)  # type: ignore[arg-type]
+        for fields in (["title", "text"], ["title", name])
+    )
     assert line.pop("fields") == {"title": "a title", name: "a text"}
     assert line == {key: value for key, value in usual.items() if key not in ("title", "text")}
     assert set(usual) - {"title", "text"} <= OWN_KEYS

@@ -13,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from corpora import ANY
+from corpora import ANY, reader_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.files import Files
 from datasets.readers import FORMATS, format_of
-from datasets.records import RecordReader
 from datasets.rows import BLANK, Layout
 from utils.errors import DataError
 
@@ -70,7 +69,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path, ending: str, is_gz:
     data = WRITERS[ending](ROWS)
     path.write_bytes(gzip.compress(data) if is_gz else data)
     assert [values for _, values in read(path, has_quotes=True)] == ROWS
-    reader = RecordReader(["text"], label="label", on_bad_row="skip")
+    reader = reader_of(["text"], label="label", on_bad_row="skip")
     records = reader.read(Files(train=str(path), quotes=True).rows("train"))
     assert sum(record is not None for record in records) == reader.num_read == 3
 
@@ -315,7 +314,7 @@ PIECES = [b'"', b"\n", b"\r", b",", b"a", b"text", b"label", b"{", b"}", b":", b
 def test_any_bytes_are_rows_or_refused(tmp_path_factory: pytest.TempPathFactory, name: str, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(data)
-    reader = RecordReader(["text"], label=None, on_bad_row="skip")
+    reader = reader_of(["text"], label=None, on_bad_row="skip")
     num_used, refusal = 0, None
     try:
         for record in reader.read(FORMATS[format_of(path)](path, Layout())):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import write_jsonl
-from corpora import ANY, tiny_corpus
+from corpora import ANY, reader_of, tiny_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ GOOD = {"title": "a title", "text": "some text", "label": "x"}
 
 
 def reader(**options: Any) -> RecordReader:
-    return RecordReader(["title", "text"], **({"label": "label"} | options))
+    return reader_of(["title", "text"], **options)
 
 
 def rows(*values: dict[str, Any]) -> list[Row]:
@@ -203,7 +203,7 @@ def test_rows_of_ignored_labels_are_counted_and_never_an_error(separator: str | 
 
 @pytest.mark.parametrize("name", ["x (y)", "x; y", "it's (x)", 'it\'s "x" (y); z', "x\\"])
 def test_a_column_or_a_label_with_brackets_is_counted_by_its_whole_name(name: str) -> None:
-    careful = RecordReader(["title", name], label=name, on_bad_row="skip", ignore_labels=[name])
+    careful = reader_of(["title", name], label=name, on_bad_row="skip", ignore_labels=[name])
     values = [{"title": "t", name: name}, {"title": "t", name: ""}, {"title": "t", name: 3}]
     assert list(careful.read(rows(*values))) == [None] * 3
     reasons = [f"of the ignored label {name!r}", f"no label in {name!r}", f"{name!r} is int, not text"]

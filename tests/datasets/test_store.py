@@ -62,9 +62,9 @@ def assert_holds(store: TokenStore, corpus: Corpus) -> None:
         encoded = [store.tokenizer.encode(list(texts), corpus.max_length) for texts in columns]
         for tokens, expected in zip(data.fields, encoded, strict=True):
             assert_same(tokens, expected)
-        np.testing.assert_array_equal(data.lengths, sum(tokens.lengths for tokens in encoded))
+        np.testing.assert_array_equal(data.lengths(), sum(tokens.lengths for tokens in encoded))
         np.testing.assert_array_equal(data.truncated, np.any([tokens.truncated for tokens in encoded], axis=0))
-        assert [(store.labels[label],) for label in data.labels] == [record.labels for record in records]
+        assert [(store.labels[label],) for label in data.columns["label"]] == [record.labels for record in records]
 
 
 @pytest.mark.usefixtures("many_chunks")
@@ -122,13 +122,13 @@ def test_several_labels_a_text_become_a_row_of_a_matrix(tmp_path: Path) -> None:
     assert store.labels == ["a", "b", "c"]
     for split, data in store.splits.items():
         labels = [record.labels for record in corpus.records(split, data.rows)]
-        assert [tuple(np.array(store.labels)[row.astype(bool)]) for row in data.labels] == labels
+        assert [tuple(np.array(store.labels)[row.astype(bool)]) for row in data.columns["label"]] == labels
 
 
 def test_a_split_without_rows_is_empty(tmp_path: Path) -> None:
     store = opened(tiny_corpus(tmp_path, split=[0.9, 0.1, 0.0]))
     assert len(store.splits["test"]) == 0
-    assert store.splits["test"].lengths.tolist() == []
+    assert store.splits["test"].lengths().tolist() == []
 
 
 def refuse_to_build(*_: Any) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from jobs import Job
 from lab import Lab
 
-from datasets.batches import Batch, Loader
+from datasets.batches import Loader
+from datasets.examples import Batch
 from datasets.order import shares
 from datasets.store import SplitData
 from datasets.tokens import Tokens
@@ -27,7 +28,7 @@ def split_of(size: int) -> SplitData:
     lengths = np.arange(size) * 7 % 9 + 1
     ids = np.arange(lengths.sum(), dtype=np.int32)
     return SplitData(
-        [Tokens.from_lengths(ids, lengths, np.zeros(size, bool))], np.zeros(size, np.int64), np.arange(size)
+        [Tokens.from_lengths(ids, lengths, np.zeros(size, bool))], {"label": np.zeros(size, np.int64)}, np.arange(size)
     )
 
 

@@ -85,7 +85,7 @@ def _lr(value: float, step: int) -> None:
 
 def ignore_labels(step: int) -> None:
     """No text of a step counts: all its labels are -100."""
-    _before_step(step, lambda at: at[1].labels.fill_(-100))
+    _before_step(step, lambda at: at[1].columns["label"].fill_(-100))
 
 
 def tell_updates(to: str) -> None:
@@ -109,7 +109,7 @@ def tell_updates(to: str) -> None:
 
 def other_facts(values: dict[str, Any]) -> None:
     """The run believes to be on another machine."""
-    wrap("agents.assembly:environment_facts", lambda facts: lambda *arguments: facts(*arguments) | values)
+    wrap("agents.running.assembly:environment_facts", lambda facts: lambda *arguments: facts(*arguments) | values)
 
 
 def other_clock(seconds: float, rate: float) -> None:

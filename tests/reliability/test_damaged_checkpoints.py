@@ -114,7 +114,7 @@ def test_with_nothing_undamaged_left_the_run_is_refused_and_not_begun_anew(tmp_p
 
 def values_of(store: TokenStore) -> list[bytes]:
     """Everything that training takes from a store."""
-    arrays = [array for data in store.splits.values() for array in (data.labels, data.rows)]
+    arrays = [array for data in store.splits.values() for array in (data.columns["label"], data.rows)]
     arrays += [a for data in store.splits.values() for t in data.fields for a in (t.ids, t.offsets, t.truncated)]
     return [np.asarray(array).tobytes() for array in arrays] + [repr((store.labels, store.report)).encode()]
 

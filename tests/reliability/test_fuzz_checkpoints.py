@@ -17,12 +17,13 @@ from disk_cases import FILES, IS_FULL, rewrite, same, store_with_two, torch_byte
 from disk_fixtures import finished_run, zygote  # noqa: F401
 from fuzz import GROWTH, SLOW, resident
 
-from agents.prediction import Predictor
+from agents.classifying.artifacts import saved_labels
+from agents.running.predictor import Predictor
 from datasets.store import TokenStore, load_tokenizer
 from utils.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError
-from utils.experiment import Experiment, saved_config, saved_labels
+from utils.experiment import Experiment, saved_config
 
 WORDS = [
     b"null",

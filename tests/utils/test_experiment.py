@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from conftest import ROOT as PROJECT
 
+from agents.classifying.artifacts import saved_labels
 from utils.config import Config
 from utils.errors import CheckpointError, ConfigError, StorageError
-from utils.experiment import MAX_NAME, Experiment, saved_config, saved_labels
+from utils.experiment import MAX_NAME, Experiment, saved_config
 
 VALUES: dict[str, Any] = {
     "name": "run",

@@ -1,5 +1,6 @@
 """Metrics against scikit-learn, on random counts and where nothing is to be divided by."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ from utils.train_meter import TrainMeter
 
 LABELS = ["a", "b", "c", "d"]
 L = len(LABELS)
+
+
+def batch_of(labels: Tensor) -> SimpleNamespace:
+    """What metrics look at of a batch."""
+    return SimpleNamespace(columns={"label": labels})
 
 
 def logits_of(predicted: Tensor) -> Tensor:
@@ -56,7 +62,7 @@ CASES = {
 def filled(gold: Tensor, predicted: Tensor, batch_size: int) -> ConfusionMatrix:
     metrics = ConfusionMatrix(LABELS)
     for rows in torch.arange(len(gold)).split(batch_size):
-        metrics.update(logits_of(predicted[rows]), gold[rows])
+        metrics.update(logits_of(predicted[rows]), batch_of(gold[rows]))
     return metrics
 
 
@@ -96,7 +102,7 @@ def test_without_a_matrix_all_else_is_the_same(case: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("labels", [[], [IGNORED, IGNORED]])
 def test_with_nothing_counted_all_is_zero(labels: list[int]) -> None:
     metrics = ConfusionMatrix(LABELS)
-    metrics.update(torch.randn(len(labels), L), torch.tensor(labels, dtype=torch.int64))
+    metrics.update(torch.randn(len(labels), L), batch_of(torch.tensor(labels, dtype=torch.int64)))
     assert metrics.compute() == {"accuracy": 0.0, "macro_f1": 0.0}
     assert metrics.report()["majority_accuracy"] == 0.0
 
@@ -124,8 +130,8 @@ def test_counts_add_up_over_parts_and_can_be_saved() -> None:
 
 def test_half_precision_and_nan_outputs_are_counted_as_something() -> None:
     metrics = ConfusionMatrix(LABELS)
-    metrics.update(torch.randn(5, L).bfloat16(), torch.zeros(5, dtype=torch.int64))
-    metrics.update(torch.full((5, L), torch.nan), torch.zeros(5, dtype=torch.int64))
+    metrics.update(torch.randn(5, L).bfloat16(), batch_of(torch.zeros(5, dtype=torch.int64)))
+    metrics.update(torch.full((5, L), torch.nan), batch_of(torch.zeros(5, dtype=torch.int64)))
     assert metrics.matrix().sum() == 10
 
 
@@ -157,7 +163,7 @@ def test_multi_label_counts_equal_scikit_learn(case: str, batch_size: int) -> No
     gold, predicted = MULTI_LABEL_CASES[case]
     metrics = MultiLabelCounts(LABELS)
     for rows in torch.arange(len(gold)).split(batch_size):
-        metrics.update(predicted[rows] * 3.0 - 1.5, gold[rows].float())
+        metrics.update(predicted[rows] * 3.0 - 1.5, batch_of(gold[rows].float()))
     y = gold.numpy(), predicted.numpy()
     exact = sklearn.accuracy_score(*y)
     scores = {f"{kind}_f1": sklearn.f1_score(*y, average=kind, zero_division=0) for kind in ("macro", "micro")}
@@ -193,7 +199,7 @@ def test_every_metric_equals_scikit_learn(case: str, has_matrix: bool, monkeypat
     monkeypatch.setattr(metrics_module, "MAX_MATRIX", L if has_matrix else L - 1)
     gold, predicted = CASES[case]
     metrics = ConfusionMatrix(LABELS, names=known_metrics(is_multi_label=False))
-    metrics.update(logits_of(predicted), gold)
+    metrics.update(logits_of(predicted), batch_of(gold))
     y = gold[gold != IGNORED].numpy(), predicted[gold != IGNORED].numpy()
     expected = averages(*y, zero_division=0) | {
         "accuracy": sklearn.accuracy_score(*y),
@@ -209,7 +215,7 @@ def test_every_metric_equals_scikit_learn(case: str, has_matrix: bool, monkeypat
 def test_every_metric_of_several_labels_equals_scikit_learn(case: str) -> None:
     gold, predicted = MULTI_LABEL_CASES[case]
     metrics = MultiLabelCounts(LABELS, names=known_metrics(is_multi_label=True))
-    metrics.update(predicted * 3.0 - 1.5, gold.float())
+    metrics.update(predicted * 3.0 - 1.5, batch_of(gold.float()))
     y = gold.numpy(), predicted.numpy()
     exact = sklearn.accuracy_score(*y)
     expected = averages(*y, zero_division=0) | {"accuracy": exact, "exact_match": exact}
@@ -261,7 +267,7 @@ def updated(meter: TrainMeter, first: int, last: int) -> TrainMeter:
     gold, predicted = CASES["random"]
     for i in range(first, last):
         rows = slice(10 * i, 10 * i + 10)
-        meter.update({"loss": torch.tensor(0.1 * i)}, {"loss": 10.0}, logits_of(predicted[rows]), gold[rows])
+        meter.update({"loss": torch.tensor(0.1 * i)}, {"loss": 10.0}, logits_of(predicted[rows]), batch_of(gold[rows]))
     return meter
 
 

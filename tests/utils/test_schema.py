@@ -250,7 +250,7 @@ def test_a_bug_in_a_constructor_stays_a_bug() -> None:
 
 SECTIONS = [(key, section) for agent in AGENTS.values() for key, section in agent.sections.items()]
 REGISTERED = [(key, name, part) for key, section in SECTIONS for name, part in (section.parts or {}).items()]
-SHARED = [(key, "", section.shared) for key, section in SECTIONS if section.shared is not None]
+SHARED = [(key, "", part) for key, section in SECTIONS for part in section.shared_parts]
 ALL = [pytest.param(part, id=f"{key}.{name}" if name else key) for key, name, part in REGISTERED + SHARED]
 
 
@@ -281,7 +281,8 @@ def test_every_part_says_in_one_line_what_it_is(part: Any) -> None:
 
 @pytest.mark.parametrize(("key", "section"), [pytest.param(key, section, id=key) for key, section in SECTIONS])
 def test_shared_options_do_not_hide_those_of_a_part(key: str, section: Section) -> None:
-    shared = set(options_of(section.shared)) if section.shared is not None else set()
+    shared = {name for part in section.shared_parts for name in options_of(part)}
+    assert len(shared) == sum(len(options_of(part)) for part in section.shared_parts)
     for name, part in (section.parts or {}).items():
         assert shared & set(options_of(part)) == set(), name
         assert "name" not in options_of(part), name

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.initial import best_checkpoint
-from agents.prediction import CHUNK, Predictor
+from agents.running.predictor import CHUNK, Predictor
 from agents.text_data import TextData
 from datasets.cache import check_writable
 from datasets.parallel import chunked
 from datasets.records import Record
-from utils.checkpoint import MANIFEST
 from utils.config import Config
 from utils.errors import CheckpointError
 from utils.run_log import StepBar
@@ -37,22 +35,23 @@ class Teacher:
     def __init__(self, config: Config, data: TextData, device: torch.device) -> None:
         folder = Path(config.loss.teacher)
         predictor = Predictor(folder, str(device))
-        if predictor.is_multi_label:
+        labels, own = predictor.artifacts.labels, list(data.artifacts.labels)
+        if predictor.config.data.get("multi_label"):
             raise config.error(
                 "loss.teacher", f"loss.teacher: {folder} gives a text any number of labels, but here each has one"
             )
-        if sorted(predictor.labels) != sorted(data.labels):
+        if sorted(labels) != sorted(own):
             raise config.error(
                 "loss.teacher",
-                f"loss.teacher: {folder} knows the labels {', '.join(predictor.labels[:20])}, and the data has "
-                f"{', '.join(data.labels[:20])}",
+                f"loss.teacher: {folder} knows the labels {', '.join(labels[:20])}, and the data has "
+                f"{', '.join(own[:20])}",
             )
         if unknown := [name for name in predictor.corpus.fields if name not in data.corpus.fields]:
             raise config.error(
                 "loss.teacher", f"loss.teacher: {folder} reads the field {unknown[0]!r}, which is not in data.fields"
             )
-        self.sha256 = hashlib.sha256((best_checkpoint(folder) / MANIFEST).read_bytes()).hexdigest()
-        order = [predictor.labels.index(label) for label in data.labels]
+        self.sha256 = hashlib.sha256(predictor.run.manifest()).hexdigest()
+        order = [labels.index(label) for label in own]
         self.all_logits = torch.from_numpy(self._cached(predictor, data)[:, order].copy())  # (N, L)
 
     def logits(self, rows: np.ndarray, device: torch.device) -> Tensor:
@@ -60,17 +59,25 @@ class Teacher:
         return self.all_logits[rows].to(device, non_blocking=True)
 
     def _cached(self, predictor: Predictor, data: TextData) -> np.ndarray:
-        shape = (len(data.splits["train"]), len(predictor.labels))
+        shape = (len(data.splits["train"]), len(predictor.artifacts.labels))
         key = json.dumps([self.sha256, data.key, predictor.corpus.fields])
         path = Path(data.corpus.cache_folder) / "teachers" / hashlib.sha256(key.encode()).hexdigest()[:32]
         if (found := _read(path, shape)) is not None:
             return found
         logger.info("teacher %s: predicting %s texts", predictor.folder, f"{shape[0]:,}")
-        answers = np.concatenate([predictor.logits(chunk)[0].numpy() for chunk in _chunks(predictor, data)])
+        answers = np.concatenate([logits_of(predictor, chunk) for chunk in _chunks(predictor, data)])
         check_writable(path.parent)
         content = answers.astype(np.float32).tobytes()
         atomic_write(path, hashlib.sha256(content).digest() + content)
         return answers
+
+
+def logits_of(predictor: Predictor, records: list[Record]) -> np.ndarray:
+    """(N, L) in the order of the records."""
+    logits = np.empty((len(records), len(predictor.artifacts.labels)), dtype=np.float32)
+    for batch, outputs in predictor.outputs(predictor.agent.encode(records)):
+        logits[batch.rows] = outputs.cpu().numpy()
+    return logits
 
 
 def _chunks(predictor: Predictor, data: TextData) -> Iterator[list[Record]]:

@@ -1,45 +1,31 @@
-"""The wiring of a run before its first step: its schedule, its checkpoints, and where it goes on."""
+"""What a run needs round its model before its first step: its schedule, its checkpoints, and where it goes on."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from agents.parts import build_corpus
+from agents.data import Artifacts, Data
+from agents.parts import build_average, build_freezing
 from datasets.batches import Loader
+from utils.checkpoint import CheckpointStore
 from utils.config import Config
-from utils.distributed import DistributedSettings
 from utils.environment import environment_facts
 from utils.experiment import Experiment
+from utils.freezing import Freezing
+from utils.metrics import Metrics
 from utils.optim import Optimizer, Updater
+from utils.precision import Precision
 from utils.run_state import RunState
 from utils.schedules import SCHEDULERS, Schedule
 from utils.schema import construct
+from utils.seed import separate_seeds
 from utils.settings import TrainSettings
-from utils.snapshot import Snapshot, Stateful
+from utils.snapshot import Snapshot
 from utils.train_meter import TrainMeter
 
 logger = logging.getLogger("glassbox")
-
-
-def check_run(config: Config, known: Sequence[str]) -> None:
-    """Refuse bad values of what every run has; `known`: the metrics that its agent computes. Raises ConfigError."""
-    train, schedule = config.train, config.scheduler
-    with torch.device("meta"):
-        construct(config, "train", TrainSettings, train)
-        construct(config, "distributed", DistributedSettings, config.distributed)
-        construct(config, "scheduler", SCHEDULERS[schedule.name], schedule, total_steps=10**12)
-    waiting = {"train.patience": train.patience, "scheduler.name": schedule.name == "reduce_on_plateau" or None}
-    for (key, value), instead in zip(waiting.items(), ("null", "constant"), strict=True):
-        if value is not None and "valid" not in build_corpus(config).splits:
-            need = f"{key} needs a validation split, and data.split gives it no share; "
-            raise config.error(key, f"{need}write {key}: {instead}, or data.split: [0.8, 0.1, 0.1]")
-    monitored = [] if train.monitor[1:] == "loss" else [("train.monitor", train.monitor[1:], ("loss", *known))]
-    for key, name, names in [*monitored, *(("metrics", name, known) for name in config.metrics or ())]:
-        if (known or key == "metrics") and name not in known:
-            raise config.error(key, f"{key}: there is no metric {name!r}; known: {', '.join(names)}")
 
 
 def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> Schedule:
@@ -49,24 +35,50 @@ def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> S
     return construct(config, "scheduler", part, config.scheduler, total_steps=total_steps)
 
 
-def build_snapshot(
-    experiment: Experiment,
-    keep: int,
-    device: torch.device,
-    data_facts: dict[str, Any],
+class Assembly(NamedTuple):
+    """What a run needs round its model."""
+
+    scheduler: Schedule
+    freezing: Freezing | None
+    precision: Precision
+    updater: Updater
+    meter: TrainMeter
+    snapshot: Snapshot
+
+
+def assemble(
+    config: Config,
+    settings: TrainSettings,
+    state: RunState,
+    data: Data,
     model: nn.Module,
-    parts: Mapping[str, Stateful],
-    updater: Updater,
-    meter: TrainMeter,
-) -> Snapshot:
-    """What saves and restores a run. Raises DistributedError where the ranks do not have the same data or device."""
+    optimizer: Optimizer,
+    metrics: Metrics,
+    experiment: Experiment,
+    device: torch.device,
+) -> Assembly:
+    """Build it. Raises DistributedError where the processes do not have the same data or device."""
     worker = experiment.worker
+    scheduler, freezing = build_schedule(config, settings, data.loaders["train"]), build_freezing(config, model)
+    precision = Precision(settings.precision, device)
+    updater = Updater(model, optimizer, settings.max_grad_norm, precision, build_average(config, model))
+    meter = TrainMeter(metrics, worker)
     worker.connect()
-    worker.refuse_different("data", data_facts | {"device": device.type})
-    facts = data_facts | environment_facts(device, worker.size)
-    store = experiment.checkpoints(keep)
-    parts = {**parts, "precision": updater.precision}
-    return Snapshot(store, model, parts, facts, updater.average, own={"meter": meter}, worker=worker)
+    worker.refuse_different("data", data.facts | {"device": device.type})
+    facts = data.facts | environment_facts(device, worker.size)
+    parts = {"run": state, "optimizer": optimizer, "scheduler": scheduler, "precision": precision}
+    store = experiment.checkpoints(settings.keep)
+    snapshot = Snapshot(store, model, parts, facts, updater.average, own={"meter": meter}, worker=worker)
+    separate_seeds(config.seed, worker.rank)
+    return Assembly(scheduler, freezing, precision, updater, meter, snapshot)
+
+
+def save_artifacts(experiment: Experiment, artifacts: Artifacts) -> None:
+    """Write them into the run's folder, unless its checkpoints belong to others: this start is refused, the run stays usable."""
+    known = CheckpointStore(experiment.folder / "checkpoints").facts()
+    if known is None or all(known[1].get(name) == found for name, (_, found) in artifacts.hashes.items()):
+        for name, content in artifacts.files().items():
+            experiment.write(name, content)
 
 
 def resume(

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.prediction import Predictor
+from agents.running.predictor import Predictor
 from agents.text_data import data_key
 from datasets.data_files import FOLDERS, STDIN, check_exists
 from datasets.files import Files, check_encodings
@@ -37,7 +37,7 @@ def labelled_records(
         scan = corpus.scan()
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
     rows = rows_of(predictor, path, format, encoding)
-    reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_labels=True)
+    reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_target=True)
 
     def used() -> Iterator[Record]:
         yield from filter(None, reader.read(rows))
@@ -49,7 +49,7 @@ def labelled_records(
 
 def _warn_of_other_data(predictor: Predictor) -> None:
     """The split is made of the files as they are now; of others than those of the training it may take texts that were learnt."""
-    if data_key(predictor.config, predictor.tokenizer) != predictor.facts.get("data"):
+    if data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer) != predictor.run.facts.get("data"):
         logger.warning(
             "warning: the data has changed since %s was trained: its test split may hold texts of the training",
             predictor.folder,
@@ -57,11 +57,11 @@ def _warn_of_other_data(predictor: Predictor) -> None:
 
 
 def rows_of(
-    predictor: Predictor, path: Path, format: str = "auto", encoding: str | None = None, *, has_labels: bool = True
+    predictor: Predictor, path: Path, format: str = "auto", encoding: str | None = None, *, has_target: bool = True
 ) -> Iterator[Row]:
     """The rows of a file: its format by name or ending, written as the run's own files of that format, or else as is usual.
 
-    encoding: one or several separated by commas, instead of those of the run; has_labels: False for texts to predict.
+    encoding: one or several separated by commas, instead of those of the run; has_target: False for texts to predict.
     """
     predictor.worker.refuse_other_file(path)
     corpus, source = predictor.corpus, predictor.corpus.source
@@ -75,15 +75,10 @@ def rows_of(
         layout = replace(layout, encodings=_encodings(encoding))
     if format == "text" and len(corpus.fields) == 1:
         layout = replace(layout, columns=corpus.fields)
-    if not has_labels:
-        layout = replace(layout, optional=corpus.label, is_label=partial(_is_label, predictor))
+    if not has_target:
+        is_answer = partial(corpus.target.is_answer, labels=predictor.artifacts.labels)
+        layout = replace(layout, optional=corpus.target.column, is_label=is_answer)
     return FORMATS[format](path, layout)
-
-
-def _is_label(predictor: Predictor, word: str) -> bool:
-    """Whether a word is a label of the run, or several with its separator between them."""
-    separator = predictor.corpus.label_separator
-    return {part.strip() for part in (word.split(separator) if separator else [word])} <= set(predictor.labels)
 
 
 def _encodings(given: str) -> list[str]:

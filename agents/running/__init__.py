@@ -1,0 +1,1 @@
+"""What every run needs round its model."""

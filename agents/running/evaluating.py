@@ -1,0 +1,43 @@
+"""One evaluation, in training and after it: the loss, the metrics and the predictions of every example."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from datasets.examples import Batch
+from utils.metrics import LossMeter, Metrics
+
+if TYPE_CHECKING:
+    from agents.base import BaseAgent
+
+
+@torch.no_grad()
+def evaluate(
+    agent: "BaseAgent",
+    batches: Iterable[Batch],
+    metrics: Metrics,
+    answers: list[tuple[int, Any]] | None = None,
+    is_cut_short: Callable[[], bool] = lambda: False,
+) -> dict[str, float]:
+    """Loss and metrics over all processes, each of which has its part of the batches.
+
+    answers: gets (row, what `agent.predictions` says of it), of all processes in the first one. is_cut_short: asked after every
+    batch, by all processes alike, whether this was the last.
+    """
+    losses = LossMeter()
+    agent.model.eval()
+    for batch in batches:
+        on_device = batch.to(agent.device)
+        terms, outputs = agent.compute_loss(on_device)
+        if not batch.is_filler:
+            losses.update(terms, agent.count(batch))
+            metrics.update(outputs, on_device)
+            if answers is not None and (found := agent.predictions(on_device, outputs)):
+                answers += zip(batch.rows.tolist(), found, strict=True)
+        if is_cut_short():
+            break
+    metrics.counts = agent.worker.summed(metrics.counts)
+    if answers is not None:
+        answers[:] = [answer for own in agent.worker.gathered_by_first(answers) for answer in own]
+    return agent.summarize(losses.over(agent.worker).compute() | metrics.compute())

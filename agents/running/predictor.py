@@ -1,0 +1,170 @@
+"""A trained run as a function: texts in, what its task says of them out."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.running.evaluating import evaluate
+from agents.running.trained_run import TrainedRun
+from datasets.examples import EVALUATION, Batch, Examples
+from datasets.order import cut, ordered_batches
+from datasets.parallel import chunked
+from datasets.predictions import prediction_line
+from datasets.records import Record, RecordReader, Skipped
+from datasets.rows import Row
+from utils.checkpoint import check_fits
+from utils.distributed import Worker
+from utils.environment import start_facts
+from utils.errors import CheckpointError, ConfigError, DataError
+
+CHUNK, BATCH_SIZE = 1024, 64
+BATCH_TOKENS = BATCH_SIZE * 512  # of texts in many windows a batch holds fewer
+
+
+class Predictor:
+    """The best weights of a run's folder, ready to predict. Raises CheckpointError where there is no usable run."""
+
+    def __init__(self, folder: str | Path, device: str = "cpu", worker: Worker | None = None) -> None:
+        """worker: this process among several that share the work, each taking every so manieth chunk."""
+        self.worker = worker or Worker()
+        self.run = TrainedRun(Path(folder))
+        self.folder, self.config = self.run.folder, self.run.config
+        self.artifacts, weights = self.run.artifacts, self.run.weights()
+        try:
+            self.device = self.worker.choose_device(device)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        try:
+            self.agent = self.run.agent_type(self.config, self.device, self.worker)
+            self.worker.limit(float(self.config.distributed.timeout))
+            if "compile_layers" in self.config.get(
+                "model", {}
+            ):  # a first text would wait for the compiler, maybe for ever
+                self.config.model["compile_layers"] = False
+            fields = self.config.get("data", {}).get("fields", [])
+            if len(fields) > len(weights):  # thousands of encoders take their time, even on meta
+                raise ValueError(f"{len(fields):,} fields, {len(weights):,} weights")
+            self.agent.artifacts = self.artifacts
+            with torch.device("meta"):  # sizes are not believed before the weights have shown them
+                check_fits(weights, self.agent.build_model(self.artifacts).state_dict(), self.folder)
+            self.agent.model = self.agent.build_model(self.artifacts)
+            self.agent.model.load_state_dict(weights)
+            self.agent.loss = self.agent.build_loss(self.artifacts).to(self.device)
+            self.corpus = self.agent.corpus
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
+        self.model = self.agent.model.to(self.device).eval()
+        if self.worker.size > 1:
+            self._refuse_others()
+        self.worker.connect()
+
+    def _refuse_others(self) -> None:
+        """Raise DistributedError where a process has other weights or another version, and so other answers."""
+        own = {"the checkpoint": hashlib.sha256(self.run.manifest()).hexdigest()} | start_facts(self.config)
+        self.worker.refuse_different("run", self.run.facts | own)
+
+    def predict(self, texts: Iterable[str | Mapping[str, Any]], *, on_bad_row: str = "error") -> list[dict[str, Any]]:
+        """Predict texts, each a mapping of fields or a bare text, which is the last field; -> a line for each, in order.
+
+        on_bad_row: "error" raises DataError at a text that cannot be used; "skip" gives it a line that says why.
+        """
+        return list(self.predict_records(self.reader(on_bad_row).answers(self.rows(texts))))
+
+    def rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:
+        """Texts as `predict` takes them, as rows."""
+        if isinstance(texts, str | Mapping):  # whose characters or keys would be predicted
+            raise TypeError(f"predict takes a list of texts, got one {type(texts).__name__}; write [text]")
+        for i, text in enumerate(texts):
+            yield Row(str(i), dict(text) if isinstance(text, Mapping) else self._fields_of(text))
+
+    def reader(self, on_bad_row: str, *, skip_option: str = "", has_target: bool = False) -> RecordReader:
+        """A reader of texts that are not the run's own: they need no ids, and what the run did with bad rows decides nothing."""
+        if on_bad_row not in ("error", "skip"):
+            raise ValueError(f"on_bad_row must be error or skip, got {on_bad_row!r}")
+        reader = self.corpus.reader(has_target=has_target)
+        reader.on_bad_row, reader.skip_option, reader.needs_id = on_bad_row, skip_option, False
+        return reader
+
+    def _fields_of(self, text: Any) -> dict[str, Any]:
+        """A bare text, or what stands in place of one, as the last field. Raises DataError where that leaves half of a pair out."""
+        *others, last = self.corpus.fields
+        if self.corpus.pair:
+            raise DataError(
+                f'this run reads pairs: give each text as {{"{others[0]}": "...", "{last}": "..."}}, or --input'
+            )
+        return {**dict.fromkeys(others, ""), last: text}
+
+    def predict_records(self, records: Iterable[Record | Skipped]) -> Iterator[dict[str, Any]]:
+        """A line of predictions.jsonl for each record, in order; only a chunk of them for each process is in memory."""
+        for chunks in chunked(chunked(records, CHUNK), self.worker.size):
+            own = [self._lines(chunk) for chunk in chunks[self.worker.rank : self.worker.rank + 1]]
+            for found in self.worker.gathered(own):
+                for lines in found:
+                    yield from lines
+
+    def _lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
+        predicted = self._predicted([record for record in records if isinstance(record, Record)])
+        return [
+            next(predicted)
+            if isinstance(record, Record)
+            else {"id": record.id, "predicted": None, "problem": record.problem}
+            for record in records
+        ]
+
+    def _predicted(self, records: list[Record]) -> Iterator[dict[str, Any]]:
+        """The line of each record."""
+        if not records:
+            return
+        examples, found = self.agent.encode(records), dict[int, Any]()
+        for batch, outputs in self.outputs(examples):
+            found |= zip(batch.rows.tolist(), self.agent.predictions(batch, outputs), strict=True)
+        for row, (record, is_cut) in enumerate(zip(records, examples.truncated, strict=True)):
+            yield prediction_line(self.corpus, record, self.agent.answer(found[row]), truncated=is_cut)
+
+    @torch.no_grad()
+    def outputs(self, examples: Examples) -> Iterator[tuple[Batch, Any]]:
+        """What the model says of examples, batch by batch, each on the device; the longest come first."""
+        for batch in batches_of(examples):
+            on_device = batch.to(self.device)
+            yield on_device, self.agent.compute_loss(on_device)[1]
+
+    def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
+        """The report of rows with their answers: the loss, and all that the task counts."""
+        own = itertools.islice(chunked(records, CHUNK), self.worker.rank, None, self.worker.size)
+        batches = itertools.chain.from_iterable(batches_of(self.agent.encode(chunk)) for chunk in own)
+        metrics = self.agent.new_metrics()
+        return evaluate(self.agent, batches, metrics) | metrics.report()
+
+    @torch.no_grad()
+    def attention(self, text: str | Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What each token of a text looks at -> for every field, or each window of it, its `tokens` (T) and `weights`
+        (layers, heads, T, T): row i is how token i shares its attention. Raises ConfigError for a model that has none."""
+        encoders: list[Any] = list(getattr(self.model, "encoders", []))
+        if not encoders or not all(hasattr(encoder, "attention_of") for encoder in encoders):
+            raise ConfigError(
+                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
+            )
+        records = [record for record in self.reader("error").read(self.rows([text])) if record is not None]
+        batch, found = self.agent.encode(records).collate(np.zeros(1, dtype=np.int64), EVALUATION), []
+        for encoder, field in zip(encoders, batch.to(self.device).fields, strict=True):
+            ids, mask = field["input_ids"], field["attention_mask"]
+            layers = encoder.attention_of(ids, mask, field.get("token_type_ids"))  # each (W, A, T, T)
+            weights = torch.stack(layers, dim=1)
+            for i, length in enumerate(mask.sum(dim=1).tolist()):
+                tokens = [self.artifacts.tokenizer.token(id) for id in ids[i, :length].tolist()]
+                found.append({"tokens": tokens, "weights": weights[i, ..., :length, :length].tolist()})
+        return found
+
+
+def batches_of(examples: Examples) -> Iterator[Batch]:
+    """All examples, the longest first, in batches that fit any device that trained the model."""
+    lengths = examples.lengths(EVALUATION)
+    for batch in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
+        for rows in cut(batch, lengths, BATCH_SIZE, BATCH_TOKENS):
+            yield examples.collate(rows, EVALUATION)

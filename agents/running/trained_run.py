@@ -1,0 +1,79 @@
+"""The folder of a trained run: its config, its artifacts and its best weights, each verified against the others."""
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from utils.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
+from utils.config import Config
+from utils.errors import CheckpointError, ConfigError
+from utils.experiment import CONFIG, REPORT, saved_config
+from utils.schema import check_config, lookup
+from utils.settings import RunSettings
+
+if TYPE_CHECKING:
+    from agents.base import BaseAgent
+
+logger = logging.getLogger("glassbox")
+
+
+class TrainedRun:
+    """A run that can be used. Raises CheckpointError where there is none, or one that is damaged or of another version."""
+
+    def __init__(self, folder: Path) -> None:
+        from agents import AGENTS  # which imports this module
+
+        self.folder = folder
+        self.config = Config(saved_config(folder), folder / CONFIG, {})
+        self.config.setdefault("agent", "classification")  # as of runs before there were others
+        try:
+            self.agent_type: type[BaseAgent] = lookup(AGENTS, self.config.agent, self.config, "agent")
+            check_config(self.config, self.agent_type.sections, RunSettings)
+        except ConfigError as error:
+            raise CheckpointError(f"{error}; the run is of another version") from None
+
+    @functools.cached_property
+    def artifacts(self) -> Any:
+        """Its tokenizer, labels, ...: what its agent keeps."""
+        return self.agent_type.artifacts_type.load(self.folder)
+
+    @functools.cached_property
+    def checkpoint(self) -> Path:
+        """The folder of the best checkpoint."""
+        store = CheckpointStore(self.folder / "checkpoints")
+        manifest = store.latest()
+        for warning in store.warnings:
+            logger.warning("warning: %s", warning)
+        if manifest is None:
+            raise CheckpointError(f"{self.folder}: has no checkpoint yet; train it first: python main.py CONFIG")
+        return self.folder / "checkpoints" / f"step-{manifest['best_step'] or manifest['step']}"
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the best checkpoint belongs to."""
+        try:
+            return dict(read_manifest(self.checkpoint)["facts"])
+        except CheckpointError as error:
+            raise self._with_hint(error) from None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best weights, unless the artifacts are not theirs: with others they would give answers, and wrong ones."""
+        facts = self.facts
+        try:
+            weights = load_weights(self.checkpoint)
+        except CheckpointError as error:
+            raise self._with_hint(error) from None
+        for name, (file, found) in self.artifacts.hashes.items():
+            refuse_other(self.folder / file, name, found, facts, self.checkpoint)
+        return weights
+
+    def manifest(self) -> bytes:
+        """The best checkpoint's list of files with their hashes."""
+        return (self.checkpoint / MANIFEST).read_bytes()
+
+    def _with_hint(self, error: CheckpointError) -> CheckpointError:
+        hint = f"without {self.folder / REPORT} the command that trained the run resumes it, with the best of what is left"
+        return CheckpointError(f"{error}; {hint}")

@@ -1,0 +1,118 @@
+"""What a task says of itself, for training and prediction alike; the loop (base.py) and the Predictor ask for it.
+
+A task is one file with a class that extends `BaseAgent`, and one entry in AGENTS.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from agents.data import Data
+from agents.parts import build_corpus
+from agents.running.checking import SECTIONS, check_run
+from agents.text_data import TextArtifacts, TextData
+from datasets.corpus import Corpus
+from datasets.records import Record
+from datasets.store import SplitData
+from datasets.targets import Target
+from utils.config import Config
+from utils.distributed import Worker
+from utils.experiment import Experiment
+from utils.metrics import Metrics
+from utils.schema import Section
+
+
+class Task:
+    """The hooks of a task. Those that raise NotImplementedError are to be written; the others have defaults for texts."""
+
+    sections: ClassVar[dict[str, Section]] = SECTIONS
+    monitor: ClassVar[str] = "-loss"  # the default of train.monitor
+    metrics: ClassVar[Sequence[str]] = ()  # what `new_metrics` computes: names that train.monitor may have besides loss
+    target: ClassVar[type[Target]] = Target  # what a row is to be answered with
+    artifacts_type: ClassVar[type[Any]] = TextArtifacts  # what a trained run keeps besides its weights
+    model: nn.Module
+    loss: nn.Module
+    artifacts: Any
+    data: Data
+    experiment: Experiment
+
+    def __init__(self, config: Config, device: torch.device, worker: Worker | None = None) -> None:
+        """Opens nothing. config: checked and complete; worker: this process among those of the run."""
+        self.config, self.device, self.worker = config, device, worker or Worker()
+
+    @classmethod
+    def complete(cls, config: Config) -> None:
+        """Fill in what other parts of a config decide, before it is checked."""
+
+    @classmethod
+    def known_metrics(cls, config: Config) -> Sequence[str]:
+        """The names that `metrics` and train.monitor may have; with none, only the first validation shows them."""
+        return cls.metrics
+
+    @classmethod
+    def check(cls, config: Config) -> Self:
+        """Refuse bad values before any data is read; -> the agent with all its parts built on the meta device."""
+        return check_run(cls, config)
+
+    # What a task says, for training and prediction alike.
+
+    def build_model(self, artifacts: Any) -> nn.Module:
+        """The model, on the CPU; artifacts: of `artifacts_type`."""
+        raise NotImplementedError
+
+    def build_loss(self, artifacts: Any) -> nn.Module:
+        """The loss, which gives sums."""
+        raise NotImplementedError
+
+    def compute_loss(self, batch: Any) -> tuple[dict[str, Tensor], Any]:
+        """({loss term: its sum over what counts}, outputs) of a batch on the device, in float32; outputs of any form.
+
+        Calls `self.model` once, and no other method of it: with several processes only that call adds up the gradients.
+        """
+        raise NotImplementedError
+
+    def count(self, batch: Any) -> dict[str, float]:
+        """What the sum of each loss term is divided by; of a batch on the host."""
+        raise NotImplementedError
+
+    def new_metrics(self) -> Metrics:
+        """Empty counts of outputs against batches."""
+        raise NotImplementedError
+
+    # And where it has more to say than these defaults, which are those of a task over texts.
+
+    def read_data(self) -> Data:
+        """The splits of a run, read and made ready."""
+        return TextData(self.config, self.worker, self.target, self.artifacts_type)
+
+    def load_initial_weights(self) -> None:
+        """Give the model what it begins with besides random numbers."""
+
+    def summarize(self, values: dict[str, float]) -> dict[str, float]:
+        """The means of an evaluation, and what follows from them, such as the perplexity."""
+        return values
+
+    def predictions(self, batch: Any, outputs: Any) -> list[Any]:
+        """What is predicted for each row of a batch on the device: small plain values; none by default."""
+        return []
+
+    def answer(self, prediction: Any) -> dict[str, Any]:
+        """One of `predictions` as a line of predictions.jsonl says it."""
+        return dict(prediction) if isinstance(prediction, dict) else {"predicted": prediction}
+
+    def encode(self, records: Sequence[Record]) -> SplitData:
+        """Rows that are none of the run's own, as examples 0, 1, ...: for `test --data` and `predict`."""
+        encoded: SplitData = self.artifacts.encode(self.corpus, records)
+        return encoded
+
+    def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
+        """Write the predictions of a split, in the order of its rows; called on rank 0."""
+        self.experiment.write_lines("predictions.jsonl", lines)
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """How rows are read."""
+        return build_corpus(self.config, self.target)
