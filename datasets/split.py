@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from datasets.hashing import mix
 from datasets.stratified import stratify
 
 SPLITS = ("train", "valid", "test")
@@ -51,7 +52,7 @@ def assign(
     unique, group = np.unique(keys, return_inverse=True)
     group_labels = np.full(len(unique), labels.max())
     np.minimum.at(group_labels, group, labels)
-    rank = _mix(unique ^ _mix(np.array(seed, dtype=np.uint64)))
+    rank = mix(unique ^ mix(np.array(seed, dtype=np.uint64)))
     is_used = np.ones(len(keys), dtype=bool)
     if limit is not None and limit < len(keys):
         if label_sets is None:
@@ -105,12 +106,3 @@ def _quantiles(labels: np.ndarray, sizes: np.ndarray, rank: np.ndarray) -> np.nd
     quantiles = np.empty(len(sizes))
     quantiles[order] = (middles - before) / totals
     return quantiles
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele, Lea and Flood 2014): every bit of the input changes half of the output's."""
-    with np.errstate(over="ignore"):
-        values = values + np.uint64(0x9E3779B97F4A7C15)
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return values ^ (values >> np.uint64(31))

@@ -1,0 +1,171 @@
+"""What every agent in AGENTS does, and a toy one that is like none of them: trains, resumes, splits up, tests, predicts, loads.
+
+A new agent joins by one line of CASES.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import toys  # noqa: F401  # which enters its agent
+from conftest import tiny_rows, write_jsonl
+from faults import DIED
+from jobs import Job
+from lab import Lab, preload
+from safetensors.torch import load_file
+
+from agents import AGENTS, checked_config, load
+from graphs.losses import LOSSES
+from graphs.models import ENCODERS
+from utils.metrics import LossMeter
+from utils.optim import Updater
+
+CASES = {
+    "classification": [],
+    "regression": ["data.label=number"],
+    "masked": [],
+}
+STEP = "agents.base:BaseAgent.train_step"
+PLAIN = ["model.dropout=0", "head.dropout=0", "optimizer.lr=0.003", "train.num_steps=20", "train.num_epochs=100"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    preload("toys")
+    lab = Lab(tmp_path_factory.mktemp("contract"))
+    rows = [row | {"number": 1.5 * (i % 3)} for i, row in enumerate(tiny_rows())]
+    write_jsonl(lab.folder / "tiny.jsonl", rows)  # type: ignore[arg-type]
+    return lab
+
+
+def arguments(agent: str) -> list[str]:
+    return [f"agent={agent}", *CASES[agent], "data.cache_folder=.cache-shared"]
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def agent(request: pytest.FixtureRequest, lab: Lab) -> str:
+    """The name of an agent, with a run of it that nothing disturbed."""
+    run = lab.command("bilstm.yaml", f"name={request.param}", *arguments(request.param))
+    assert run.wait() == 0, run.stderr
+    return str(request.param)
+
+
+def output(lab: Lab, *words: str, code: int = 0) -> list[str]:
+    run = lab.command(*words)
+    assert run.wait() == code, run.stderr
+    return (run.stderr if code else run.errors.with_suffix(".out").read_text()).splitlines()
+
+
+def test_every_agent_has_a_case() -> None:
+    assert CASES.keys() == AGENTS.keys(), "a new agent is one more line of CASES"
+
+
+def test_it_trains_and_says_what_it_learned(lab: Lab, agent: str) -> None:
+    losses = [line["loss"] for line in lab.metrics(agent) if line["split"] == "train_epoch"]
+    assert losses[-1] < 0.9 * losses[0]
+    report = json.loads((lab.path(agent) / "report.json").read_text())
+    known = AGENTS[agent].known_metrics(checked_config(lab.folder / "bilstm.yaml", arguments(agent)))
+    assert known
+    for split in ("valid", "test"):
+        assert set(report[split]) > {"loss", *list(known)[:1]}
+    lines = (lab.path(agent) / "predictions.jsonl").read_text().splitlines()
+    assert len(lines) == report["data"]["test"]["used"]
+
+
+def test_a_killed_run_comes_to_the_same_bits(lab: Lab, agent: str) -> None:
+    words = ["bilstm.yaml", f"name={agent}-killed", *arguments(agent)]
+    killed = lab.command(*words, die_in={"place": STEP, "n": 11})
+    assert killed.wait() == DIED, killed.stderr
+    again = lab.command(*words)
+    assert again.wait() == 0, again.stderr
+    assert "going on from step" in again.stderr
+    assert lab.results(f"{agent}-killed") == lab.results(agent)
+
+
+def test_pieces_and_processes_make_the_same_updates(lab: Lab, agent: str) -> None:
+    """One batch whole, in three micro-batches, and shared by two processes."""
+    weights = {}
+    for name, size, pieces in (("whole", 1, 1), ("pieces", 1, 3), ("two", 2, 3)):
+        words = [f"name={agent}-{name}", *arguments(agent), *PLAIN, f"train.accumulation_steps={pieces}"]
+        job = Job(lab, size, "bilstm.yaml", *words)
+        assert job.wait() == [0] * size, job.errors
+        weights[name] = load_file(lab.path(f"{agent}-{name}") / "checkpoints/step-20/model.safetensors")
+    for name in ("pieces", "two"):
+        torch.testing.assert_close(weights[name], weights["whole"], atol=2e-5, rtol=1e-4)
+
+
+def test_every_way_to_use_it_gives_the_same_answers(lab: Lab, agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = f"experiments/{agent}"
+    report = json.loads((lab.path(agent) / "report.json").read_text())["test"]
+    measured = json.loads(*output(lab, "test", folder, "--json"))
+    for name in [name for name, value in report.items() if isinstance(value, float)]:
+        assert measured[name] == pytest.approx(report[name], rel=1e-5), name
+    written = [json.loads(line) for line in (lab.path(agent) / "predictions.jsonl").read_text().splitlines()]
+    all_lines = {line["id"]: line for line in map(json.loads, output(lab, "predict", folder, "--input", "tiny.jsonl"))}
+    monkeypatch.chdir(lab.folder)
+    predictor = load(folder)
+    for line in written:
+        alone = predictor.predict([{"title": line["title"], "text": line["text"]}])[0]
+        assert "gold" not in alone
+        assert alone.keys() - {"id"} == line.keys() - {"id", "gold"}
+        assert all_lines[line["id"]].keys() == line.keys() - {"gold"}
+
+
+@pytest.mark.parametrize("word", ["train.monitor=+nothing", "metrics=[nothing]"])
+def test_a_metric_that_it_does_not_compute_is_refused_before_the_data_is_read(lab: Lab, agent: str, word: str) -> None:
+    words = ["bilstm.yaml", "--dry-run", *arguments(agent), word, "data.train=not-there.jsonl"]
+    assert "there is no metric 'nothing'; known: " in output(lab, *words, code=2)[-1]
+
+
+# A step on the meta device, which holds no data and takes no tensor of another device: nothing in a step waits for the device.
+
+WORDPIECE = ["tokenizer={name: wordpiece, special_tokens: true, vocab_size: 300}"]
+STEPS = [
+    *((agent, []) for agent in CASES),
+    *(("classification", [f"model={{name: {name}}}", "data.max_length=512", *WORDPIECE]) for name in ENCODERS),
+    *(
+        ("classification", [f"loss.name={name}"])
+        for name in LOSSES
+        if name not in ("distillation", "binary_cross_entropy")
+    ),
+    ("classification", ["data.multi_label=true", "loss.name=binary_cross_entropy", "train.monitor=-loss"]),
+    ("classification", ["loss={class_weights: {chess: 2.0}, r_drop: 1.0}"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), STEPS, ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
+def test_no_step_waits_for_its_device(
+    name: str, options: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row | {"number": 1.5 * (i % 3)} for i, row in enumerate(tiny_rows())]
+    write_jsonl(workplace / "tiny.jsonl", rows)  # type: ignore[arg-type]
+    config = checked_config("tiny.yaml", [f"agent={name}", *CASES[name], *options, "optimizer.name=SGD"])
+    device = torch.device("meta")
+    agent = AGENTS[name](config, device)
+    data = agent.read_data()
+    agent.artifacts = data.artifacts
+    (batch,) = next(iter(data.loaders["train"].train_batches(0)))
+    with device:
+        agent.model = agent.build_model(agent.artifacts).train()
+    agent.loss = agent.build_loss(agent.artifacts).to(device)
+    optimizer = torch.optim.SGD(agent.model.parameters(), lr=0.1)
+    metrics, losses = agent.new_metrics(), LossMeter()
+    counts = agent.count(batch)
+    on_device = batch.to(device)
+    terms, outputs = agent.compute_loss(on_device)
+    loss = torch.stack([term / counts[term_name] for term_name, term in terms.items()]).sum()
+    loss.backward()
+    metrics.update(outputs, on_device)
+    losses.update(terms, counts)
+    monkeypatch.setattr(Updater, "is_masked", True)  # as with a fused optimizer, which the meta device has not
+
+    def step() -> None:
+        assert vars(optimizer).pop("found_inf").device.type == "meta"
+        torch.optim.SGD.step(optimizer)
+
+    monkeypatch.setattr(optimizer, "step", step)
+    norm = Updater(agent.model, optimizer, 1.0).apply(loss.detach(), str)
+    assert {each.device.type for each in (loss, norm, metrics.counts, *losses.sums.values())} == {"meta"}
