@@ -147,3 +147,11 @@ def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
     command = [sys.executable, "-m", "mypy", *names]
     typed = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert typed.returncode == 0, typed.stdout
+
+
+def test_the_agent_in_the_readme_is_the_one_in_the_tree() -> None:
+    (block,) = re.findall(r"```python\n(class RegressionAgent.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    code = (ROOT / "agents/regression.py").read_text()
+    lines = [re.sub(r"  # .*", "", line) for line in block.splitlines() if line.strip()]
+    assert len(lines) > 10
+    assert [line for line in lines if line not in re.sub(r"  # .*", "", code)] == []
