@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.parts import build_optimizer
+from agents.building import build_optimizer
 from agents.running import assembly
 from agents.running.evaluating import evaluate
 from agents.task import Task

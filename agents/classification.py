@@ -7,12 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
+from agents.building import build_model
 from agents.classifying.artifacts import LabelArtifacts
 from agents.classifying.labels import MultiLabel, SingleLabel
 from agents.classifying.teacher import Teacher, check_teacher
-from agents.initial import load_initial_weights, load_vectors
-from agents.parts import build_model, check_first_token
-from agents.pretrained import complete_from_published
 from agents.text_data import TextData, text_sections
 from datasets.targets import LabelTarget
 from datasets.text_batch import TextBatch
@@ -48,7 +46,7 @@ class ClassificationAgent(BaseAgent):
 
     @classmethod
     def complete(cls, config: Config) -> None:
-        complete_from_published(config)
+        super().complete(config)
         data, loss = config.get("data"), config.get("loss", {})
         if isinstance(data, Mapping) and data.get("multi_label") is True and isinstance(loss, Mapping):
             config["loss"] = {"name": "binary_cross_entropy", **loss}
@@ -101,18 +99,12 @@ class ClassificationAgent(BaseAgent):
 
     def read_data(self) -> TextData:
         check_teacher(self.config)
-        data = TextData(self.config, self.worker, self.target, self.artifacts_type)
-        check_first_token(self.config, data.corpus, data.tokenizer)  # that of init_from is here now
+        data = super().read_data()
         if self.config.loss.name == "distillation":
             with self.worker.first_alone("teacher"), torch.random.fork_rng(devices=[]):
                 self.teacher = Teacher(self.config, data, self.device)
             data.facts["teacher"] = self.teacher.sha256
         return data
-
-    def load_initial_weights(self) -> None:
-        model = cast(TextClassifier, self.model)
-        load_vectors(self.config, model, self.artifacts.tokenizer, is_resumed=self.experiment.has_checkpoint)
-        load_initial_weights(self.config, model, self.labels)
 
     def predictions(self, batch: TextBatch, outputs: Tensor) -> list[tuple[Any, Any]]:
         """The probability of each label and what is predicted, for each text."""

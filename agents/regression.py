@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
-from agents.parts import build_model
+from agents.building import build_model
 from agents.text_data import TextArtifacts, text_sections
 from datasets.targets import NumberTarget
 from datasets.text_batch import TextBatch
+from datasets.vectors import WordVectors
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward
 from utils.schema import Section
@@ -24,6 +25,7 @@ class RegressionAgent(BaseAgent):
     sections: ClassVar[dict[str, Section]] = {
         **text_sections(NumberTarget),
         "model": Section(ENCODERS),
+        "vectors": Section(shared=WordVectors, is_optional=True),
         "head": Section(shared=FeedForward),
         **BaseAgent.sections,
     }

@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from agents.building import build_corpus, check_first_token
 from agents.data import Data
-from agents.parts import build_corpus
 from agents.running.checking import SECTIONS, check_run
 from agents.text_data import TextArtifacts, TextData
+from agents.weights.published import complete_from_published
+from agents.weights.run_weights import load_initial_weights
+from agents.weights.word_vectors import load_vectors
 from datasets.corpus import Corpus
 from datasets.records import Record
 from datasets.store import SplitData
@@ -46,6 +49,7 @@ class Task:
     @classmethod
     def complete(cls, config: Config) -> None:
         """Fill in what other parts of a config decide, before it is checked."""
+        complete_from_published(config)
 
     @classmethod
     def known_metrics(cls, config: Config) -> Sequence[str]:
@@ -84,12 +88,16 @@ class Task:
 
     # And where it has more to say than these defaults, which are those of a task over texts.
 
-    def read_data(self) -> Data:
+    def read_data(self) -> TextData:
         """The splits of a run, read and made ready."""
-        return TextData(self.config, self.worker, self.target, self.artifacts_type)
+        data = TextData(self.config, self.worker, self.target, self.artifacts_type)
+        check_first_token(self.config, data.corpus, data.tokenizer)  # that of init_from is here now
+        return data
 
     def load_initial_weights(self) -> None:
-        """Give the model what it begins with besides random numbers."""
+        """Give the model what it begins with besides random numbers: word vectors, or what `init_from` names."""
+        load_vectors(self.config, self.model, self.artifacts.tokenizer, is_resumed=self.experiment.has_checkpoint)
+        load_initial_weights(self.config, self.model, list(self.artifacts.labels))
 
     def summarize(self, values: dict[str, float]) -> dict[str, float]:
         """The means of an evaluation, and what follows from them, such as the perplexity."""

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from agents.parts import build_corpus, build_tokenizer, check_lengths
-from agents.pretrained import published_tokenizer
+from agents.building import build_corpus, build_tokenizer, check_lengths
+from agents.weights.published import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches import Loader
 from datasets.corpus import Corpus

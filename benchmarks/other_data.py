@@ -21,7 +21,7 @@ from side_by_side import ROOT, needs, peer, project, start
 
 sys.path.insert(0, str(ROOT))
 from agents import checked_config
-from agents.parts import build_corpus
+from agents.building import build_corpus
 from datasets.word_tokenizer import WordTokenizer
 
 Rows = Iterable[tuple[str, str]]  # (text, label)

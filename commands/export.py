@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the folder and say where it is."""
-    from agents.exporting import export_hugging_face
+    from agents.exports.hugging_face import export_hugging_face
 
     folder = Path(options.folder)
     out = Path(options.out) if options.out else folder / "hf"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from agents.building import build_average, build_freezing
 from agents.data import Artifacts, Data
-from agents.parts import build_average, build_freezing
 from datasets.batches import Loader
 from utils.checkpoint import CheckpointStore
 from utils.config import Config

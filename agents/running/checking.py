@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import nn
 
-from agents.parts import (
+from agents.building import (
     build_average,
     build_freezing,
     build_optimizer,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import agents
 from agents.base import BaseAgent
-from agents.parts import build_model
+from agents.building import build_model
 from agents.text_data import TextArtifacts, text_sections
 from datasets.targets import Target
 from datasets.text_batch import TextBatch as Batch

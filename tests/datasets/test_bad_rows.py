@@ -13,7 +13,7 @@ import pytest
 from conftest import tiny_rows
 
 from agents import checked_config
-from agents.parts import build_corpus
+from agents.building import build_corpus
 from main import main
 
 SPLITS = ("train", "valid", "test")

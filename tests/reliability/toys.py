@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from agents import AGENTS
 from agents.base import BaseAgent
+from agents.building import build_model
 from agents.data import Data
-from agents.parts import build_model
 from agents.text_data import TextArtifacts, text_sections
 from datasets.hashing import draw
 from datasets.records import Record

@@ -1,59 +1,23 @@
-"""What a model begins with besides random numbers: pre-trained word vectors, or another run's weights."""
+"""Another run's weights as the beginning of a run, by encoder: also between tasks."""
 
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
+from torch import nn
 
-from agents.pretrained import FREE, load_published
 from agents.running.trained_run import TrainedRun
-from datasets.vectors import WordVectors
-from graphs.layers.embedding import Embedding
+from agents.weights.published import FREE, load_published
 from graphs.models.text_classifier import TextClassifier
 from utils.checkpoint import first_names
 from utils.config import Config
 from utils.hub import is_published
-from utils.schema import construct
 
 logger = logging.getLogger("glassbox")
 
 
-def load_vectors(config: Config, model: TextClassifier, tokenizer: object, *, is_resumed: bool = False) -> None:
-    """Put the vectors of the config's section `vectors` into every encoder's table, and say how many words were found.
-
-    A resumed run has them in its checkpoint, and needs the file no more.
-    """
-    if "vectors" not in config:
-        return
-    tables = [
-        table for encoder in model.encoders if isinstance(table := getattr(encoder, "embedding", None), Embedding)
-    ]
-    ids = getattr(tokenizer, "ids", None)
-    if not tables or ids is None:
-        raise config.error(
-            "vectors",
-            f"vectors need a model with a word table and tokenizer word; got {config.model.name}, {config.tokenizer.name}",
-        )
-    source: WordVectors = construct(config, "vectors", WordVectors, config.vectors)
-    if is_resumed:
-        for table in tables:
-            table.weight.requires_grad_(not source.freeze)
-        return
-    rows, vectors = source.read(ids, tables[0].embedding_dim)
-    for table in tables:
-        table.set_vectors(torch.from_numpy(rows), torch.from_numpy(vectors), freeze=source.freeze)
-    logger.info(
-        "%s: %.1f%% of the vocabulary found (%s of %s words)",
-        source.path,
-        100 * len(rows) / (len(ids) - 2),
-        len(rows),
-        len(ids) - 2,
-    )
-
-
-def load_initial_weights(config: Config, model: TextClassifier, labels: list[str]) -> None:
+def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) -> None:
     """Start from the best weights of the run that `init_from` names, of any agent.
 
     All encoders must fit. Layers of the head are taken where they do; the last one only from a run of this agent on these labels.
@@ -61,7 +25,7 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
     if config.init_from is None:
         return
     if is_published(config.init_from):
-        load_published(config, model, labels)
+        load_published(config, cast(TextClassifier, model), labels)
         return
     folder = Path(config.init_from)
     run = TrainedRun(folder)
@@ -72,11 +36,12 @@ def load_initial_weights(config: Config, model: TextClassifier, labels: list[str
                 "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )
     old_labels, weights = list(run.artifacts.labels), run.weights()
-    own, last = model.state_dict(), f"head.layers.{len(model.head.layers) - 1}"
+    own = model.state_dict()
+    last = [layer for layer in map(_layer, own) if layer.startswith("head.")][-1:]
     reason = "" if old_labels == labels else "its labels are others"
     reason = reason if old.agent == config.agent else f"it is a run of agent {old.agent}"
     misfits = {name for name in own if name not in weights or weights[name].shape != own[name].shape}
-    new_layers = {_layer(name) for name in misfits if name.startswith("head.")} | ({last} if reason else set())
+    new_layers = {_layer(name) for name in misfits if name.startswith("head.")} | (set(last) if reason else set())
     taken = {name: weights[name] for name in own if name not in misfits and _layer(name) not in new_layers}
     if unfit := [name for name in own if name.startswith("encoders.") and name not in taken]:
         raise config.error("init_from", f"init_from: {folder} has no fitting weights for {first_names(unfit)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import safetensors.torch
 
-from agents.parts import build_corpus
+from agents.building import build_corpus
 from agents.running.trained_run import TrainedRun
 from datasets.subword_tokenizer import SubwordTokenizer
 from graphs.conversion.hugging_face import to_config, to_hugging_face

@@ -1,0 +1,1 @@
+"""Where weights come from besides training: another run, a published model, word vectors."""
