@@ -75,5 +75,7 @@ class TrainedRun:
         return (self.checkpoint / MANIFEST).read_bytes()
 
     def _with_hint(self, error: CheckpointError) -> CheckpointError:
-        hint = f"without {self.folder / REPORT} the command that trained the run resumes it, with the best of what is left"
+        hint = (
+            f"without {self.folder / REPORT} the command that trained the run resumes it, with the best of what is left"
+        )
         return CheckpointError(f"{error}; {hint}")
