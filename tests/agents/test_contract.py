@@ -79,7 +79,7 @@ def test_a_killed_run_comes_to_the_same_bits(lab: Lab, agent: str) -> None:
     assert killed.wait() == DIED, killed.stderr
     again = lab.command(*words)
     assert again.wait() == 0, again.stderr
-    assert "going on from step" in again.stderr
+    assert "resuming from step" in again.stderr
     assert lab.results(f"{agent}-killed") == lab.results(agent)
 
 

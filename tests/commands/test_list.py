@@ -160,7 +160,7 @@ def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.Cap
         (["configs/blstm.yaml"], "configs/blstm.yaml: no such config; did you mean configs/bilstm.yaml?"),
         (["config/bilstm.yml"], "config/bilstm.yml: no such config; did you mean configs/bilstm.yaml?"),
         (["bilstm"], "bilstm: no such config; did you mean configs/bilstm.yaml?"),
-        (["zzz.yaml"], "zzz.yaml: no such config; there are configs/bert.yaml, "),
+        (["zzz.yaml"], "zzz.yaml: no such config; there are configs/annotators.yaml, configs/bert.yaml, "),
     ],
 )
 def test_a_misspelt_word_is_told_what_was_meant(
