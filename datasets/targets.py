@@ -74,10 +74,10 @@ class LabelTarget(Target):
     """The labels of a classification.
 
     label: the column of the label
-    multi_label: whether a text has any number of labels
-    label_separator: what stands between the labels of a text in its column, with multi_label
-    label_names: the labels in the order of their positions, where a text's labels are a list of 0s and 1s
-    ignore_labels: labels whose rows are not used, such as IMDB's unsup
+    multi_label: whether a text may have any number of labels
+    label_separator: between the labels in the label column, with multi_label
+    label_names: the labels in the order of the positions if a text's labels are a list of 0s and 1s
+    ignore_labels: skip rows with these labels, such as IMDB's unsup
     """
 
     column: str
