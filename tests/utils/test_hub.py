@@ -85,5 +85,5 @@ def test_half_a_model_without_network_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: dict[str, str] | None
 ) -> None:
     hub(monkeypatch, tmp_path / "cache", cached, has_network=False)
-    with pytest.raises(CheckpointError, match=r"the hub does not give it \(OSError: no network\)"):
+    with pytest.raises(CheckpointError, match=r"the hub does not provide it \(OSError: no network\)"):
         find_model("someone/some-bert")
