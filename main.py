@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from commands import COMMANDS, SHARED
-from utils import signals, streams
 from utils.errors import ConfigError, GlassboxError, Stopped, StorageError, printable
+from utils.machine import signals, streams
 
 EPILOG = """\
 commands (python main.py COMMAND --help):
@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
         raise ConfigError(f"command line: there is no command {arguments[0]!r}; did you mean {meant}?")
     command, parser = COMMANDS[name], _parser(name)
     if name not in SHARED and "WORLD_SIZE" in os.environ:
-        from utils.ending import refuse_many_processes  # imports torch: 2 s that --help does not need
+        from utils.distributed.shutdown import refuse_many_processes  # imports torch: 2 s that --help does not need
 
         refuse_many_processes(name)
     command.add_arguments(parser)

@@ -16,14 +16,14 @@ from agents.classification import ClassificationAgent
 from agents.regression import RegressionAgent
 from agents.running.predictor import Predictor
 from graphs.models import ENCODERS
-from utils.config import Config, load_config
-from utils.device import choose_device
-from utils.ending import refuse_many_processes
-from utils.experiment import Experiment, check_name
-from utils.run_log import set_up_console
-from utils.schema import blamed_on, check_config, lookup, options_of
-from utils.seed import set_up_torch
-from utils.settings import RunSettings
+from utils.config.config import Config, load_config
+from utils.config.run_settings import RunSettings
+from utils.config.schema import blamed_on, check_config, lookup, options_of
+from utils.distributed.shutdown import refuse_many_processes
+from utils.machine.device import choose_device
+from utils.machine.reproducibility import set_up_torch
+from utils.runs.experiment import Experiment, check_name
+from utils.runs.run_log import set_up_console
 
 AGENTS: dict[str, type[BaseAgent]] = {
     "classification": ClassificationAgent,

@@ -12,22 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.building import build_optimizer
 from agents.running import assembly
+from agents.running.building import build_optimizer
 from agents.running.evaluating import evaluate
 from agents.task import Task
-from datasets.ahead import made_ahead
-from datasets.examples import Batch
-from utils import signals
+from datasets.batches.ahead import made_ahead
+from datasets.batches.examples import Batch
 from utils.errors import counted
-from utils.experiment import Experiment
-from utils.metrics import Metrics
-from utils.run_log import RunLog, StepBar
-from utils.run_report import final_report
-from utils.run_state import RunState
-from utils.settings import TrainSettings
-from utils.threads import ThreadWatch
-from utils.validation import describe, judge
+from utils.machine import signals
+from utils.machine.progress_bar import StepBar
+from utils.machine.threads import ThreadWatch
+from utils.metrics.base import Metrics
+from utils.runs.experiment import Experiment
+from utils.runs.run_log import RunLog
+from utils.runs.run_report import final_report
+from utils.training.run_state import RunState
+from utils.training.settings import TrainSettings
+from utils.training.validation import describe, judge
 
 logger = logging.getLogger("glassbox")
 

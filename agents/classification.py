@@ -7,21 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
-from agents.building import build_model
 from agents.classifying.artifacts import LabelArtifacts
 from agents.classifying.labels import MultiLabel, SingleLabel
 from agents.classifying.teacher import Teacher, check_teacher
-from agents.text_data import TextData, text_sections
-from datasets.targets import LabelTarget
-from datasets.text_batch import TextBatch
-from datasets.vectors import WordVectors
+from agents.running.building import build_model
+from agents.running.text_data import TextData, text_sections
+from datasets.batches.text_batch import TextBatch
+from datasets.rows.targets import LabelTarget
+from datasets.tokenizers.word_vectors import WordVectors
 from graphs.losses import LOSSES
 from graphs.losses.r_drop import RDrop
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
-from utils.config import Config
-from utils.metrics import Metrics, known_metrics
-from utils.schema import Section, construct
+from utils.config.config import Config
+from utils.config.schema import Section, construct
+from utils.metrics.base import Metrics
+from utils.metrics.labels import known_metrics
 
 
 class ClassificationAgent(BaseAgent):

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
-from agents.building import build_model
-from agents.text_data import TextArtifacts, text_sections
-from datasets.targets import NumberTarget
-from datasets.text_batch import TextBatch
-from datasets.vectors import WordVectors
+from agents.running.building import build_model
+from agents.running.text_data import TextArtifacts, text_sections
+from datasets.batches.text_batch import TextBatch
+from datasets.rows.targets import NumberTarget
+from datasets.tokenizers.word_vectors import WordVectors
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward
-from utils.schema import Section
+from utils.config.schema import Section
 
 
 class RegressionAgent(BaseAgent):

@@ -10,22 +10,22 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from agents.building import build_corpus, check_first_token
-from agents.data import Data
+from agents.running.building import build_corpus, check_first_token
 from agents.running.checking import SECTIONS, check_run
-from agents.text_data import TextArtifacts, TextData
+from agents.running.data import Data
+from agents.running.text_data import TextArtifacts, TextData
 from agents.weights.published import complete_from_published
 from agents.weights.run_weights import load_initial_weights
 from agents.weights.word_vectors import load_vectors
-from datasets.corpus import Corpus
-from datasets.records import Record
-from datasets.store import SplitData
-from datasets.targets import Target
-from utils.config import Config
-from utils.distributed import Worker
-from utils.experiment import Experiment
-from utils.metrics import Metrics
-from utils.schema import Section
+from datasets.rows.corpus import Corpus
+from datasets.rows.records import Record
+from datasets.rows.targets import Target
+from datasets.store.store import SplitData
+from utils.config.config import Config
+from utils.config.schema import Section
+from utils.distributed.worker import Worker
+from utils.metrics.base import Metrics
+from utils.runs.experiment import Experiment
 
 
 class Task:

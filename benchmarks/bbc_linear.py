@@ -14,7 +14,7 @@ from side_by_side import ROOT, alternate, header, peer, project, row
 
 sys.path.insert(0, str(ROOT))
 from agents import checked_config
-from agents.building import build_corpus
+from agents.running.building import build_corpus
 
 CONFIG, SEEDS = "configs/boe.yaml", [0, 1, 2, 3, 4]
 

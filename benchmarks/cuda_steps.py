@@ -21,8 +21,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from agents import build
-from datasets.ahead import made_ahead
-from datasets.examples import Batch
+from datasets.batches.ahead import made_ahead
+from datasets.batches.examples import Batch
 
 WARM_UP, TIMED, PROFILED = 20, 60, 20
 

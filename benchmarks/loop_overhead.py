@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 import torch
 
 from agents import build
-from datasets.batches import Loader
+from datasets.batches.loader import Loader
 
 REPEATS = 3
 

@@ -21,8 +21,8 @@ from side_by_side import ROOT, needs, peer, project, start
 
 sys.path.insert(0, str(ROOT))
 from agents import checked_config
-from agents.building import build_corpus
-from datasets.word_tokenizer import WordTokenizer
+from agents.running.building import build_corpus
+from datasets.tokenizers.word import WordTokenizer
 
 Rows = Iterable[tuple[str, str]]  # (text, label)
 CONFIGS, SEEDS = ("boe", "bilstm"), (1, 2, 3)

@@ -15,7 +15,7 @@ from pathlib import Path
 from side_by_side import ROOT, Run, alternate, header, median, needs, peer, project, row
 
 sys.path.insert(0, str(ROOT))
-from datasets.word_tokenizer import WordTokenizer
+from datasets.tokenizers.word import WordTokenizer
 
 CONFIG, REPEATS = "configs/papers_boe_ngrams.yaml", 5
 

@@ -10,7 +10,7 @@ from side_by_side import ROOT
 
 sys.path.insert(0, str(ROOT))
 from agents import build
-from datasets.text_batch import TextBatch
+from datasets.batches.text_batch import TextBatch
 
 
 def write_token_files(config: Path, overrides: Sequence[str], folder: Path) -> list[Path]:

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
 
 def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
     """The entry of that name. Raises ConfigError."""
-    from utils.schema import did_you_mean
+    from utils.config.schema import did_you_mean
 
     if name not in table:
         raise ConfigError(f"list: there is no {kind} {name!r}{did_you_mean(name, table)}; known: {', '.join(table)}")
@@ -57,7 +57,7 @@ def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
 def describe_parts() -> dict[str, Any]:
     """{section: {part: {"summary", "options": {option: {"type", "default", "about"}}}}}; a default of "required" has none."""
     from agents import AGENTS
-    from utils.settings import RunSettings
+    from utils.config.run_settings import RunSettings
 
     found: dict[str, Any] = {
         "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()},
@@ -120,7 +120,7 @@ def _is_shared(name: str) -> bool:
 
 
 def _describe(part: Any) -> dict[str, Any]:
-    from utils.schema import REQUIRED, TorchPart, describe, options_of
+    from utils.config.schema import REQUIRED, TorchPart, describe, options_of
 
     sentences = {} if isinstance(part, TorchPart) else sentences_of(part)
     options = {

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from utils import strict_json
-from utils.streams import to_json
+from utils.files import strict_json
+from utils.machine.streams import to_json
 
 if TYPE_CHECKING:
-    from utils.distributed import Worker
+    from utils.distributed.worker import Worker
 
 SUMMARY = "predict the labels of texts with a trained run"
 
@@ -63,9 +63,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Stream texts through the model."""
     from agents.running.other_rows import check_format
-    from utils.ending import together
+    from utils.distributed.shutdown import together
     from utils.errors import ConfigError, DistributedError
-    from utils.run_log import set_up_console
+    from utils.runs.run_log import set_up_console
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
@@ -81,8 +81,8 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     """All processes predict their share of the texts; the first one writes all lines."""
     from agents.running.other_rows import SKIP_OPTION, rows_of
     from agents.running.predictor import Predictor
-    from datasets.data_files import STDIN
-    from utils.run_report import describe_counts
+    from datasets.formats.data_files import STDIN
+    from utils.runs.run_report import describe_counts
 
     predictor = Predictor(options.folder, options.device, worker)
     output = _output(options.output) if worker.is_first else contextlib.nullcontext()
@@ -125,7 +125,7 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
 @contextlib.contextmanager
 def _output(name: str) -> Iterator[TextIO]:
     """Standard output, or a file that has its name only when it is complete; a device or a pipe is written as it is."""
-    from utils.storage import beside, remove_leftovers, storage_errors, sync_folder
+    from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
 
     if name in STANDARD_OUTPUT:
         yield sys.stdout

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the splits and print their sizes."""
-    from datasets.papers import write_splits
+    from datasets.sources.papers import write_splits
 
     counts = write_splits(Path(options.source), Path(options.out))
     print(f"{counts['read']} records read = {counts['used']} used + {counts['skipped']} skipped ({counts['reasons']})")

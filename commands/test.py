@@ -24,11 +24,11 @@ def run(options: argparse.Namespace) -> None:
     """Load the best weights, read, count, print."""
     from agents.running.other_rows import check_format, labelled_records
     from agents.running.predictor import Predictor
-    from utils.ending import together
+    from utils.distributed.shutdown import together
     from utils.errors import ConfigError
-    from utils.run_log import set_up_console
-    from utils.run_report import describe_counts, print_report
-    from utils.streams import to_json
+    from utils.machine.streams import to_json
+    from utils.runs.run_log import set_up_console
+    from utils.runs.run_report import describe_counts, print_report
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)

@@ -25,13 +25,12 @@ def run(options: argparse.Namespace) -> None:
 
     from agents import AGENTS, build_agent, checked_config  # imports torch: 2 s that --help does not need
     from agents.running.checking import describe_plan
-    from utils.ending import together
-    from utils.environment import start_facts
-    from utils.experiment import Experiment
-    from utils.run_log import set_up_console
-    from utils.run_report import check_report, print_report
-    from utils.settings import TrainSettings
-    from utils.streams import is_utf8
+    from utils.distributed.shutdown import together
+    from utils.machine.environment import start_facts
+    from utils.machine.streams import is_utf8
+    from utils.runs.experiment import Experiment
+    from utils.runs.run_log import set_up_console
+    from utils.runs.run_report import check_report, print_report
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
             return
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))
-        worker.refuse_small(TrainSettings(**config.train))
+        worker.refuse_small(config.train.batch_size, config.train.batch_tokens)
         worker.choose_device(config.device)  # refuses more processes than devices, before --fresh removes anything
         experiment = Experiment.open(config, is_fresh=options.fresh, worker=worker)
         if (report := experiment.report) is not None:

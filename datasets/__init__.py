@@ -5,12 +5,12 @@ A new data set is one file with a class that has `splits`, `files(split)` and `r
 
 from typing import Any
 
-from datasets.bbc_news import BBCNews
-from datasets.files import Files
-from datasets.mrpc import MRPC
-from datasets.pretrained_tokenizer import PretrainedTokenizer
-from datasets.subword_tokenizer import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
-from datasets.word_tokenizer import WordTokenizer
+from datasets.sources.bbc_news import BBCNews
+from datasets.sources.files import Files
+from datasets.sources.mrpc import MRPC
+from datasets.tokenizers.pretrained import PretrainedTokenizer
+from datasets.tokenizers.subword import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
+from datasets.tokenizers.word import WordTokenizer
 
 DATASETS: dict[str, type] = {
     "bbc_news": BBCNews,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agents import checked_config
 from graphs.models import ENCODERS
-from utils.config import Config, flatten, load_config
+from utils.config.config import Config, flatten, load_config
+from utils.config.schema import options_of
 from utils.errors import ConfigError
-from utils.schema import options_of
 
 ANY = settings(max_examples=2000 if IS_FULL else 100)
 VALUES: dict[str, Any] = yaml.safe_load(TINY_CONFIG)

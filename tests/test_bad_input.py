@@ -1,4 +1,4 @@
-"""What a first user gets wrong, besides the data (tests/datasets/test_bad_rows.py, test_bad_sets.py): one line that names the place, what was given and what is allowed; and the promised exit code."""
+"""What a first user gets wrong, besides the data (tests/datasets/rows/test_bad_rows.py, test_bad_sets.py): one line that names the place, what was given and what is allowed; and the promised exit code."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -16,8 +16,8 @@ from torch import nn
 
 from agents import build, load
 from agents.classification import ClassificationAgent
-from datasets.text_batch import collate
-from datasets.tokens import Tokens
+from datasets.batches.text_batch import collate
+from datasets.tokenizers.tokens import Tokens
 from graphs.conversion.hugging_face import to_hugging_face
 from main import main
 

@@ -8,7 +8,7 @@ from conftest import write_jsonl
 
 from agents import checked_config
 from main import main
-from utils.config import Config
+from utils.config.config import Config
 from utils.errors import ConfigError
 
 BASE = """\

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from agents.text_data import TextArtifacts
-from datasets.labels import labels_hash
-from utils import strict_json
-from utils.config import Config
+from agents.running.text_data import TextArtifacts
+from datasets.rows.labels import labels_hash
+from utils.config.config import Config
 from utils.errors import CheckpointError
-from utils.storage import read_regular
+from utils.files import strict_json
+from utils.files.storage import read_regular
 
 LABELS = "labels.json"
 

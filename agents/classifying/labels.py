@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.metrics import ConfusionMatrix, MultiLabelCounts, decide
+from utils.metrics.labels import ConfusionMatrix, MultiLabelCounts, decide
 
 
 class SingleLabel:
@@ -21,7 +21,7 @@ class SingleLabel:
         return torch.softmax(logits, dim=-1)
 
     def decide(self, logits: Tensor) -> Tensor:
-        """(B, L) -> what is predicted: see `utils.metrics.decide`."""
+        """(B, L) -> what is predicted: see `utils.metrics.labels.decide`."""
         return decide(logits, is_multi_label=self.is_multi_label)
 
     def answer(self, labels: Sequence[str], probabilities: np.ndarray, decision: Any) -> dict[str, Any]:

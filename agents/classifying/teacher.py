@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from agents.running.predictor import CHUNK, Predictor
-from agents.text_data import TextData
-from datasets.cache import check_writable
-from datasets.parallel import chunked
-from datasets.records import Record
-from utils.config import Config
+from agents.running.text_data import TextData
+from datasets.rows.records import Record
+from datasets.store.file_hashes import check_writable
+from datasets.tokenizers.processes import chunked
+from utils.config.config import Config
 from utils.errors import CheckpointError
-from utils.run_log import StepBar
-from utils.storage import atomic_write, read_regular
+from utils.files.storage import atomic_write, read_regular
+from utils.machine.progress_bar import StepBar
 
 logger = logging.getLogger("glassbox")
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import safetensors.torch
 
-from agents.building import build_corpus
+from agents.running.building import build_corpus
 from agents.running.trained_run import TrainedRun
-from datasets.subword_tokenizer import SubwordTokenizer
+from datasets.tokenizers.subword import SubwordTokenizer
 from graphs.conversion.hugging_face import to_config, to_hugging_face
-from utils.config import Config
+from utils.config.config import Config
 from utils.errors import ConfigError, StorageError
-from utils.hub import CONFIG
-from utils.model_files import write_model
-from utils.storage import beside, remove_leftovers, storage_errors, sync_folder
+from utils.files.hub import CONFIG
+from utils.files.model_files import write_model
+from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
 
 ENCODER, LAST = "encoders.0.", "head.layers.0."
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leave out segments that are not named

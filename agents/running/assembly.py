@@ -6,24 +6,25 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from agents.building import build_average, build_freezing
-from agents.data import Artifacts, Data
-from datasets.batches import Loader
-from utils.checkpoint import CheckpointStore
-from utils.config import Config
-from utils.environment import environment_facts
-from utils.experiment import Experiment
-from utils.freezing import Freezing
-from utils.metrics import Metrics
-from utils.optim import Optimizer, Updater
-from utils.precision import Precision
-from utils.run_state import RunState
-from utils.schedules import SCHEDULERS, Schedule
-from utils.schema import construct
-from utils.seed import separate_seeds
-from utils.settings import TrainSettings
-from utils.snapshot import Snapshot
-from utils.train_meter import TrainMeter
+from agents.running.building import build_average, build_freezing
+from agents.running.data import Artifacts, Data
+from datasets.batches.loader import Loader
+from utils.config.config import Config
+from utils.config.schema import construct
+from utils.machine.environment import environment_facts
+from utils.machine.reproducibility import separate_seeds
+from utils.metrics.base import Metrics
+from utils.runs.checkpoint import CheckpointStore
+from utils.runs.checkpointer import Snapshot
+from utils.runs.experiment import Experiment
+from utils.training.freezing import Freezing
+from utils.training.optimizers import Optimizer
+from utils.training.precision import Precision
+from utils.training.run_state import RunState
+from utils.training.schedules import SCHEDULERS, Schedule
+from utils.training.settings import TrainSettings
+from utils.training.train_meter import TrainMeter
+from utils.training.update import Updater
 
 logger = logging.getLogger("glassbox")
 

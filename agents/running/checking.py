@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import nn
 
-from agents.building import (
+from agents.running.building import (
     build_average,
     build_freezing,
     build_optimizer,
@@ -15,20 +15,20 @@ from agents.building import (
     check_first_token,
     check_lengths,
 )
-from agents.text_data import TextArtifacts
-from utils.config import Config
-from utils.device import choose_device, missing_compiler
-from utils.distributed import DistributedSettings
+from agents.running.text_data import TextArtifacts
+from utils.config.config import Config
+from utils.config.schema import Section, blamed_on, construct
+from utils.distributed.fsdp import refuse_uncuttable
+from utils.distributed.worker import DistributedSettings
 from utils.errors import counted
-from utils.freezing import Freezing
-from utils.memory import too_large
-from utils.optim import OPTIMIZERS
-from utils.parameter_groups import LayerDecay
-from utils.schedules import SCHEDULERS
-from utils.schema import Section, blamed_on, construct
-from utils.settings import TrainSettings
-from utils.sharding import refuse_uncuttable
-from utils.weight_average import WeightAverage
+from utils.machine.device import choose_device, missing_compiler
+from utils.machine.memory import too_large
+from utils.training.freezing import Freezing
+from utils.training.optimizers import OPTIMIZERS
+from utils.training.parameter_groups import LayerDecay
+from utils.training.schedules import SCHEDULERS
+from utils.training.settings import TrainSettings
+from utils.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from agents.task import Task

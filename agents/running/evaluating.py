@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from datasets.examples import Batch
-from utils.metrics import LossMeter, Metrics
+from datasets.batches.examples import Batch
+from utils.metrics.base import LossMeter, Metrics
 
 if TYPE_CHECKING:
     from agents.base import BaseAgent

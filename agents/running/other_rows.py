@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from agents.running.predictor import Predictor
-from agents.text_data import data_key
-from datasets.data_files import FOLDERS, STDIN, check_exists
-from datasets.files import Files, check_encodings
-from datasets.readers import FORMATS, format_of
-from datasets.records import Record
-from datasets.rows import Layout, Row
+from agents.running.text_data import data_key
+from datasets.formats.data_files import FOLDERS, STDIN, check_exists
+from datasets.formats.readers import FORMATS, format_of
+from datasets.formats.rows import Layout, Row
+from datasets.rows.records import Record
+from datasets.sources.files import Files, check_encodings
 from utils.errors import ConfigError, DataError
-from utils.run_report import describe_counts
+from utils.runs.run_report import describe_counts
 
 logger = logging.getLogger("glassbox")
 SKIP_OPTION = "--on-bad-row skip"

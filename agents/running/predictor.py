@@ -11,16 +11,16 @@ import torch
 
 from agents.running.evaluating import evaluate
 from agents.running.trained_run import TrainedRun
-from datasets.examples import EVALUATION, Batch, Examples
-from datasets.order import cut, ordered_batches
-from datasets.parallel import chunked
-from datasets.predictions import prediction_line
-from datasets.records import Record, RecordReader, Skipped
-from datasets.rows import Row
-from utils.checkpoint import check_fits
-from utils.distributed import Worker
-from utils.environment import start_facts
+from datasets.batches.examples import EVALUATION, Batch, Examples
+from datasets.batches.order import cut, ordered_batches
+from datasets.formats.rows import Row
+from datasets.rows.predictions import prediction_line
+from datasets.rows.records import Record, RecordReader, Skipped
+from datasets.tokenizers.processes import chunked
+from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, ConfigError, DataError
+from utils.machine.environment import start_facts
+from utils.runs.checkpoint import check_fits
 
 CHUNK, BATCH_SIZE = 1024, 64
 BATCH_TOKENS = BATCH_SIZE * 512  # of texts in many windows a batch holds fewer

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from utils.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
-from utils.config import Config
+from utils.config.config import Config
+from utils.config.run_settings import RunSettings
+from utils.config.schema import check_config, lookup
 from utils.errors import CheckpointError, ConfigError
-from utils.experiment import CONFIG, REPORT, saved_config
-from utils.schema import check_config, lookup
-from utils.settings import RunSettings
+from utils.runs.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
+from utils.runs.experiment import CONFIG, REPORT, saved_config
 
 if TYPE_CHECKING:
     from agents.base import BaseAgent

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datasets.pretrained_tokenizer import read_pretrained_tokenizer
+from datasets.tokenizers.pretrained import read_pretrained_tokenizer
 from graphs.conversion.hugging_face import architecture, from_hugging_face, in_their_form, our_names
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import first_names, misfits
-from utils.config import Config
+from utils.config.config import Config
 from utils.errors import CheckpointError
-from utils.hub import CONFIG, find_model, is_published
-from utils.model_files import read_model_config, read_model_weights
+from utils.files.hub import CONFIG, find_model, is_published
+from utils.files.model_files import read_model_config, read_model_weights
+from utils.runs.checkpoint import first_names, misfits
 
 logger = logging.getLogger("glassbox")
 # Options that are not the weights' own.

@@ -10,9 +10,9 @@ from torch import nn
 from agents.running.trained_run import TrainedRun
 from agents.weights.published import FREE, load_published
 from graphs.models.text_classifier import TextClassifier
-from utils.checkpoint import first_names
-from utils.config import Config
-from utils.hub import is_published
+from utils.config.config import Config
+from utils.files.hub import is_published
+from utils.runs.checkpoint import first_names
 
 logger = logging.getLogger("glassbox")
 

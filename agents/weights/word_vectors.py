@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from datasets.vectors import WordVectors
+from datasets.tokenizers.word_vectors import WordVectors
 from graphs.layers.embedding import Embedding
-from utils.config import Config
-from utils.schema import construct
+from utils.config.config import Config
+from utils.config.schema import construct
 
 logger = logging.getLogger("glassbox")
 

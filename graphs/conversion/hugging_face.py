@@ -1,7 +1,7 @@
 """Conversion of published weights: names and options of Hugging Face's BERT, DistilBERT and RoBERTa, and ours.
 
 Their files are a dictionary of tensors by name and a config.json. Here are pure functions between those and models/bert.py;
-utils/model_files.py reads and writes the files.
+utils/files/model_files.py reads and writes the files.
 """
 
 import re

@@ -89,7 +89,7 @@ def test_mixed_precision_learns_as_float32_does(
 ) -> None:
     """SGD, whose step is as large as the gradient: with Adam a scale that was forgotten would not show."""
     rate = {"transformer": 0.02, "rotary": 0.02, "bert": 0.2}.get(model, 1.0)  # an encoder's losses jump about at more
-    monkeypatch.setattr("utils.precision._short_float", lambda device: dtype)
+    monkeypatch.setattr("utils.training.precision._short_float", lambda device: dtype)
     options = {"train.num_steps": 8, "train.log_every": 1, "seed": 2, "optimizer": {"name": "SGD", "lr": rate}}
     losses = []
     for precision in ("float32", "mixed"):

@@ -12,7 +12,7 @@ from fuzz import fuzz
 from published import CONFIG, LABELS, change_config, refusal, write_published
 
 from agents import checked_config
-from agents.building import build_model
+from agents.running.building import build_model
 from agents.weights.published import load_published, published_tokenizer
 from graphs.conversion.hugging_face import _OPTIONS
 from utils.errors import GlassboxError

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from agents import build
 from main import main
-from utils.hub import find_model
-from utils.model_files import known_sha256, read_model_weights
+from utils.files.hub import find_model
+from utils.files.model_files import known_sha256, read_model_weights
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from conftest import tiny_rows, write_jsonl
 
 from agents import checked_config
 from agents.base import BaseAgent
-from agents.text_data import _options
-from datasets.targets import LabelTarget
+from agents.running.text_data import _options
+from datasets.rows.targets import LabelTarget
 from main import main
 
 PREDICTIONS = "experiments/{}/predictions.jsonl"

@@ -9,7 +9,7 @@ import torch
 from agents import build, load
 from graphs.models.transformer import TransformerLayer
 from main import main
-from utils.device import missing_compiler
+from utils.machine.device import missing_compiler
 
 MODEL = {"name": "transformer", "hidden_size": 8, "num_layers": 1, "num_heads": 2, "intermediate_size": 8}
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from agents import AGENTS, checked_config, load
 from graphs.losses import LOSSES
 from graphs.models import ENCODERS
-from utils.metrics import LossMeter
-from utils.optim import Updater
+from utils.metrics.base import LossMeter
+from utils.training.update import Updater
 
 CASES = {
     "classification": [],

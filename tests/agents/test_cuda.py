@@ -75,7 +75,7 @@ def test_a_run_goes_on_bit_identically_on_the_same_device(workplace: Path) -> No
 @pytest.fixture
 def float16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device as those before Ampere, which have no bfloat16."""
-    monkeypatch.setattr("utils.precision._short_float", lambda device: torch.float16)
+    monkeypatch.setattr("utils.training.precision._short_float", lambda device: torch.float16)
 
 
 @pytest.fixture(params=["bfloat16", "float16"])

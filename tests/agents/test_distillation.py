@@ -12,8 +12,8 @@ from torch.nn import functional
 from agents import build, load
 from agents.classification import ClassificationAgent
 from agents.classifying.teacher import logits_of
-from datasets.records import Record
-from datasets.text_batch import TextBatch as Batch
+from datasets.batches.text_batch import TextBatch as Batch
+from datasets.rows.records import Record
 from graphs.losses import LOSSES
 from graphs.losses.binary_cross_entropy import BinaryCrossEntropy
 from graphs.losses.cross_entropy import CrossEntropy

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 import agents
 from agents.base import BaseAgent
-from agents.building import build_model
-from agents.text_data import TextArtifacts, text_sections
-from datasets.targets import Target
-from datasets.text_batch import TextBatch as Batch
+from agents.running.building import build_model
+from agents.running.text_data import TextArtifacts, text_sections
+from datasets.batches.text_batch import TextBatch as Batch
+from datasets.rows.targets import Target
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward
 from main import main
-from utils.schema import Section
+from utils.config.schema import Section
 
 
 class MaskedTokens(BaseAgent):

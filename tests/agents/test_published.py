@@ -18,8 +18,8 @@ from agents import build, load
 from agents.classifying.teacher import logits_of as own_logits
 from agents.running.predictor import Predictor
 from main import main
-from utils import model_files
 from utils.errors import GlassboxError
+from utils.files import model_files
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def test_a_runs_tokenizer_that_was_swapped_is_not_even_parsed(
     def parse(path: Path) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr("agents.text_data.load_tokenizer", parse)
+    monkeypatch.setattr("agents.running.text_data.load_tokenizer", parse)
     for command in (["predict", "experiments/tiny", "--text", "x"], ["export", "experiments/tiny", "--out", "out"]):
         assert main(command) == 4
         assert "tokenizer.json: is not the one that" in capsys.readouterr().err

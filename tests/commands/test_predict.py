@@ -12,8 +12,8 @@ import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from main import joined, main
-from utils.storage import beside, unfinished
-from utils.streams import to_json
+from utils.files.storage import beside, unfinished
+from utils.machine.streams import to_json
 
 ROWS = tiny_rows(5)
 
@@ -203,7 +203,7 @@ def test_a_link_at_the_name_of_the_unfinished_file_is_not_followed(
     (folder / "victim").write_text("kept")
     planted = folder / ".tmp-planted"
     planted.symlink_to("victim")
-    monkeypatch.setattr("utils.storage.unfinished", lambda path: planted)
+    monkeypatch.setattr("utils.files.storage.unfinished", lambda path: planted)
     code, _, err = predict(capsys, "--input", "texts.jsonl", "--output", "lines.jsonl")
     assert (code, (folder / "victim").read_text()) == (5, "kept"), err
 

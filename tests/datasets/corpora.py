@@ -7,13 +7,13 @@ from typing import Any
 from conftest import tiny_rows, write_jsonl
 from hypothesis import settings
 
-from datasets.corpus import Corpus
-from datasets.files import Files
-from datasets.records import RecordReader
-from datasets.store import TokenStore, open_store
-from datasets.targets import LabelTarget
-from datasets.word_tokenizer import WordTokenizer
-from utils.schema import options_of
+from datasets.rows.corpus import Corpus
+from datasets.rows.records import RecordReader
+from datasets.rows.targets import LabelTarget
+from datasets.sources.files import Files
+from datasets.store.store import TokenStore, open_store
+from datasets.tokenizers.word import WordTokenizer
+from utils.config.schema import options_of
 
 ANY = settings()  # the profile of tests/conftest.py: quick, or full
 

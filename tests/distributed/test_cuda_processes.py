@@ -9,9 +9,9 @@ from lab import Lab
 from torch import nn
 from torch.distributed import HashStore
 
-from utils.distributed import Worker, _Loss
-from utils.meeting import meet
-from utils.store_client import StoreClient
+from utils.distributed.rendezvous import meet
+from utils.distributed.store_client import StoreClient
+from utils.distributed.worker import Worker, _Loss
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", "optimizer.lr=0.003", "data.cache_folder=.cache"]

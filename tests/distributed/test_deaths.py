@@ -10,14 +10,14 @@ from lab import Lab, moment, of_tier
 LIMIT, TIMEOUT = 15.0, of_tier(3, 20)  # seconds
 # What a process was about to do when it died, and how often it had done it.
 MOMENTS = {
-    "start": ("utils.distributed:Worker.refuse_unshared", 1),
-    "connection": ("utils.distributed:Worker.connect", 1),
+    "start": ("utils.distributed.worker:Worker.refuse_unshared", 1),
+    "connection": ("utils.distributed.worker:Worker.connect", 1),
     "first step": ("agents.base:BaseAgent.train_step", 1),
     "a step": ("agents.base:BaseAgent.train_step", 6),
-    "update": ("utils.optim:Updater.apply", 6),
+    "update": ("utils.training.update:Updater.apply", 6),
     "validation": ("agents.base:BaseAgent.evaluate", 2),
-    "save": ("utils.snapshot:Snapshot.save", 3),
-    "end of a save": ("utils.distributed:Worker.barrier", 3),
+    "save": ("utils.runs.checkpointer:Snapshot.save", 3),
+    "end of a save": ("utils.distributed.worker:Worker.barrier", 3),
     "test": ("agents.base:BaseAgent.test", 1),
 }
 SAMPLE = ["start", "a step", "validation", "save", "test"]

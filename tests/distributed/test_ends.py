@@ -16,7 +16,7 @@ from torchruns import free_port, is_listening
 LIMIT = 15.0  # seconds
 ENDED = (7, 143)  # of a process that another one has ended: it has found out, or torchrun was faster
 STEP = "agents.base:BaseAgent.train_step"
-PLACES = [STEP, "agents.text_data:TextData.__init__", "agents.base:BaseAgent.evaluate"]
+PLACES = [STEP, "agents.running.text_data:TextData.__init__", "agents.base:BaseAgent.evaluate"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_signal_stops_all_at_the_same_step(lab: Lab, control: str, ranks: tupl
 
 
 @pytest.mark.parametrize("rank", range(2))
-@pytest.mark.parametrize("place", of_tier([PLACES[2]], [PLACES[2], "utils.snapshot:Snapshot.save"]))
+@pytest.mark.parametrize("place", of_tier([PLACES[2]], [PLACES[2], "utils.runs.checkpointer:Snapshot.save"]))
 def test_a_signal_in_the_middle_of_something_else_saves_too(lab: Lab, control: str, rank: int, place: str) -> None:
     name = f"signal-{rank}-{place.split('.')[-1]}"
     job = start(lab, name, own={rank: Own(faults={"signal_in": {"place": place, "numbers": [signal.SIGTERM], "n": 2}})})
@@ -181,7 +181,7 @@ def test_what_is_refused_at_the_start_removes_no_run(lab: Lab, control: str, cas
 
 
 def test_a_signal_while_the_report_is_written_is_no_death(lab: Lab, control: str) -> None:
-    fault = {"signal_in": {"place": "utils.experiment:Experiment.finish", "numbers": [signal.SIGINT]}}
+    fault = {"signal_in": {"place": "utils.runs.experiment:Experiment.finish", "numbers": [signal.SIGINT]}}
     job = start(lab, "report", own={0: Own(faults=fault)})
     assert job.wait()[0] == 130, job.errors
     assert said(job).startswith("rank 0: stopped by SIGINT")

@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch.distributed import HashStore
 
-from utils import peers, process, signals
-from utils.distributed import Worker
+from utils.distributed import peers, process
+from utils.distributed.peers import Peers
+from utils.distributed.process import Process
+from utils.distributed.rendezvous import meet
+from utils.distributed.store_client import StoreClient
+from utils.distributed.worker import Worker
 from utils.errors import DistributedError, Stopped, Unsaid
-from utils.meeting import meet
-from utils.peers import Peers
-from utils.process import Process
-from utils.store_client import StoreClient
+from utils.machine import signals
 
 
 def together(*calls: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import torch
 from jobs import Job
 from lab import Lab, of_tier
 
-from utils.optim import OPTIMIZERS
+from utils.training.optimizers import OPTIMIZERS
 
 STEPS = 24
 OPTIONS = ["train.log_every=1", "train.num_epochs=100", "train.save_every=8 steps", "data.cache_folder=.cache"]

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.distributed import HashStore
 
+from utils.distributed.peers import Peers
+from utils.distributed.process import Process
+from utils.distributed.rendezvous import meet
+from utils.distributed.store_client import StoreClient
 from utils.errors import Stopped
-from utils.meeting import meet
-from utils.peers import Peers
-from utils.process import Process
-from utils.store_client import StoreClient
 
 
 class Silent:

@@ -10,7 +10,7 @@ from conftest import ROOT
 from torch.distributed import TCPStore
 from torchruns import free_port, is_listening
 
-KEEP = "import utils.store_keeper as k; k.LINGER = 2.0; k.keep_store('127.0.0.1', {port}); print('kept', flush=True); input()"
+KEEP = "import utils.distributed.store_server as k; k.LINGER = 2.0; k.keep_store('127.0.0.1', {port}); print('kept', flush=True); input()"
 
 
 def start(port: int) -> subprocess.Popen[str]:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from jobs import Job
 from lab import Lab
 
-from datasets.batches import Loader
-from datasets.examples import Batch
-from datasets.order import shares
-from datasets.store import SplitData
-from datasets.tokens import Tokens
+from datasets.batches.examples import Batch
+from datasets.batches.loader import Loader
+from datasets.batches.order import shares
+from datasets.store.store import SplitData
+from datasets.tokenizers.tokens import Tokens
 
 SIZES, BATCHES, RANKS = range(42), range(1, 6), range(1, 4)
 

@@ -13,9 +13,9 @@ import torch
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 from disk_zygote import Ended
 
-from utils import checkpoint
-from utils.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
-from utils.storage import sealed
+from utils.files.storage import sealed
+from utils.runs import checkpoint
+from utils.runs.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
 
 IS_FULL = os.environ.get("GLASSBOX_FULL") == "1"  # set by `make test-full`
 FILES = [MODEL, STATE, MANIFEST]

@@ -94,7 +94,7 @@ def alarm_storm(seconds: float) -> None:
 
 def move_at_save(number: int, old: str, new: str) -> None:
     """Rename a folder (or remove it, where `new` is empty) just before the number-th checkpoint is written."""
-    from utils.checkpoint import CheckpointStore
+    from utils.runs.checkpoint import CheckpointStore
 
     save, calls = CheckpointStore.save, [0]
 

@@ -155,7 +155,7 @@ def refuse_in(place: str, message: str, n: int = 1) -> None:
 
 
 def assign(values: dict[str, Any]) -> None:
-    """Give names of modules other values: {"datasets.store:SMALL": 0}."""
+    """Give names of modules other values: {"datasets.store.store:SMALL": 0}."""
     for place, value in values.items():
         wrap(place, lambda _, value=value: value)
 

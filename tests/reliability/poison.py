@@ -67,7 +67,7 @@ def _gradient(value: float, step: int) -> None:
 
         return call
 
-    wrap("utils.optim:Updater.apply", make)
+    wrap("utils.training.update:Updater.apply", make)
 
 
 def _lr(value: float, step: int) -> None:
@@ -80,7 +80,7 @@ def _lr(value: float, step: int) -> None:
 
         return call
 
-    wrap("utils.schedules:Schedule.apply", make)
+    wrap("utils.training.schedules:Schedule.apply", make)
 
 
 def ignore_labels(step: int) -> None:

@@ -11,9 +11,9 @@ import pytest
 from corpora import corpus_of, opened, tiny_corpus
 from disk_cases import FACTS, FILES, same, state_of, store_with_two, tier, weights_of
 
-from datasets.store import TokenStore
-from utils.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
+from datasets.store.store import TokenStore
 from utils.errors import CheckpointError
+from utils.runs.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
 
 BLOCK = 4096
 
@@ -109,7 +109,7 @@ def test_with_nothing_undamaged_left_the_run_is_refused_and_not_begun_anew(tmp_p
         store.latest()
 
 
-# The token store. Of arrays of 256 MB and more only the size is checked, which is said in datasets/store.py.
+# The token store. Of arrays of 256 MB and more only the size is checked, which is said in datasets/store/store.py.
 
 
 def values_of(store: TokenStore) -> list[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from faults import DIED
 from lab import IS_FULL, MODELS, Lab, Run, of_tier
 
-from utils.checkpoint import CheckpointStore
+from utils.runs.checkpoint import CheckpointStore
 
 SAVE_EVERY = 3  # steps, in lab.CONFIG
 
@@ -25,12 +25,12 @@ POINTS: dict[str, dict[str, Any]] = {
     "in the middle of a removal": {"die_at": {"pattern": r"remove state\.pt", "n": 2}},
     "in a validation": {"die_in": {"place": "agents.base:BaseAgent.evaluate", "n": 2, "after": True}},
     "in the middle of the token store": {"die_at": {"pattern": r"fsync .*/train\.0\.ids", "tear": True}},
-    "at the last step": {"die_in": {"place": "utils.optim:Updater.apply", "n": 25, "after": True}},
+    "at the last step": {"die_in": {"place": "utils.training.update:Updater.apply", "n": 25, "after": True}},
     "in the middle of the report": {"die_at": {"pattern": r"fsync .*report\.json", "tear": True}},
     # In make test-full, too:
     "before the fsync of the state": {"die_at": {"pattern": r"fsync .*/state\.pt", "n": 2}},
-    "in the tokenising": {"die_in": {"place": "datasets.word_source:number_words", "n": 1}},
-    "in the writing of tokens": {"die_in": {"place": "datasets.word_source:WordSource._with_ngrams", "n": 3}},
+    "in the tokenising": {"die_in": {"place": "datasets.store.word_pass:number_words", "n": 1}},
+    "in the writing of tokens": {"die_in": {"place": "datasets.store.word_pass:WordSource._with_ngrams", "n": 3}},
     "in the middle of the store's header": {"die_at": {"pattern": r"fsync .*/header\.json", "tear": True}},
     "in the middle of the predictions": {"die_at": {"pattern": r"fsync .*predictions\.jsonl", "tear": True}},
     "after the report": {"die_at": {"pattern": r"fsync experiments/[^/]*", "n": 5}},

@@ -14,7 +14,7 @@ from disk_cases import FILES, assert_refused, copied, hashes, rewrite, torch_byt
 from disk_fixtures import finished, in_process, zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
 
-from utils.checkpoint import MANIFEST, MODEL, STATE
+from utils.runs.checkpoint import MANIFEST, MODEL, STATE
 
 InProcess = Callable[..., Ended]
 HTML = b"<!DOCTYPE html><html><title>404 Not Found</title></html>"

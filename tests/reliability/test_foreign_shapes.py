@@ -11,14 +11,14 @@ from disk_fixtures import finished_run, zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
 from torch.distributed import HashStore
 
-from utils import strict_yaml
-from utils.distributed import Worker
+from utils.config import strict_yaml
+from utils.distributed.peers import Peers
+from utils.distributed.process import Process
+from utils.distributed.store_client import StoreClient
+from utils.distributed.worker import Worker
 from utils.errors import DistributedError
-from utils.experiment import _seal
-from utils.peers import Peers
-from utils.process import Process
-from utils.storage import digest_of
-from utils.store_client import StoreClient
+from utils.files.storage import digest_of
+from utils.runs.experiment import _seal
 
 DEEP = ["[" * 10**5, '{"a":' * 10**5, "[" * 950 + "]" * 950, '{"a":' * 950 + "1" + "}" * 950]
 PREDICT, TRAIN = ("predict", "experiments/tiny", "--text", "boil the rice"), ("tiny.yaml",)

@@ -11,8 +11,8 @@ from disk_cases import MODELS, assert_refused, copied, hashes, temporaries, tier
 from disk_fixtures import _shared_zygote, needs_mount, zygote  # noqa: F401
 from disk_zygote import Zygote
 
-from datasets.store import TokenStore
-from utils.checkpoint import CheckpointStore
+from datasets.store.store import TokenStore
+from utils.runs.checkpoint import CheckpointStore
 
 GO_ON = ["tiny.yaml", "train.num_epochs=4"]
 ROOM = r"[0-9,]+ (bytes )?(needed|free)"

@@ -19,11 +19,11 @@ from fuzz import GROWTH, SLOW, resident
 
 from agents.classifying.artifacts import saved_labels
 from agents.running.predictor import Predictor
-from datasets.store import TokenStore, load_tokenizer
-from utils.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
-from utils.config import Config
+from datasets.store.store import TokenStore, load_tokenizer
+from utils.config.config import Config
 from utils.errors import CheckpointError, ConfigError
-from utils.experiment import Experiment, saved_config
+from utils.runs.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
+from utils.runs.experiment import Experiment, saved_config
 
 WORDS = [
     b"null",

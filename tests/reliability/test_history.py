@@ -14,7 +14,7 @@ from faults import DIED
 from lab import MODELS, Lab, digest, moment, of_tier
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from utils.run_log import FINAL_TAGS
+from utils.runs.run_log import FINAL_TAGS
 
 SAVED = {"pattern": r"fsync .*/checkpoints"}
 
@@ -87,12 +87,12 @@ SINKS: dict[str, tuple[dict[str, Any], str]] = {
     "events cannot be flushed": ({"fail": {"place": "torch.utils.tensorboard:SummaryWriter.flush", "n": 2}}, "TensorBoard"),
     "events cannot be closed": ({"fail": {"place": "torch.utils.tensorboard:SummaryWriter.close"}}, "TensorBoard"),
     "events cannot be opened": ({"fail": {"place": "torch.utils.tensorboard:SummaryWriter.__init__"}}, "TensorBoard"),
-    "a figure cannot be drawn": ({"fail": {"place": "utils.run_log:draw_matrix"}}, "TensorBoard"),
+    "a figure cannot be drawn": ({"fail": {"place": "utils.runs.run_log:draw_matrix"}}, "TensorBoard"),
     "the disk of the events is full": (
         {"fail": {"place": "tensorboard.summary.writer.record_writer:RecordWriter.write", "n": 9}}, "TensorBoard"
     ),
-    "the disk of the metrics is full": ({"fail": {"place": "utils.run_log:RunLog._append", "n": 5}}, "metrics.jsonl"),
-    "old metrics cannot be read": ({"fail": {"place": "utils.run_log:RunLog._drop_after"}}, "metrics.jsonl"),
+    "the disk of the metrics is full": ({"fail": {"place": "utils.runs.run_log:RunLog._append", "n": 5}}, "metrics.jsonl"),
+    "old metrics cannot be read": ({"fail": {"place": "utils.runs.run_log:RunLog._drop_after"}}, "metrics.jsonl"),
 }  # fmt: skip
 
 

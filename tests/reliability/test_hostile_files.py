@@ -18,9 +18,10 @@ from disk_fixtures import finished, in_process, zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
 from hostile_payloads import NAMED, PACKS, Call, calls, zipped
 
-from utils import experiment, strict_yaml
-from utils.checkpoint import MODEL, STATE, CheckpointStore
+from utils.config import strict_yaml
 from utils.errors import CheckpointError
+from utils.runs import experiment
+from utils.runs.checkpoint import MODEL, STATE, CheckpointStore
 
 EVENTS = (
     "os.system",

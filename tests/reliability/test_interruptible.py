@@ -12,10 +12,10 @@ from disk_fixtures import zygote  # noqa: F401
 from disk_zygote import Zygote
 from tokenizers import models, pre_tokenizers
 
-from datasets.subword_tokenizer import SPECIAL, ByteBPETokenizer, SubwordTokenizer
-from utils import signals
+from datasets.tokenizers.subword import SPECIAL, ByteBPETokenizer, SubwordTokenizer
 from utils.errors import Stopped
-from utils.interruptible import interruptible
+from utils.machine import signals
+from utils.machine.interruptible import interruptible
 
 HOSTILE = pre_tokenizers.Split(tokenizers.Regex(r"(a|aa)+$"), "isolated")  # exponential: 0.3 s for a text of 28 letters
 TEXTS = ["a" * 27 + "x"] * 1000

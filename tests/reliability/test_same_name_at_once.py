@@ -9,7 +9,7 @@ from faults import DIED
 from lab import MODELS, Lab, Run, digest
 
 SLOW_STEP = {"slow": {"place": "agents.base:BaseAgent.train_step", "seconds": 0.03}}
-SLOW_DATA = {"slow": {"place": "datasets.word_source:number_words", "seconds": 0.2}}
+SLOW_DATA = {"slow": {"place": "datasets.store.word_pass:number_words", "seconds": 0.2}}
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ MOMENTS: dict[str, tuple[dict[str, Any], int]] = {
         130,
     ),
     "while the data is tokenised": (
-        {"signal_in": {"place": "datasets.word_source:number_words", "numbers": [TERM]}},
+        {"signal_in": {"place": "datasets.store.word_pass:number_words", "numbers": [TERM]}},
         143,
     ),
     "in a step": ({"signal_in": STEP}, 143),
@@ -80,7 +80,7 @@ MOMENTS: dict[str, tuple[dict[str, Any], int]] = {
     "in a save": ({"signal_at": {"pattern": r"fsync .*/MANIFEST\.json", "number": TERM, "n": 3}}, 143),
     "in the test": ({"signal_in": {"place": "agents.base:BaseAgent.evaluate", "n": 6, "numbers": [INT]}}, 130),
     "while the best weights are read": (
-        {"signal_in": {"place": "utils.checkpoint:safetensors.torch.load", "numbers": [TERM]}},
+        {"signal_in": {"place": "utils.runs.checkpoint:safetensors.torch.load", "numbers": [TERM]}},
         143,
     ),
     "while the report is written": ({"signal_at": {"pattern": r"fsync .*report\.json", "number": TERM}}, 143),
@@ -109,7 +109,7 @@ def test_a_signal_while_the_saved_state_is_read_is_no_damage(lab: Lab, number: i
     first = lab.start("bag_of_embeddings", name, signal_in=STEP)
     assert_left(first, 143, f"saved step 8 in {Path('experiments') / name}")
     again = lab.start(
-        "bag_of_embeddings", name, signal_in={"place": "utils.checkpoint:torch.load", "numbers": [number]}
+        "bag_of_embeddings", name, signal_in={"place": "utils.runs.checkpoint:torch.load", "numbers": [number]}
     )
     assert_left(again, CODES[signal.Signals(number)])
     assert_same_end(lab, "bag_of_embeddings", name)

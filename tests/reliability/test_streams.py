@@ -18,7 +18,7 @@ from disk_fixtures import zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
 
 from utils.errors import ReaderGone, StorageError
-from utils.streams import is_utf8, prepare, to_json
+from utils.machine.streams import is_utf8, prepare, to_json
 
 LETTERS = "é日😀"  # in Latin-1, in the first plane, and beyond it
 ONE_EPOCH = MODELS["boe"].replace("num_epochs: 2", "num_epochs: 1")

@@ -9,9 +9,9 @@ from disk_cases import IS_FULL, assert_refused, copied, rewrite, workplace
 from disk_fixtures import finished, in_process, zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
 
-from utils.checkpoint import CheckpointStore
 from utils.errors import GlassboxError, printable
-from utils.storage import atomic_write, unfinished
+from utils.files.storage import atomic_write, unfinished
+from utils.runs.checkpoint import CheckpointStore
 
 EVIL = [
     "\x1b[31mred",

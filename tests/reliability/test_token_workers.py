@@ -12,8 +12,8 @@ import pytest
 from lab import Lab, Run, digest, moment, of_tier
 
 MODEL = "bag_of_embeddings"
-MANY_CHUNKS = {"assign": {"values": {"datasets.store:SMALL": 0, "datasets.parallel:CHUNK": 5}}}
-SLOW: dict[str, Any] = MANY_CHUNKS | {"slow": {"place": "datasets.word_source:number_words", "seconds": 0.2}}
+MANY_CHUNKS = {"assign": {"values": {"datasets.store.store:SMALL": 0, "datasets.tokenizers.processes:CHUNK": 5}}}
+SLOW: dict[str, Any] = MANY_CHUNKS | {"slow": {"place": "datasets.store.word_pass:number_words", "seconds": 0.2}}
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from agents import AGENTS
 from agents.base import BaseAgent
-from agents.building import build_model
-from agents.data import Data
-from agents.text_data import TextArtifacts, text_sections
+from agents.running.building import build_model
+from agents.running.data import Data
+from agents.running.text_data import TextArtifacts, text_sections
+from datasets.batches.text_batch import TextBatch
 from datasets.hashing import draw
-from datasets.records import Record
-from datasets.store import SplitData
-from datasets.targets import Target
-from datasets.text_batch import TextBatch
+from datasets.rows.records import Record
+from datasets.rows.targets import Target
+from datasets.store.store import SplitData
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
-from utils.metrics import Metrics
-from utils.schema import Section
+from utils.config.schema import Section
+from utils.metrics.base import Metrics
 
 UNKNOWN_ID = 1
 MASKED = np.uint64(2**63)  # half of the texts

@@ -23,8 +23,9 @@ import torch.utils.tensorboard
 
 import agents
 import main
-from utils import run_log, signals
 from utils.errors import Stopped
+from utils.machine import signals
+from utils.runs import run_log
 
 HOOKS = (agents, run_log)  # imported for what they bring along
 pids: set[int] = set()
@@ -33,7 +34,7 @@ pids: set[int] = set()
 def warm_up(*modules: str) -> None:
     """Import what torch imports at its first use, and what all runs to come need besides."""
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    for module in ("datasets.store", *modules):
+    for module in ("datasets.store.store", *modules):
         importlib.import_module(module)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread would be lost in a fork"
 

@@ -195,5 +195,5 @@ def test_the_export_gives_the_same_probabilities(walk: Walk) -> None:
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-preload("datasets.parallel")
+preload("datasets.tokenizers.processes")
 assert IS_FULL or SAMPLE

@@ -9,7 +9,7 @@ from graphs.models import ENCODERS
 from graphs.models.bag_of_embeddings import BagOfEmbeddings
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from graphs.models.transformer import TransformerEncoder
-from utils.schema import sizes_of
+from utils.config.schema import sizes_of
 
 VOCAB_SIZE = 20
 VARIANTS: list[tuple[str, dict[str, object]]] = [

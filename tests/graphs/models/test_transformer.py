@@ -19,8 +19,8 @@ from graphs.layers.token_layout import PackedTokens
 from graphs.models.bert import Bert
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from graphs.models.transformer import TransformerEncoder, TransformerLayer
-from utils.hub import find_model
-from utils.model_files import read_model_weights
+from utils.files.hub import find_model
+from utils.files.model_files import read_model_weights
 
 SIZES = {"hidden_size": 16, "num_layers": 3, "num_heads": 4, "intermediate_size": 24, "max_positions": 32}
 KINDS = {

@@ -1,0 +1,205 @@
+"""A run's texts: read, tokenised and batched; what every task over texts begins with."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import numpy as np
+
+from agents.running.building import build_corpus, build_tokenizer, check_lengths
+from agents.weights.published import published_tokenizer
+from datasets import DATASETS, TOKENIZERS
+from datasets.batches.loader import Loader
+from datasets.rows.corpus import Corpus
+from datasets.rows.predictions import prediction_line
+from datasets.rows.records import Record
+from datasets.rows.targets import LabelTarget, Target
+from datasets.store.store import SplitData, TokenStore, data_hash, load_tokenizer, open_store
+from datasets.tokenizers.tokens import num_unknown, unknown_share
+from utils.config.config import Config, is_free
+from utils.config.schema import Section, options_of
+from utils.distributed.worker import Worker
+from utils.errors import CheckpointError, DataError
+from utils.files.hub import is_published
+from utils.files.storage import read_regular
+from utils.runs.checkpoint import CheckpointStore, refuse_other
+from utils.runs.run_report import describe_rows, describe_truncated
+
+logger = logging.getLogger("glassbox")
+TOKENIZER = "tokenizer.json"
+MAX_UNKNOWN = 0.3  # of the tokens of valid and test without a warning; other texts of one kind have 0.02 to 0.2
+# The options of `data` and `tokenizer` in the first version.
+FIRST_OPTIONS = """name train valid test format encoding delimiter quotes columns folder fields label id multi_label label_separator
+    join_fields pair split split_seed max_length long_texts stride on_bad_row limit lower min_count max_size ngrams ngram_min_count
+    vocab_size special_tokens"""
+
+
+def text_sections(target: type[Target]) -> dict[str, Section]:
+    """The sections of a config that a task over texts with such a target has."""
+    return {
+        "data": Section(DATASETS, shared=(Corpus, target)),
+        "tokenizer": Section(TOKENIZERS, default="word"),
+    }
+
+
+@dataclass(frozen=True)
+class TextArtifacts:
+    """The tokenizer, and where a task has labels (agents/classifying/artifacts.py), these."""
+
+    tokenizer: Any
+    tokenizer_json: bytes = b""
+    labels: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, store: TokenStore) -> Self:
+        """Those of tokenised data."""
+        return cls(store.tokenizer, store.tokenizer_json, store.labels)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(saved_tokenizer(folder), read_regular(folder / TOKENIZER))
+
+    @classmethod
+    def placeholder(cls, config: Config) -> Self:
+        return cls(SimpleNamespace(vocab_size=1000))
+
+    @property
+    def hashes(self) -> dict[str, tuple[str, str]]:
+        return {"vocabulary": (TOKENIZER, hashlib.sha256(self.tokenizer_json).hexdigest())}
+
+    def files(self) -> dict[str, str | bytes]:
+        return {TOKENIZER: self.tokenizer_json}
+
+    def encode(self, corpus: Corpus, records: Sequence[Record]) -> SplitData:
+        """Records as the rows 0, 1, ... of a split. Raises DataError for a label that the run does not have."""
+        for record in records:
+            corpus.target.check_known(record.labels or (), self.labels, record.place)
+        texts = map(list, zip(*map(corpus.encoder_texts, records), strict=True))
+        fields = [self.tokenizer.encode(column, **corpus.length_options) for column in texts]
+        values = corpus.target.values([record.labels or () for record in records], self.labels)
+        columns = {} if values is None else {str(corpus.target.key): values}
+        return SplitData(fields, columns, np.arange(len(records)))
+
+
+class TextData:
+    """The splits of a config as loaders, and what a trained run keeps of them. Writes nothing but caches."""
+
+    def __init__(self, config: Config, worker: Worker, target: type[Target], artifacts: type[TextArtifacts]) -> None:
+        started = time.perf_counter()
+        trained = _initial_tokenizer(config)
+        self.corpus = build_corpus(config, target)
+        if trained is not None:
+            check_lengths(config, self.corpus, trained)
+        options = _options(config, target)
+        with worker.first_alone("tokens"):
+            store = open_store(self.corpus, build_tokenizer(config), options, trained)
+        self._data_now = partial(data_hash, self.corpus, options, trained)
+        self.key, self.splits = store.key, store.splits
+        self.artifacts = artifacts.of(store)
+        self.tokenizer = store.tokenizer
+        warnings = [*store.report.get("warnings", []), *self._unknown()]
+        truncated = {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
+        seconds = time.perf_counter() - started
+        self.report = store.report | {"truncated": truncated, "warnings": warnings, "seconds": seconds}
+        for line in [*describe_rows(store.report), *describe_truncated(truncated, self.corpus.max_length)]:
+            logger.info("%s", line)
+        for line in warnings:
+            logger.warning("warning: %s", line)
+        sizes = {name: config.train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
+        places = {"seed": config.seed, "rank": worker.rank, "num_ranks": worker.size}
+        self.loaders = {split: Loader(self.splits[split], **sizes, **places) for split in self.corpus.splits}
+        self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
+
+    def lines(self, split: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The lines of predictions.jsonl for a split, whose rows are read once more."""
+        for record, answer, is_cut in zip(self.records(split), answers, self.splits[split].truncated, strict=True):
+            yield prediction_line(self.corpus, record, answer, truncated=is_cut)
+
+    def records(self, split: str) -> Iterator[Record]:
+        """The records of a split, read once more from its files. Raises DataError where those have changed meanwhile."""
+        yield from self.corpus.records(split, self.splits[split].rows)
+        if self._data_now() != self.facts["data"]:
+            files = self.corpus.source.files(split if split in self.corpus.source.splits else "train")
+            raise DataError(
+                f"{files[0]}: the data has changed since it was tokenised; restore it and run the same command to resume"
+            )
+
+    def _unknown(self) -> list[str]:
+        """A line for every split with texts of which the tokenizer knows no word, or much of which it does not know."""
+        unknown_id, special_ids = self.tokenizer.unknown_id, self.tokenizer.special.ids
+        lines = []
+        for split, data in self.splits.items():
+            if count := num_unknown(data.fields, [unknown_id, *special_ids]):
+                lines.append(f"{count} of {len(data)} texts of {split} hold no token of the vocabulary")
+            share = unknown_share(data.fields, unknown_id, special_ids)
+            if split != "train" and share > MAX_UNKNOWN:
+                lines.append(
+                    f"{100 * share:.0f}% of the tokens of {split} are not in the vocabulary (more than {100 * MAX_UNKNOWN:.0f}%); "
+                    "tokenizer: {name: wordpiece} splits rare words into known pieces"
+                )
+        return lines
+
+
+def data_key(config: Config, corpus: Corpus, tokenizer: object) -> str:
+    """What a checkpoint of a run with this config and tokenizer would know the data by, as its files are now."""
+    return data_hash(corpus, _options(config, type(corpus.target)), tokenizer if config.init_from else None)
+
+
+def _options(config: Config, target: type[Target]) -> dict[str, Any]:
+    """All of a config that shapes its tokens; by it and their data checkpoints of all versions are compared.
+
+    So an option that the first versions did not have counts only where it is not at its default.
+    """
+    shaping: dict[str, Any] = {}
+    for key, section in text_sections(target).items():
+        assert section.parts is not None
+        parts = [section.parts[config[key]["name"]], *section.shared_parts]
+        defaults = {name: option.default for part in parts for name, option in options_of(part).items()}
+        shaping[key] = {
+            name: value
+            for name, value in config[key].items()
+            if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS.split() or value != _plain(defaults.get(name)))
+        }
+    if config.data.get("multi_label"):
+        shaping["data"]["is_stratified"] = True  # the first version split sets of labels: its test rows were others
+    if target is not LabelTarget:  # the first version had no other
+        shaping["target"] = target.__name__
+    return shaping
+
+
+def _plain(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _initial_tokenizer(config: Config) -> Any:
+    """The tokenizer of what `init_from` names, which belongs to its weights; None where the run trains its own."""
+    if config.init_from is None:
+        return None
+    if is_published(config.init_from):
+        return published_tokenizer(config)
+    if not Path(config.init_from).is_dir():
+        raise CheckpointError(
+            f"init_from: there is no folder {config.init_from}; known: the folder of a run or of a published model, pip:NAME for "
+            "one that a package ships, org/name for one of the hub"
+        )
+    return saved_tokenizer(Path(config.init_from))
+
+
+def saved_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a run's folder, parsed only after its hash is known to be the checkpoints'. Raises CheckpointError."""
+    path = folder / TOKENIZER
+    known = CheckpointStore(folder / "checkpoints").facts()
+    try:
+        if known is not None:
+            checkpoint, facts = known
+            refuse_other(path, "vocabulary", hashlib.sha256(read_regular(path)).hexdigest(), facts, checkpoint)
+        return load_tokenizer(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: cannot be read: {reason}; is {folder} the folder of a trained run?") from None

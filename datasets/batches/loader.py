@@ -1,0 +1,70 @@
+"""The batches of a split: which examples, in which order, and which of several processes takes which."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from datasets.batches.examples import EVALUATION, Batch, Examples
+from datasets.batches.order import epoch_batches, ordered_batches, shares
+
+
+class Loader:
+    """The batches of one split: in the order of (seed, epoch) for training, longest first for evaluation.
+
+    Of several processes, each takes its part, about as many tokens as the others; all get the same number of batches, and where
+    there is nothing left for one, it gets a filler.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        batch_size: int,
+        batch_tokens: int | None = None,
+        accumulation_steps: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self.examples = examples
+        self.batch_size, self.batch_tokens = batch_size, batch_tokens
+        self.accumulation_steps, self.seed = accumulation_steps, seed
+        self.rank, self.num_ranks = rank, num_ranks
+
+    def __len__(self) -> int:
+        """Examples in the split."""
+        return len(self.examples)
+
+    def num_steps(self, epoch: int = 0) -> int:
+        """Optimizer steps in an epoch; with batch_tokens it differs a little between epochs."""
+        if self.batch_tokens is None:
+            return -(-len(self.examples) // self.batch_size)
+        return len(self._epoch(epoch))
+
+    def train_batches(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """Global batches of an epoch from number `start` on, each cut into micro-batches whose gradients add up."""
+        lengths = self.examples.lengths(epoch)
+        for rows in self._epoch(epoch)[start:]:
+            num_parts = min(self.accumulation_steps, -(-len(rows) // self.num_ranks))
+            own = shares(rows, lengths, self.num_ranks)[self.rank]
+            yield [self._collate(part, rows, epoch) for part in np.array_split(own, num_parts)]
+
+    def eval_batches(self) -> Iterator[Batch]:
+        """Every example once, by one of the processes."""
+        lengths = self.examples.lengths(EVALUATION)
+        batches = ordered_batches(lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens)
+        for start in range(0, len(batches), self.num_ranks):
+            own = batches[start + self.rank : start + self.rank + 1]
+            yield self._collate(own[0] if own else batches[start][:0], batches[start], EVALUATION)
+
+    def _epoch(self, epoch: int) -> list[np.ndarray]:
+        sizes: dict[str, Any] = {"batch_size": self.batch_size, "batch_tokens": self.batch_tokens}
+        return epoch_batches(self.examples.lengths(epoch), **sizes, seed=self.seed, epoch=epoch)
+
+    def _collate(self, rows: np.ndarray, others: np.ndarray, epoch: int) -> Batch:
+        """The rows as a batch; where there are none, the last of the others' as a filler."""
+        if len(rows):
+            return self.examples.collate(rows, epoch)
+        return dataclasses.replace(self.examples.collate(others[-1:], epoch), is_filler=True)  # type: ignore[type-var]

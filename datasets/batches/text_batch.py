@@ -1,0 +1,71 @@
+"""Texts and their columns, padded to one batch. B: texts, T: tokens of the longest, N: real tokens, W: windows of all texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.tokenizers.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Some texts, padded, on the host until `to`.
+
+    fields: for each field
+        input_ids (B, T) int64, and attention_mask (B, T) bool, True at real tokens;
+        on any device but the CPU token_index (N,) int64, the places of the real tokens in the B * T: made on the host, so that
+        a model can take them without waiting to hear how many there are;
+        of pairs token_type_ids (B, T) int64, 0 in the first text and padding, 1 in the second;
+        of texts that are cut into windows text_index (W,) int64, the text (0 to B - 1) of each row of the other tensors, which then
+        have W rows for their B, and num_windows (B,) int64, how many each text has.
+    columns: what else a row has, such as "label": (B,) int64 with -100 where nothing is counted, or (B, L) float of 0 and 1
+    rows, num_tokens, is_filler: see datasets/batches/examples.py
+    """
+
+    fields: list[dict[str, Tensor]]
+    columns: dict[str, Tensor]
+    rows: np.ndarray
+    num_tokens: int
+    is_filler: bool = False
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on the device that computes; from pinned memory, so that the host need not wait for the copies to CUDA."""
+        if device.type == "cpu":
+            return self
+        indexed = [field | {"token_index": field["attention_mask"].flatten().nonzero()[:, 0]} for field in self.fields]
+        fields = [{name: _moved(tensor, device) for name, tensor in field.items()} for field in indexed]
+        return replace(self, fields=fields, columns={name: _moved(t, device) for name, t in self.columns.items()})
+
+
+def collate(fields: list[Tokens], columns: Mapping[str, np.ndarray], rows: np.ndarray) -> TextBatch:
+    """Pad the chosen rows of every field, and choose those of every column; a column of 0s and 1s by label becomes float32."""
+    padded = [_field(tokens, rows) for tokens in fields]
+    chosen = {name: np.asarray(column[rows]) for name, column in columns.items()}
+    return TextBatch(
+        fields=[{name: torch.from_numpy(array) for name, array in field.items()} for field in padded],
+        columns={name: torch.from_numpy(x.astype(np.float32) if x.ndim == 2 else x) for name, x in chosen.items()},
+        rows=rows,
+        num_tokens=sum(int(field["attention_mask"].sum()) for field in padded),
+    )
+
+
+def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What `TextBatch.fields` says of one field."""
+    ids, mask = tokens.pad(rows)
+    field = {"input_ids": ids, "attention_mask": mask}
+    if tokens.second_starts is not None:
+        is_second = np.arange(ids.shape[1]) >= tokens.second_starts[rows][:, None]
+        field["token_type_ids"] = (is_second & mask).astype(np.int64)
+    if tokens.window is not None:
+        field["num_windows"] = tokens.num_windows(rows)
+        field["text_index"] = np.repeat(np.arange(len(rows)), field["num_windows"])
+    return field
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)

@@ -1,0 +1,84 @@
+"""Folders of files: a folder for each class, or a file for each class."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from datasets.formats.data_files import BOM, data_errors, decode, read_bytes, text_lines
+from datasets.formats.rows import BLANK, Harmless, Layout, Row
+from utils.errors import DataError, printable
+
+HIDDEN, README = Harmless("hidden file"), Harmless("README")
+BESIDE = Harmless("file next to the class folders")
+NO_FILE = "is not a regular file"
+BELOW = "is in a subfolder, but format file_per_class reads files side by side; see data.format: folder"
+
+
+def read_folder(path: Path, layout: Layout) -> Iterator[Row]:
+    """A folder per class: FOLDER/LABEL/NAME.txt, one text a file; columns `text`, `label` and `id` (LABEL/NAME.txt).
+
+    A class may have folders in its folder: the label is the first of LABEL/2023/NAME.txt.
+    """
+    used, skipped = folder_files(path, "folder")
+    for file in used:
+        text, problem = decode(read_bytes(file, layout.max_row_bytes).removeprefix(BOM), layout.encodings)
+        name = file.relative_to(path)
+        yield Row(str(file), {"text": text, "label": name.parts[0], "id": printable(name.as_posix())}, problem)
+    yield from skipped
+
+
+def read_file_per_class(path: Path, layout: Layout) -> Iterator[Row]:
+    """A file per class: FOLDER/LABEL.txt, one text a line; columns `text` and `label`.
+
+    The label is the file's name less its ending (and `.gz`), or with it where two files would have one label (mr.pos, mr.neg).
+    """
+    used, skipped = folder_files(path, "file_per_class")
+    names = [file.name.removesuffix(".gz") for file in used]
+    stems = [Path(name).stem for name in names]
+    for file, label in zip(used, stems if len(set(stems)) == len(stems) else names, strict=True):
+        for number, line, problem in text_lines(file, layout):
+            text = line.rstrip("\r\n")
+            yield Row(f"{file}:{number}", {"text": text, "label": label}, problem or (None if text.strip() else BLANK))
+    yield from skipped
+
+
+def folder_files(path: Path, kind: str) -> tuple[list[Path], list[Row]]:
+    """The files that are read, sorted by class and name, and a row for each of the others, with the reason.
+
+    The others come last, so that one more of them changes no row's number.
+    """
+    used, skipped = [], []
+    for file in sorted(_all_files(path)):
+        if problem := _skipped(file, file.relative_to(path).parts, kind):
+            skipped.append(Row(str(file), {}, problem))
+        else:
+            used.append(file)
+    return used, skipped
+
+
+def _skipped(file: Path, parts: tuple[str, ...], kind: str) -> str | None:
+    """Why a file of the folder is none of its texts; None where it is one."""
+    if any(part.startswith(".") for part in parts):
+        return HIDDEN
+    if parts[-1].partition(".")[0].lower() == "readme":
+        return README
+    if kind == "folder" and len(parts) == 1:
+        return BESIDE
+    if kind == "file_per_class" and len(parts) > 1:
+        return BELOW
+    return None if file.is_file() else NO_FILE
+
+
+def _all_files(path: Path) -> Iterator[Path]:
+    """Everything below a folder that is no folder; links to folders are followed, but not in circles."""
+    waiting = [(path, [os.path.realpath(path)])]
+    while waiting:
+        folder, above = waiting.pop()
+        with data_errors(folder), os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    yield Path(entry)
+                elif (real := os.path.realpath(entry)) not in above:
+                    waiting.append((Path(entry), [*above, real]))
+                else:
+                    raise DataError(f"{entry.path}: is a link to a folder that holds it")

@@ -1,0 +1,162 @@
+"""Files of rows: CSV, TSV, JSON lines, Parquet, lines of text, and folders of a folder or a file per class, each also `.gz`.
+
+A reader yields every row with its line; a row that cannot be read comes with what is wrong instead of values, so that the caller
+may refuse or count it. Nothing is ever dropped here.
+"""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from datasets.formats.data_files import STDIN, read_bytes, text_lines, too_long
+from datasets.formats.delimited import read_csv, read_tsv
+from datasets.formats.folders import read_file_per_class, read_folder
+from datasets.formats.rows import BLANK, Layout, Row
+from utils.errors import ConfigError, DataError
+
+LABEL = "__label__"  # fastText's
+MARKED = re.compile(rf"(?<!\S){LABEL}(\S+)\s*")
+MAX_UNPACKED = 2**28  # bytes of a packed Parquet file, which is unpacked in memory
+BATCH_BYTES = 2**25  # of Parquet that are rows at a time
+
+
+def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
+    """JSON lines: one object a line, in UTF-8 (RFC 8259); other encodings are tried where a file is not UTF-8."""
+    encodings = list(dict.fromkeys(["utf-8", *layout.encodings]))
+    hint = "; for lines of plain text (runs with one field) write --format text" if path is STDIN else ""
+    for number, line, problem in text_lines(path, replace(layout, encodings=encodings)):
+        place = f"{path}:{number}"
+        if problem or not line.strip():
+            yield Row(place, {}, problem or BLANK)
+            continue
+        if number == 1 and (line.strip() == "[" or line.startswith(("[{", "[ {"))):
+            raise DataError(f"{place}: is a JSON array; write one object per line, without commas between them")
+        try:
+            values = JSON.decode(line)
+        except (ValueError, RecursionError) as error:
+            yield Row(place, {}, f"not JSON ({getattr(error, 'msg', None) or error}){hint}")
+            continue
+        if isinstance(values, dict):
+            yield Row(place, values)
+        else:
+            yield Row(place, {}, "not a JSON object")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; the library would silently keep the last of a repeated key."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key appears twice")
+    return values
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_once_each)
+
+
+def read_text(path: Path, layout: Layout) -> Iterator[Row]:
+    """Plain text: every line is a row with one column, `text` unless the layout names it."""
+    column = layout.columns[0] if layout.columns else "text"
+    for number, line, problem in text_lines(path, layout):
+        text = line.rstrip("\r\n")
+        yield Row(f"{path}:{number}", {column: text}, problem or (None if text.strip() else BLANK))
+
+
+def read_labelled_lines(path: Path, layout: Layout) -> Iterator[Row]:
+    """Lines `LABEL TEXT`, or fastText's `__label__x __label__y TEXT`, as the first line is; columns `label` and `text`.
+
+    In prediction a file whose first line begins with no label of the run is plain text.
+    """
+    is_marked, is_plain = None, False
+    for row in read_text(path, replace(layout, columns=None)):
+        if row.problem is not None or is_plain:
+            yield row
+            continue
+        first, text = re.fullmatch(r"[ \t]*([^ \t]*)[ \t]*(.*)", row.values["text"], re.DOTALL).groups()  # type: ignore[union-attr]
+        is_label = layout.is_label is None or layout.is_label(first)
+        if is_marked is None:
+            is_marked = first.startswith(LABEL)
+            is_plain = not (is_marked or is_label)
+        if is_marked or is_plain:
+            yield row._replace(values=_marked(row.values["text"])) if is_marked else row
+        elif first.startswith(LABEL):
+            yield Row(row.place, {}, f"begins with {LABEL}, unlike the first line")
+        elif is_label:
+            yield row._replace(values={"label": first, "text": text})
+        else:
+            raise DataError(
+                f"{row.place}: {first[:80]!r} is not a label of the run; if no line has one, write --format text"
+            )
+
+
+def _marked(line: str) -> dict[str, Any]:
+    """A line of fastText: its labels, wherever they stand, and the rest."""
+    labels = MARKED.findall(line)
+    return {"label": labels if len(labels) > 1 else "".join(labels), "text": MARKED.sub("", line).strip()}
+
+
+def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
+    """Parquet, by the optional package pyarrow; the line is the row's number."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise ConfigError(f"{path}: reading Parquet needs the package pyarrow: pip install pyarrow") from None
+    try:
+        number = 0
+        is_file = path is not STDIN and not path.name.endswith(".gz")
+        file = parquet.ParquetFile(path if is_file else io.BytesIO(read_bytes(path, MAX_UNPACKED, "unpack it")))
+        names = Counter(file.schema_arrow.names)
+        once = [i for i, name in enumerate(file.schema_arrow.names) if names[name] == 1]
+        twice = [name for name, count in names.items() if count > 1]
+        for batch in file.iter_batches(batch_size=_rows_at_a_time(file.metadata, path, layout)):
+            is_large = batch.nbytes > layout.max_row_bytes
+            for values in (batch.select(once) if twice else batch).to_pylist():
+                number += 1
+                if is_large and sum(len(str(value)) for value in values.values()) > layout.max_row_bytes:
+                    raise DataError(f"{path}:{number}: {too_long(layout.max_row_bytes)}")
+                yield Row(f"{path}:{number}", values, None, str(path), twice)
+    except (OSError, ValueError, ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+
+
+def _rows_at_a_time(metadata: Any, path: Path, layout: Layout) -> int:
+    """How many rows of the longest rows are BATCH_BYTES. Raises DataError where a row is too long, by the file's own figures."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    mean = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    if mean > layout.max_row_bytes:
+        raise DataError(f"{path}: a row {too_long(layout.max_row_bytes)}")
+    return max(1, min(1000, BATCH_BYTES // max(mean, 1)))
+
+
+Reader = Callable[[Path, Layout], Iterator[Row]]
+FORMATS: dict[str, Reader] = {
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+    "text": read_text,
+    "labelled_lines": read_labelled_lines,
+    "folder": read_folder,
+    "file_per_class": read_file_per_class,
+}
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "text"}
+
+
+def format_of(path: Path) -> str:
+    """The format by the file's ending, less `.gz`. Raises DataError where it says nothing."""
+    if path.is_dir():
+        return "folder"
+    ending = ending_of(path)
+    if ending not in ENDINGS:
+        option = f"data.format (predict, test: --format): one of {', '.join(FORMATS)}"
+        raise DataError(f"{path}: the ending {ending or '(none)'} does not tell the format; write {option}")
+    return ENDINGS[ending]
+
+
+def ending_of(path: Path) -> str:
+    """The ending that says the format: that of x.CSV.gz is .csv."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower()

@@ -1,0 +1,1 @@
+"""Records, their targets, and which split each goes into."""

@@ -1,0 +1,244 @@
+"""A data set as records of three splits: which row goes where, and every pass over them the same."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from datasets.formats.rows import Source
+from datasets.rows.leaks import LabelWatch, count_leaks, describe_leaks
+from datasets.rows.records import Record, RecordReader
+from datasets.rows.repeats import describe_repeats
+from datasets.rows.split import SPLITS, assign, text_key
+from datasets.rows.targets import Target
+from utils.errors import DataError, in_words
+
+
+@dataclass
+class Scan:
+    """What one pass over all rows finds.
+
+    rows[split]: numbers of its rows in their file; label_sets: the gold labels by number; used[split]: the rows of the split's
+    own file that were not skipped.
+    """
+
+    labels: list[str]
+    rows: dict[str, np.ndarray]
+    label_numbers: dict[str, np.ndarray]
+    label_sets: list[tuple[str, ...]]
+    used: dict[str, np.ndarray] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def labels_of(self, split: str) -> set[str]:
+        """The labels that the rows of a split have."""
+        return {label for n in np.unique(self.label_numbers[split]) for label in self.label_sets[n]}
+
+
+@dataclass
+class _FileScan:
+    keys: np.ndarray
+    numbers: "array[int]"
+    ids: "array[int]"  # their hashes, where the rows have ids
+    reader: RecordReader
+    assigned: np.ndarray
+
+
+class Corpus:
+    """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does.
+
+    fields: the text columns, one or more
+    id: the column of the row ids in predictions.jsonl; null: FILE:LINE
+    join_fields: true: the fields are joined into one text; false: each has its own encoder
+    pair: the two fields are one input with two segments, as in BERT
+    split: the shares of training, validation and test where they have no file; 0 leaves a split out, as in [0.9, 0.1, 0]
+    split_seed: random seed of the split
+    max_length: maximum number of tokens of a text, with special tokens, without word n-grams; null: no limit
+    long_texts: the part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
+    stride: number of tokens that adjacent windows share
+    on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
+    limit: use at most so many rows of a file, the same share of every label; null: all
+    num_workers: number of tokenising processes
+    cache_folder: for tokens and teachers' predictions, reused by runs on the same texts
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        *,
+        fields: list[str] = ("text",),  # type: ignore[assignment]  # an immutable default
+        id: str | None = None,
+        join_fields: bool = False,
+        pair: bool = False,
+        split: list[float] = (0.8, 0.1, 0.1),  # type: ignore[assignment]
+        split_seed: int = 0,
+        max_length: int | None = None,
+        long_texts: Literal["head", "head_tail", "windows"] = "head",
+        stride: int = 0,
+        on_bad_row: Literal["error", "skip"] = "error",
+        limit: int | None = None,
+        num_workers: int = 2,
+        cache_folder: str = ".cache",
+    ) -> None:
+        if not fields or len(set(fields)) != len(fields):
+            raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
+        if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
+            raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
+        if target.column in fields:
+            raise ValueError(f"fields must not hold {target.column!r}, the column of the labels")
+        for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if split_seed < 0:
+            raise ValueError(f"split_seed must not be negative, got {split_seed}")
+        if pair and (len(fields) != 2 or join_fields):
+            raise ValueError(f"pair needs two fields and join_fields: false, got {list(fields)} and {join_fields}")
+        if pair and long_texts != "head":
+            raise ValueError(f"long_texts must be head with pair: true, got {long_texts}")
+        if long_texts != "head" and max_length is None:
+            raise ValueError(f"long_texts: {long_texts} needs a max_length, got null")
+        if stride < 0 or (stride > 0 and long_texts != "windows"):
+            raise ValueError(
+                f"stride must be 0, or at least 1 with long_texts: windows, got {stride} with {long_texts}"
+            )
+        self.source, self.target = source, target
+        self.fields, self.id = list(fields), id
+        self.join_fields, self.pair = join_fields, pair
+        self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
+        self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
+        self.on_bad_row, self.limit = on_bad_row, limit
+        self.num_workers, self.cache_folder = num_workers, cache_folder
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have rows: those with a file of their own, or with a share of the training file."""
+        return [split for split in SPLITS if split in self.source.splits or self.shares[split] > 0]
+
+    @property
+    def num_encoder_texts(self) -> int:
+        """How many texts `encoder_texts` makes of a record."""
+        return 1 if self.join_fields or self.pair else len(self.fields)
+
+    @property
+    def length_options(self) -> dict[str, Any]:
+        """What becomes of long texts, as a tokenizer's `encode` takes it."""
+        return {"max_length": self.max_length, "long_texts": self.long_texts, "stride": self.stride}
+
+    def reader(self, *, has_target: bool = True) -> RecordReader:
+        """A reader of this corpus' columns; for prediction without that of the target."""
+        target = self.target if has_target else None
+        return RecordReader(self.fields, target, id=self.id, on_bad_row=self.on_bad_row)
+
+    def encoder_texts(self, record: Record) -> tuple[Any, ...]:
+        """The texts that each get an encoder: the fields, or all of them joined, or as one the pair of them."""
+        if self.pair:
+            return (record.texts,)
+        return (" ".join(record.texts),) if self.join_fields else record.texts
+
+    def records(self, split: str, rows: np.ndarray) -> Iterator[Record]:
+        """The records of a split by the numbers of its rows, in file order."""
+        origin = split if split in self.source.splits else "train"
+        wanted = iter(rows.tolist())
+        next_row = next(wanted, None)
+        reader = self.reader()
+        reader.on_bad_row = "skip"  # what was to be refused was refused by the scan
+        for number, record in enumerate(reader.read(self.source.rows(origin))):
+            if number == next_row and record is not None:
+                yield record
+                next_row = next(wanted, None)
+        if next_row is not None:
+            raise DataError(f"{self.source.files(origin)[0]}: changed while it was being read")
+
+    def scan(self, take: Callable[[str, Iterator[Record]], np.ndarray] | None = None) -> Scan:
+        """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on.
+
+        take: gets every split that has a file, and its records, all of which it has to read as they go by; -> their text keys.
+        """
+        label_sets: dict[tuple[str, ...], int] = {}
+        watch = LabelWatch(self.fields)
+
+        scans = {each: self._scan_file(each, label_sets, watch, take or read_all) for each in self.source.splits}
+        scan = Scan([], {}, {}, list(label_sets))
+        scan.used = {
+            origin: np.flatnonzero(np.frombuffer(file.numbers, np.int64) >= 0) for origin, file in scans.items()
+        }
+        for split in SPLITS:
+            file = scans.get(split, scans["train"])
+            scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
+            scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
+            scan.report[split] = self._report(split, scans)
+        found = {split: scan.labels_of(split) for split in SPLITS if len(scan.rows[split])}
+        scan.labels = self.target.vocabulary(found.get("train", set()))
+        keys = {split: scans.get(split, scans["train"]).keys[rows] for split, rows in scan.rows.items()}
+        leaks = count_leaks(keys, watch)
+        scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
+        scan.report["leaks"] = leaks
+        scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
+        scan.report["warnings"] += describe_repeats(list(scans.values()), scan.label_sets, self.source)
+        skipped = [file.reader.skipped for file in scans.values()]
+        scan.report["warnings"] += self.target.describe({"train": set(), **found}, scan.label_sets, skipped)
+        self._check(scan)
+        return scan
+
+    def _scan_file(
+        self,
+        origin: str,
+        label_sets: dict[tuple[str, ...], int],
+        watch: LabelWatch,
+        take: Callable[[str, Iterator[Record]], np.ndarray],
+    ) -> _FileScan:
+        reader, numbers, ids = self.reader(), array("q"), array("q")
+
+        def noted() -> Iterator[Record]:
+            for record in reader.read(self.source.rows(origin)):
+                numbers.append(label_sets.setdefault(record.labels or (), len(label_sets)) if record else -1)
+                if self.id is not None:
+                    ids.append(hash((origin, record.id if record else len(ids))))  # each file may number its own
+                if record is not None:
+                    watch.see(record)
+                    yield record
+
+        used_keys = take(origin, noted())
+        is_used = np.frombuffer(numbers, dtype=np.int64) >= 0
+        files = {*self.source.splits} - {"train"}
+        shares = {split: share for split, share in self.shares.items() if split not in files}
+        shares = shares if origin == "train" else {origin: 1.0}
+        keys, assigned = np.zeros(len(is_used), dtype=np.uint64), np.full(len(is_used), -1, dtype=np.int8)
+        keys[is_used] = used_keys
+        strata, sets = self.target.strata(list(label_sets))
+        used_strata = strata[np.frombuffer(numbers, dtype=np.int64)[is_used]]
+        assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, self.limit, sets)
+        return _FileScan(keys, numbers, ids, reader, assigned)
+
+    def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
+        """read = used + skipped; what is skipped of a file that is split here counts as read for training."""
+        file = scans.get(split)
+        used = int((scans.get(split, scans["train"]).assigned == SPLITS.index(split)).sum())
+        if file is None:
+            return {"read": used, "used": used, "skipped": {}}
+        given_away = sum(int((file.assigned == SPLITS.index(other)).sum()) for other in SPLITS if other != split)
+        skipped = Counter(file.reader.skipped)
+        num_beyond = file.reader.num_read - sum(skipped.values()) - given_away - used
+        if num_beyond:
+            skipped["beyond data.limit"] = num_beyond
+        return {"read": file.reader.num_read - given_away, "used": used, "skipped": dict(skipped)}
+
+    def _check(self, scan: Scan) -> None:
+        files = {split: self.source.files(split if split in self.source.splits else "train")[0] for split in SPLITS}
+        self.target.check_names(scan.label_sets, str(files["train"]))
+        for split in self.splits:
+            if len(scan.rows[split]) == 0:
+                skipped = scan.report[split]["skipped"]
+                same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
+                num_read = sum(scan.report[s]["read"] for s in same_file)
+                reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
+                raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
+        self.target.check({split: scan.labels_of(split) for split in SPLITS}, scan.label_sets, files)
+
+
+def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:
+    """A `take` of `Corpus.scan` that only lets the scan see the records; -> (N,) uint64, the text key of each."""
+    return np.fromiter((text_key(record.texts) for record in records), np.uint64)

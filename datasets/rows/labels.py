@@ -1,0 +1,94 @@
+"""What a set of labels must be before anything is trained on it, and what is said of one that cannot be measured."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from datasets.rows.label_reader import NAME_THEM, POSITIONS, is_written_list
+from utils.errors import DataError
+
+MAX_LABELS = 5000  # as utils.metrics.labels.MAX_LABELS, whose module imports torch
+MAX_LISTED = 5  # labels that a warning names
+
+
+def labels_hash(labels: list[str]) -> str:
+    """What a checkpoint knows the labels by, order included."""
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
+
+
+def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str) -> None:
+    """Raise DataError where labels differ only in how they are written, or are so many that the column is hardly one of labels.
+
+    Space around a label is not cut off: a run's labels are those of its file, letter for letter, so that its predictions can be
+    joined to it. Two that differ only there, or in case, are one class written twice, and a model would learn to guess which.
+    """
+    labels = sorted({label for labels in label_sets for label in labels})
+    if len(labels) > MAX_LABELS:
+        raise DataError(
+            f"{place}: the column {column!r} holds {len(labels):,} labels, {labels[0]!r} to {labels[-1]!r}; "
+            f"at most {MAX_LABELS:,} can be told apart here; is data.label the right column?"
+        )
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(_folded(label), []).append(label)
+    if variants := [group for group in groups.values() if len(group) > 1]:
+        listed = "; ".join(" and ".join(map(repr, group)) for group in variants[:10])
+        raise DataError(
+            f"{place}: labels in {column!r} that differ only by case, space, composition or a final .0: {listed}; "
+            "write each in one way"
+        )
+
+
+def check_found(
+    found: Mapping[str, set[str]], label_sets: Sequence[tuple[str, ...]], files: Mapping[str, Path], column: str
+) -> None:
+    """Raise DataError where training has fewer labels than two, or a split one that training has not; found: by split."""
+    known = sorted(found["train"])
+    if len(known) < 2:
+        listed = ", ".join(map(repr, known))
+        raise DataError(f"{files['train']}: the column {column!r} holds one label only ({listed}); two are needed")
+    if len(set(label_sets)) < 2:
+        hint = f"; {NAME_THEM}" if set(known) <= set(POSITIONS) else ""
+        raise DataError(f"{files['train']}: all texts have the same labels ({', '.join(map(repr, known))}){hint}")
+    for split in ("valid", "test"):
+        if unseen := sorted(found[split] - set(known)):
+            listed = ", ".join(map(repr, known[:20]))
+            raise DataError(
+                f"{files[split]}: {split} holds the label {unseen[0]!r}, which no training row has; known: {listed}"
+            )
+
+
+def describe_odd(label_sets: Iterable[tuple[str, ...]], column: str, names: Sequence[str] | None) -> list[str]:
+    """What was hardly meant: lists that are read as one label, and names of positions that no row has."""
+    labels = sorted({label for labels in label_sets for label in labels})
+    lines = []
+    if labels and all(map(is_written_list, labels)):
+        lines.append(
+            f"each label in {column!r} looks like a list, such as {labels[0]!r}; is data.multi_label: true meant?"
+        )
+    if unused := [name for name in names or () if name not in labels]:
+        listed = ", ".join(map(repr, unused[:MAX_LISTED]))
+        lines.append(f"no row has {len(unused)} of the {len(names or ())} data.label_names ({listed})")
+    return lines
+
+
+def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *, is_multi_label: bool) -> list[str]:
+    """A line for each split that is measured and has no row of some labels; found: the labels of each split's rows."""
+    effect = "counts as 0 in macro F1" if is_multi_label else "counts in macro F1 only where it is predicted, as 0"
+    lines = []
+    for split, present in found.items():
+        if missing := [label for label in labels if label not in present]:
+            listed = ", ".join(map(repr, missing[:MAX_LISTED])) + (", ..." if len(missing) > MAX_LISTED else "")
+            lines.append(
+                f"{split} has no row of {len(missing)} of the {len(labels)} labels ({listed}): "
+                f"not measured, and each {effect}"
+            )
+    return lines
+
+
+def _folded(label: str) -> str:
+    folded = " ".join(unicodedata.normalize("NFC", label).casefold().split())
+    return re.sub(r"^(-?\d+)\.0$", r"\1", folded)

@@ -1,0 +1,102 @@
+"""What makes a score say more than it should: texts on two sides, one text over and over, a label that stands in its text.
+
+Nothing here refuses a run, since a benchmark may be what it is; each finding is one line on stderr and in report.json.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from datasets.rows.records import Record
+from datasets.rows.split import SPLITS
+
+MIN_SHARE, MIN_DIFFERENCE = 0.9, 0.5  # of the rows whose text holds their own label, and how much more than another one
+MIN_ROWS = 20  # fewer say nothing
+ALL, EVERY = 2000, 8  # all of so many rows are looked at, then every so-many-th: more would not say more
+
+
+class LabelWatch:
+    """Counts, in the pass over the records, which fields hold their own label as a word, as a path or an id may.
+
+    Memory and time a record are flat. Some texts hold the word "sport" and are about sport; so a label of another row is counted
+    beside it, as what chance gives.
+    """
+
+    def __init__(self, fields: list[str]) -> None:
+        self.fields = fields
+        self.num_seen = self.num_rows = self.num_compared = 0
+        self.own, self.other = [0] * len(fields), [0] * len(fields)
+        self._last: tuple[str, ...] = ()
+        self._different: tuple[str, ...] = ()  # the last labels before that are others
+
+    def see(self, record: Record) -> None:
+        """Count one record."""
+        labels = record.labels
+        self.num_seen += 1
+        if not labels or (self.num_seen > ALL and self.num_seen % EVERY):
+            return
+        if labels != self._last:
+            self._last, self._different = labels, self._last
+        self.num_rows += 1
+        self.num_compared += bool(self._different)
+        for i, text in enumerate(record.texts):
+            self.own[i] += holds_all(text, labels)
+            self.other[i] += holds_all(text, self._different)
+
+    def found(self) -> dict[str, float]:
+        """{field: the share of its texts that hold their own label} of the fields that give it away."""
+        shares = {}
+        for field, own, other in zip(self.fields, self.own, self.other, strict=True):
+            share, chance = own / max(self.num_rows, 1), other / max(self.num_compared, 1)
+            if self.num_rows >= MIN_ROWS and share >= MIN_SHARE and share - chance >= MIN_DIFFERENCE:
+                shares[field] = round(share, 4)
+        return shares
+
+
+def holds_all(text: str, labels: tuple[str, ...]) -> bool:
+    """Whether every label stands in the text, with no letter or digit beside it."""
+    return bool(labels) and all(_holds(text, label) for label in labels)
+
+
+def _holds(text: str, label: str) -> bool:
+    start = text.find(label)
+    while start >= 0:
+        end = start + len(label)
+        if not (start and text[start - 1].isalnum()) and not text[end : end + 1].isalnum():
+            return True
+        start = text.find(label, start + 1)
+    return False
+
+
+def count_leaks(keys: Mapping[str, np.ndarray], watch: LabelWatch) -> dict[str, Any]:
+    """What `describe_leaks` says; keys[split] (N,): the hashes of its texts, as `text_key` makes them."""
+    distinct = {split: np.unique(keys[split]) for split in SPLITS}
+    pairs = {}
+    for first, second in (("valid", "train"), ("test", "train"), ("test", "valid")):
+        if num_shared := int(np.isin(keys[first], distinct[second]).sum()):
+            pairs[f"{first} in {second}"] = num_shared
+    return {
+        "texts": pairs,
+        "repeats": {split: len(keys[split]) - len(distinct[split]) for split in SPLITS},
+        "equal": [split for split in ("valid", "test") if np.array_equal(distinct[split], distinct["train"])],
+        "labels": watch.found(),
+    }
+
+
+def describe_leaks(leaks: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """A line for each finding; sizes[split]: its number of rows."""
+    lines = []
+    for pair, count in leaks["texts"].items():
+        split, _, other = pair.partition(" in ")
+        if split in leaks["equal"] and other == "train":
+            lines.append(f"{split} holds the same texts as train: its score measures memorisation")
+        else:
+            lines.append(f"{count} of {sizes[split]} texts of {split} are also in {other}: they inflate its score")
+    for split, count in leaks["repeats"].items():
+        if count and 2 * count >= sizes[split]:
+            num_texts = sizes[split] - count
+            lines.append(f"{split} has {num_texts} different texts in {sizes[split]} rows: the others are repetitions")
+    for field, share in leaks["labels"].items():
+        lines.append(f"{100 * share:.0f}% of the texts in {field!r} hold their own label as a word; is that intended?")
+    return lines

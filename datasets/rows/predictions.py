@@ -1,0 +1,22 @@
+"""What is predicted for one row, as a line of predictions.jsonl."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets.rows.corpus import Corpus
+from datasets.rows.records import Record
+
+OWN_KEYS = {"id", "gold", "predicted", "probabilities", "truncated", "problem", "attention", "fields"}
+
+
+def texts_by_field(fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    """The texts as a line holds them: by their fields' names, or all under `fields` where one has the name of another key."""
+    named = dict(zip(fields, texts, strict=True))
+    return {"fields": named} if named.keys() & OWN_KEYS else named
+
+
+def prediction_line(corpus: Corpus, record: Record, answer: Mapping[str, Any], *, truncated: bool) -> dict[str, Any]:
+    """id, the text fields, gold (where the target was read), the answer (`predicted` and what belongs to it), truncated."""
+    gold = {} if record.labels is None else corpus.target.gold(record.labels)
+    texts = texts_by_field(corpus.fields, record.texts)
+    return {"id": record.id, **texts, **gold, **answer, "truncated": bool(truncated)}

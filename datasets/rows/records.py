@@ -1,0 +1,197 @@
+"""Rows -> records: the columns that the config names, every row used or counted with the reason."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from datasets.formats.rows import Harmless, Row
+from utils.config.schema import did_you_mean
+from utils.errors import DataError, in_words, printable
+
+if TYPE_CHECKING:
+    from datasets.rows.targets import Target
+
+# Up to what is only this row's, in brackets or behind a semicolon; a quoted column or label may hold both.
+REASON = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?! \(|;).)*+""", re.DOTALL)
+WITH_LABELS = (
+    "if each line begins with its label, write data.format: labelled_lines; a folder may hold a file for each class "
+    "(data.format: file_per_class) or a folder for each"
+)
+
+
+class Record(NamedTuple):
+    """One row: where it stands, its id, its texts, and what its target says (labels; None where they are not asked for)."""
+
+    place: str
+    id: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+
+
+class Skipped(NamedTuple):
+    """A row that was not used: its id and why."""
+
+    id: str
+    problem: str
+
+
+class RecordReader:
+    """Turns rows into records. `skipped` counts what was not used by reason, `num_read` all."""
+
+    def __init__(
+        self,
+        fields: Sequence[str],
+        target: "Target | None",
+        *,
+        id: str | None = None,
+        on_bad_row: str = "error",
+    ) -> None:
+        """target: None where the rows are to be predicted."""
+        self.fields, self.target, self.id = list(fields), target, id
+        self.label = None if target is None else target.column
+        self.on_bad_row = on_bad_row
+        self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
+        self.num_read = 0
+        self.skipped: Counter[str] = Counter()
+        self.last_skipped: Skipped | None = None
+
+    def read(self, rows: Iterable[Row]) -> Iterator[Record | None]:
+        """A record for every row, None for one that is skipped. Raises DataError at a bad row unless they are to be skipped."""
+        missing = None  # what the first row lacks, until a row has every column
+        has_columns = has_good = False
+        for row in (rows := iter(rows)):
+            self.num_read += 1
+            if row.problem is None and not has_columns:
+                problem = self._missing_column(row)
+                has_columns, missing = problem is None, missing or problem
+                if problem is not None and self.on_bad_row == "error":
+                    raise DataError(problem)
+            record, problem = self._record(row)
+            if problem is not None and self._is_refused(problem):
+                raise self._refusal(row.place, problem, rows, has_good=has_good)
+            if problem is not None:
+                self.last_skipped = Skipped(self._id(row).encode(errors="backslashreplace").decode(), problem)
+                self.skipped[_reason(problem)] += 1
+            has_good = has_good or record is not None
+            yield record
+        if missing is not None and not has_columns:
+            raise DataError(missing)
+
+    def counts(self) -> dict[str, Any]:
+        """How many rows were read, used, and skipped for which reason, so far."""
+        skipped = dict(self.skipped)
+        return {"read": self.num_read, "used": self.num_read - sum(skipped.values()), "skipped": skipped}
+
+    def answers(self, rows: Iterable[Row]) -> Iterator[Record | Skipped]:
+        """A record for every row, and where bad rows are skipped what is wrong with each of those."""
+        for record in self.read(rows):
+            if record is not None:
+                yield record
+            elif self.on_bad_row == "skip" and self.last_skipped is not None:
+                yield self.last_skipped
+
+    def _record(self, row: Row) -> tuple[Record | None, str | None]:
+        if row.problem is not None:
+            return None, row.problem
+        labels, label_problem = (
+            (None, None) if self.target is None else self.target.read(row.values.get(self.label or ""))
+        )
+        if self.target is not None and (ignored := self.target.ignored.intersection(labels or ())):
+            return None, ignored_label(min(ignored))
+        texts = []
+        for field in self.fields:
+            text = row.values.get(field)
+            if text is None and field in row.values:
+                text = ""  # null is what an empty cell of CSV is
+            if not isinstance(text, str):
+                kind = type(text).__name__
+                return None, f"no text in {field!r}" if text is None else f"{field!r} is {kind}, not text"
+            texts.append(text)
+        if all(not text or text.isspace() for text in texts):
+            return None, "no text"
+        if label_problem is not None:
+            return None, label_problem
+        record = Record(row.place, self._id(row), tuple(texts), labels)
+        try:
+            for text in (record.id, *texts, *(labels or ())):
+                text.isascii() or text.encode()
+        except UnicodeEncodeError:  # as a JSON escape can make it
+            return None, "half of a surrogate pair, which is not text"
+        return record, None
+
+    def _id(self, row: Row) -> str:
+        id = row.values.get(self.id) if self.id else None
+        has_id = id is not None and id == id and str(id).strip() != ""  # NaN is a missing number
+        return str(id) if has_id else printable(row.place)
+
+    def _missing_column(self, row: Row) -> str | None:
+        columns = [*self.fields, *filter(None, (self.label, self.id if self.needs_id else None))]
+        for column in filter(row.twice.__contains__, columns):
+            return f"{row.header}: the column {column!r} appears twice in the header"
+        for column in columns:
+            if column not in row.values:
+                known = ", ".join(map(repr, itertools.islice(row.values, 20)))
+                hint = _similar_column(column, row.values)
+                if column == self.label and row.values.keys() == {"text"}:
+                    hint = f"; plain text has no labels: {WITH_LABELS}."
+                words = f"{hint} There are" if hint else "; there are"
+                place = row.header or row.place
+                return f"{place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
+        return None
+
+    def _is_refused(self, problem: str) -> bool:
+        return self.on_bad_row == "error" and not isinstance(problem, Harmless)
+
+    def _refusal(self, place: str, problem: str, rest: Iterator[Row], *, has_good: bool) -> DataError:
+        """The first bad row in full, and how many others of which kinds the rest of the file has.
+
+        In prediction there is no rest: it may be a pipe without an end.
+        """
+        more: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        end = ""
+        try:
+            for row in rest if self.target is not None else ():
+                record, found = self._record(row)
+                has_good = has_good or record is not None
+                if found is not None and self._is_refused(found):
+                    more[reason := _reason(found)] += 1
+                    first.setdefault(reason, row.place)
+        except DataError as error:
+            end = f"; and then {error}"
+        listed = in_words({f"{reason} (from {first[reason]})": count for reason, count in more.items()})
+        others = f"; {more.total():,} more bad rows: {listed}" if more else ""
+        hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
+        if self.target is not None and not has_good:
+            hint = "; no other row can be used either"  # and to skip all would leave nothing
+        return DataError(f"{place}: {problem}{others}{end}{hint}")
+
+
+def ignored_label(label: str) -> Harmless:
+    """Why a row of a label in data.ignore_labels is skipped."""
+    return Harmless(f"of the ignored label {label!r}")
+
+
+def describe_unused(ignored: Iterable[str], skipped: Sequence[Mapping[str, int]]) -> list[str]:
+    """A line for every label of data.ignore_labels that no row has; skipped: the counts of each file."""
+    unused = [label for label in ignored if not any(ignored_label(label) in counts for counts in skipped)]
+    return [f"data.ignore_labels: no row has the label {label!r}" for label in unused]
+
+
+def _reason(problem: str) -> str:
+    """The kind of a problem, which rows are counted by."""
+    return REASON.match(problem).group()  # type: ignore[union-attr]  # it may be empty
+
+
+def _similar_column(column: str, values: dict[str, Any]) -> str:
+    """What may have gone wrong with a column that is not there: its case, a space, a slip, the delimiter."""
+    for name in values:
+        if name.strip().casefold() == column.strip().casefold():
+            return f"; did you mean {name!r}?"
+    if len(values) == 1:
+        header = next(iter(values))
+        if sign := next(filter(header.__contains__, ";\t|,"), None):
+            return f'; the file has one column, is data.delimiter "{ascii(sign)[1:-1]}"?'
+    return did_you_mean(column, values)

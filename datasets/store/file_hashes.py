@@ -1,0 +1,78 @@
+"""Content hashes of files, remembered by size, times and inode, so that a start does not read everything twice.
+
+The time of the last change of the inode is one of them: an editor or `touch -r` may set the other one back, but not this.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets.formats.data_files import data_errors
+from utils.errors import StorageError
+from utils.files.storage import atomic_write, probe, read_sealed, remove_leftovers, sealed
+
+RACY_SECONDS = 2.0  # a file changed so recently may change again without a new time of change
+
+
+def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path) -> str:
+    """sha256 of the files' contents and the options that shape what is made of them.
+
+    A file's name and its folders' below the one that holds all files count as content: they may be the id and the label.
+    """
+    files = list(files)
+    root = os.path.commonpath([path.absolute().parent for path in files])
+    names = ["/".join(path.parts[-max(2, len(path.absolute().relative_to(root).parts)) :]) for path in files]
+    content = [names, file_hashes(files, memory), options]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def file_hashes(files: list[Path], memory: Path) -> list[str]:
+    """The sha256 of each file; `memory` is the JSON file in which they are remembered."""
+    known: dict[str, Any] = {}
+    hashes, is_changed, is_readable = [], False, True
+    try:
+        known = read_sealed(memory)
+    except StorageError:
+        is_readable = False  # it holds other data sets' hashes, and is not replaced
+    except (OSError, ValueError):
+        pass  # there is none, or a damaged one
+    for path in files:
+        with data_errors(path):
+            stat = path.stat()
+            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            entry = known.get(str(path.resolve()))
+            if not (isinstance(entry, list) and len(entry) == 5 and entry[:4] == stamp):
+                entry = [*stamp, sha256_of(path)]
+                age = time.time() - max(stat.st_mtime, stat.st_ctime)
+                if age > RACY_SECONDS:  # a time to come is not trusted either
+                    known[str(path.resolve())] = entry
+                    is_changed = True
+            hashes.append(str(entry[4]))
+    if is_changed and is_readable:
+        with contextlib.suppress(OSError, StorageError):  # on a full or read-only disk they are hashed again
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(memory.parent)
+            atomic_write(memory, json.dumps(sealed(known)))
+    return hashes
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise StorageError unless the folder is there, or can be made, and takes files; what dead processes left there is swept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        probe(folder)
+    except (OSError, ValueError) as error:  # ValueError: a name that holds \0
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{folder}: cannot be written: {reason}; see data.cache_folder") from None

@@ -1,0 +1,269 @@
+"""The token store: texts become tokens once, and are then read as memory-mapped integer arrays.
+
+    .cache/tokens/KEY/header.json            labels, counts, the size and sha256 of every array; written last
+                      tokenizer.json
+                      train.0.ids            int32, the first field's tokens, text after text
+                      train.0.offsets        int64, where each text begins
+                      train.0.truncated      bool, whether it was cut
+                      train.0.second_starts  int32, of pairs alone: where in each the second text begins
+                      train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text; or
+                      train.numbers          float32
+                      train.rows             int64, the number of each text's row in its file
+
+KEY is the sha256 of the files' content, of every option that shapes the arrays and of the code that makes them. A store is built
+beside and renamed.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets import SAVED_TOKENIZERS
+from datasets.batches.examples import EVALUATION
+from datasets.batches.text_batch import TextBatch, collate
+from datasets.rows.corpus import Corpus, Scan
+from datasets.rows.split import SPLITS
+from datasets.store.code_hash import code_hash
+from datasets.store.file_hashes import check_writable, content_key, sha256_of
+from datasets.store.writer import KINDS, write_arrays
+from datasets.tokenizers.tokens import Tokens
+from utils.errors import DataError
+from utils.files import strict_json
+from utils.files.storage import (
+    beside,
+    digest_of,
+    locked,
+    read_regular,
+    read_sealed,
+    readable,
+    remove,
+    remove_leftovers,
+    sealed,
+    storage_errors,
+    sync_folder,
+    write_synced,
+)
+
+logger = logging.getLogger("glassbox")
+FORMAT = 7  # part of the key: a store of another format is never opened
+DATA_FORMAT = 4  # part of what checkpoints know their data by, and so never to change
+TOKENIZER = "tokenizer.json"
+SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
+MAPPED = 2**26  # bytes from which ids are mapped instead of read: they may be more than memory holds
+VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One split: the tokens of each field, its columns by name, such as "label" (N,) or (N, L), and the numbers of its rows."""
+
+    fields: list[Tokens]
+    columns: dict[str, np.ndarray]
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @functools.cached_property
+    def _lengths(self) -> np.ndarray:
+        return np.sum([tokens.padded_lengths for tokens in self.fields], axis=0)
+
+    def lengths(self, epoch: int = EVALUATION) -> np.ndarray:
+        """(N,) the places that each text takes in a batch, all fields together; the same in every epoch."""
+        return self._lengths
+
+    def collate(self, rows: np.ndarray, epoch: int = EVALUATION) -> TextBatch:
+        """The texts of these rows (B,), padded, with their columns."""
+        return collate(self.fields, self.columns, rows)
+
+    @property
+    def truncated(self) -> np.ndarray:
+        """(N,) whether any field was cut."""
+        return np.any([tokens.truncated for tokens in self.fields], axis=0)
+
+
+class TokenStore:
+    """The tokens of a data set's splits, mapped from a folder."""
+
+    def __init__(self, folder: Path, *, is_new: bool = False) -> None:
+        """is_new: this process has just written and hashed the files, and need not do so again."""
+        self.header = _read_header(folder, is_new=is_new)
+        self.key = folder.name
+        self.tokenizer = load_tokenizer(folder / TOKENIZER)
+        self.tokenizer_json = read_regular(folder / TOKENIZER)
+        self.vocabulary: str = self.header["files"][TOKENIZER][1]  # what `tokenizer_hash` gives
+        self.facts = {
+            "data": self.header["data"],
+            "vocabulary": self.vocabulary,
+            "tokens": digest_of(self.header["files"]),
+            "older_tokens": _older_tokens(folder.with_name(self.header["data"])),
+        }
+        self.labels: list[str] = self.header["labels"]
+        self.report: dict[str, Any] = self.header["report"]  # rows read, used and skipped by split
+        self.splits = {split: self._split(folder, split) for split in SPLITS}
+
+    def _split(self, folder: Path, split: str) -> SplitData:
+        def array(name: str, dtype: Any) -> np.ndarray:
+            path, (size, _) = folder / f"{split}.{name}", self.header["files"][f"{split}.{name}"]
+            with readable(path):
+                if size < MAPPED or not name.endswith("ids"):
+                    return np.fromfile(path, dtype)
+                return np.memmap(path, dtype, mode="r")
+
+        def tokens(i: int) -> Tokens:
+            ids, offsets, truncated = (array(f"{i}.{kind}", KINDS[kind]) for kind in ("ids", "offsets", "truncated"))
+            second_starts = array(f"{i}.second_starts", KINDS["second_starts"]) if self.header["pair"] else None
+            return Tokens(ids, offsets, truncated, self.header["window"], second_starts)
+
+        fields = [tokens(i) for i in range(self.header["num_fields"])]
+        columns = {}
+        for key, (dtype, width) in self.header["columns"].items():
+            columns[key] = array(f"{key}s", dtype).reshape((-1, width) if width else (-1,))
+        return SplitData(fields, columns, array("rows", np.int64))
+
+
+def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
+    """What a checkpoint knows a corpus by: what its files hold now, and the options that shape what is made of them.
+
+    options: plain values; trained: a tokenizer to use as it is instead of training one.
+    """
+    shape = options | {"format": DATA_FORMAT, "trained": tokenizer_hash(trained) if trained else None}
+    return content_key(_files(corpus), shape, Path(corpus.cache_folder) / "hashes.json")[:32]
+
+
+def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
+    """The store of a corpus, built where the cache has none; `options` and `trained` as for `data_hash`."""
+    root, data = Path(corpus.cache_folder) / "tokens", data_hash(corpus, options, trained)
+    folder = (
+        root
+        / digest_of({"data": data, "format": FORMAT, "code": code_hash([corpus.source, trained or tokenizer])})[:32]
+    )
+    if (store := _try_open(folder, may_remove=False)) is not None:
+        return store
+    check_writable(root)
+    lock = locked(root / f".{folder.name}.lock")
+    assert lock is not None  # it waits
+    try:
+        store = _try_open(folder, may_remove=True)  # another process may have built it meanwhile
+        return store or _build(folder, corpus, tokenizer, trained, lambda: data_hash(corpus, options, trained), data)
+    finally:
+        lock.release()
+
+
+def _files(corpus: Corpus) -> list[Path]:
+    return [path for split in corpus.source.splits for path in corpus.source.files(split)]
+
+
+def load_tokenizer(path: Path) -> Any:
+    """A saved tokenizer. Raises ValueError where the file is not one."""
+    try:
+        values = strict_json.parse(read_regular(path))
+        return SAVED_TOKENIZERS[values["type"]].from_json(values)
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a tokenizer ({type(error).__name__}: {error})") from None
+
+
+def tokenizer_json(tokenizer: Any) -> str:
+    """The tokenizer as the text of its file."""
+    return json.dumps(tokenizer.to_json(), ensure_ascii=False)
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """sha256 of the vocabulary and all else that makes ids of texts."""
+    return hashlib.sha256(tokenizer_json(tokenizer).encode()).hexdigest()
+
+
+def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
+    """The store, or None where there is none or a damaged one. Only who holds its lock may remove that: no other builds it then.
+
+    Raises StorageError where it cannot be read now, which is no damage.
+    """
+    try:
+        with readable(folder):
+            made = (folder / "header.json").stat().st_mtime
+        store = TokenStore(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if may_remove and folder.exists():
+            logger.warning("warning: %s: is damaged (%s) and is rebuilt", folder, error)
+            remove(folder)
+        return None
+    logger.info("tokens of %s from the cache", time.strftime("%Y-%m-%d %H:%M", time.localtime(made)))
+    return store
+
+
+def _older_tokens(folder: Path) -> str | None:
+    """What the first versions made of the same data, if the cache still has it; their checkpoints do not say."""
+    try:
+        return digest_of(read_sealed(folder / "header.json")["files"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _read_header(folder: Path, *, is_new: bool) -> dict[str, Any]:
+    """The header, after its own digest and the sizes and sha256 of the files were checked."""
+    header = read_sealed(folder / "header.json")
+    for name, (size, sha256) in header["files"].items():
+        path = folder / name
+        with readable(path):
+            if path.stat().st_size != size or (size < VERIFIED and not is_new and sha256_of(path) != sha256):
+                raise ValueError(f"{name} is not the file that was written")
+    return header
+
+
+def _build(
+    folder: Path, corpus: Corpus, tokenizer: Any, trained: Any, data_now: Callable[[], str], data: str
+) -> TokenStore:
+    started = time.perf_counter()
+    num_workers = 1 if sum(path.stat().st_size for path in _files(corpus)) < SMALL else corpus.num_workers
+    with storage_errors(folder):
+        remove_leftovers(folder.parent)  # of a builder that died while we waited for it
+        with beside(folder, is_folder=True) as temporary:
+            is_trained = trained is not None
+            scan = write_arrays(temporary, corpus, trained or tokenizer, num_workers, is_trained=is_trained)
+            _finish(temporary, corpus, scan, trained or tokenizer, data)
+            if data_now() != data:
+                raise DataError(
+                    f"{corpus.source.files('train')[0]}: the data changed while it was being read; start again"
+                )
+            temporary.rename(folder)
+            sync_folder(folder.parent)
+    logger.info("tokenised %s texts in %.1f s", f"{sum(map(len, scan.rows.values())):,}", time.perf_counter() - started)
+    return TokenStore(folder, is_new=True)
+
+
+def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str) -> None:
+    """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
+    (folder / TOKENIZER).write_bytes(tokenizer_json(tokenizer).encode())
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    header = {
+        "format": FORMAT,
+        "data": data,
+        "labels": scan.labels,
+        "columns": _columns(corpus, scan),
+        "num_fields": corpus.num_encoder_texts,
+        "pair": corpus.pair,
+        "window": corpus.max_length if corpus.long_texts == "windows" else None,
+        "report": scan.report,
+        "files": {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(folder.iterdir())},
+    }
+    write_synced(folder / "header.json", json.dumps(sealed(header)).encode())
+    sync_folder(folder)
+
+
+def _columns(corpus: Corpus, scan: Scan) -> dict[str, tuple[str, int | None]]:
+    """{name: (type, values a row or None for one)} of what a batch holds besides tokens."""
+    values = corpus.target.values(scan.label_sets[:1], scan.labels)
+    if values is None:
+        return {}
+    return {str(corpus.target.key): (str(values.dtype), values.shape[1] if values.ndim == 2 else None)}

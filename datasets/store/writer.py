@@ -1,0 +1,88 @@
+"""The arrays of a token store: the tokens, labels and row numbers of every split, appended part after part.
+
+Where the tokens come from is the tokenizer's kind: words are cut while the rows are scanned (word_source.py), pieces of words in
+passes of their own (subword_source.py).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from datasets.rows.corpus import Corpus, Scan
+from datasets.rows.records import Record
+from datasets.rows.split import SPLITS
+from datasets.store.near_duplicates import MIN_SHARE, describe_near_duplicates
+from datasets.store.subword_pass import SubwordSource
+from datasets.store.word_pass import WordSource
+from datasets.tokenizers.tokens import Tokens
+from datasets.tokenizers.word import WordTokenizer
+
+KINDS = {"ids": np.int32, "offsets": np.int64, "truncated": np.bool_, "second_starts": np.int32}  # the last: of pairs
+
+
+class TokenSource(Protocol):
+    """Texts as tokens. `take` sees every usable record of a file once, as it is scanned."""
+
+    def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
+        """Read all records of the split `origin` has a file for; -> (N,) uint64, the text key of each."""
+
+    def train(self, scan: Scan) -> None:
+        """Learn the vocabulary from the training split alone."""
+
+    def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
+        """The tokens of a split's rows, part after part, for each field."""
+
+
+def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int, *, is_trained: bool) -> Scan:
+    """Scan the corpus, train the tokenizer unless it is, and write the arrays of every split into `folder`; -> the scan."""
+    kind = WordSource if isinstance(tokenizer, WordTokenizer) else SubwordSource
+    source: TokenSource
+    with kind(corpus, tokenizer, folder, num_workers) as source:
+        scan = corpus.scan(source.take)
+        if not is_trained:
+            source.train(scan)
+        for split in SPLITS:
+            _write(folder, split, source.tokens(split, scan), corpus.num_encoder_texts, is_pair=corpus.pair)
+    for split in SPLITS:
+        values = corpus.target.values(scan.label_sets, scan.labels)
+        if values is not None:
+            (folder / f"{split}.{corpus.target.key}s").write_bytes(values[scan.label_numbers[split]].tobytes())
+        (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
+    field = max(range(corpus.num_encoder_texts), key=lambda i: (folder / f"train.{i}.ids").stat().st_size)
+    train, *others = (_written(folder, split, field) for split in SPLITS)
+    overlap = scan.report["overlap"]  # a large one has been reported already
+    is_new = {split: overlap[split] < MIN_SHARE * len(scan.rows[split]) for split in SPLITS[1:]}
+    splits = {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if is_new[split]}
+    skipped_ids = [tokenizer.unknown_id, *tokenizer.special.ids]
+    scan.report["warnings"] += describe_near_duplicates(splits, train, skipped_ids)
+    return scan
+
+
+def _written(folder: Path, split: str, field: int) -> Tokens:
+    """A field's tokens, mapped from their files."""
+    ids, offsets = (folder / f"{split}.{field}.{kind}" for kind in ("ids", "offsets"))
+    mapped = np.memmap(ids, KINDS["ids"], mode="r") if ids.stat().st_size else np.zeros(0, KINDS["ids"])
+    return Tokens(mapped, np.fromfile(offsets, KINDS["offsets"]), np.zeros(0, dtype=bool))
+
+
+def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: int, *, is_pair: bool) -> None:
+    """Append part after part; offsets go on from the part before."""
+    names = [(i, kind) for i in range(num_fields) for kind in KINDS if is_pair or kind != "second_starts"]
+    files = {(i, kind): (folder / f"{split}.{i}.{kind}").open("wb") for i, kind in names}
+    try:
+        ends = [0] * num_fields
+        for i in range(num_fields):
+            files[i, "offsets"].write(np.zeros(1, np.int64).tobytes())
+        for part in parts:
+            for i, tokens in enumerate(part):
+                files[i, "ids"].write(np.ascontiguousarray(tokens.ids, np.int32).data)
+                files[i, "offsets"].write((tokens.offsets[1:] + ends[i]).data)
+                files[i, "truncated"].write(np.ascontiguousarray(tokens.truncated).data)
+                if tokens.second_starts is not None:
+                    files[i, "second_starts"].write(np.ascontiguousarray(tokens.second_starts, np.int32).data)
+                ends[i] += int(tokens.offsets[-1])
+    finally:
+        for file in files.values():
+            file.close()

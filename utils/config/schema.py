@@ -1,0 +1,240 @@
+"""The constructor's signature is the schema: which options a part has, of which type, with which default.
+
+The keyword-only parameters of a part's constructor are the options of its config section. Its positional parameters are sizes
+known only from the data (`vocab_size`, `num_labels`): the agent passes them, and a config can never write them. Nothing is
+declared twice, and a new option is one more keyword argument.
+"""
+
+import contextlib
+import difflib
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from utils.config.config import Config
+
+Part = Callable[..., Any]
+REQUIRED = inspect.Parameter.empty
+WORDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+
+
+class Option(NamedTuple):
+    """One option of a part, taken from its constructor."""
+
+    name: str
+    type: Any
+    default: Any
+
+
+class TorchPart(NamedTuple):
+    """A class of torch with the names of its options worth setting: its signature also has internal ones."""
+
+    build: Part
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one section of a config may hold.
+
+    parts: the table from which the section's `name` chooses; shared: the options that it has whichever part is chosen;
+    default: the part's name where the section gives none; is_optional: whether leaving the section out leaves it empty.
+    """
+
+    parts: Mapping[str, Part | TorchPart] | None = None
+    shared: Part | tuple[Part, ...] | None = None
+    default: str | None = None
+    is_optional: bool = False
+
+    @property
+    def shared_parts(self) -> tuple[Part, ...]:
+        """What `shared` names, one or several."""
+        return self.shared if isinstance(self.shared, tuple) else (self.shared,) if self.shared is not None else ()
+
+
+def options_of(part: Part | TorchPart) -> dict[str, Option]:
+    """The options of a part by name, in the order of its constructor.
+
+    A class with a list of names as `fixed` has the options of the class that it extends, too, but for these.
+    """
+    build = part.build if isinstance(part, TorchPart) else part
+    function = build.__init__ if inspect.isclass(build) else build
+    hints, fixed = get_type_hints(function), getattr(build, "fixed", ())
+    inherited = options_of(build.__base__) if fixed else {}  # type: ignore[attr-defined]
+    found = {name: option for name, option in inherited.items() if name not in fixed}
+    for name, parameter in inspect.signature(function).parameters.items():
+        is_option = name in part.options if isinstance(part, TorchPart) else parameter.kind == parameter.KEYWORD_ONLY
+        if is_option:
+            found[name] = Option(name, hints.get(name, Any), parameter.default)
+    return found
+
+
+def sizes_of(part: Part | TorchPart) -> list[str]:
+    """The names of the constructor's positional parameters: the sizes that the agent passes."""
+    if isinstance(part, TorchPart):
+        return []
+    parameters = inspect.signature(part).parameters.values()
+    return [p.name for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
+
+
+def check_config(config: Config, sections: Mapping[str, Section], settings: Part) -> None:
+    """Check every section of a config by its part's signature and fill in the defaults; `settings` are the top-level values."""
+    top = options_of(settings)
+    for key in config:
+        if key not in sections and key not in top:
+            raise config.error(
+                key, f"{key} is not a section of agent {config.agent}{did_you_mean(key, [*top, *sections])}"
+            )
+    given = {key: value for key, value in config.items() if key in top}
+    config.update(_checked_options(config, "", given, top, f"agent {config.agent}"))
+    for key, section in sections.items():
+        if key in config or not section.is_optional:
+            values = check_section(config, key, section)
+            config.pop(key, None)  # so that a saved config has every section in the agent's order
+            config[key] = values
+
+
+def check_section(config: Config, key: str, section: Section) -> dict[str, Any]:
+    """One section, its values checked and its defaults filled in. Raises ConfigError at the line at fault."""
+    values = config.get(key, {})
+    if not isinstance(values, Mapping):
+        hint = f"{key}: {{name: {values}}}" if section.parts else f"{key}: {{option: value}}"
+        raise config.error(key, f"{key} must be a section, such as {hint}; got {values!r}")
+    values, checked, part_name = dict(values), {}, key
+    options: dict[str, Option] = {}
+    if section.parts is not None:
+        part_name = values.pop("name", section.default)
+        if part_name is None:
+            raise config.error(key, f"{key}.name is missing; known: {', '.join(section.parts)}")
+        checked["name"] = part_name
+        options |= options_of(lookup(section.parts, part_name, config, f"{key}.name"))
+    for part in section.shared_parts:
+        options |= options_of(part)
+    return checked | _checked_options(config, f"{key}.", values, options, str(part_name))
+
+
+def lookup(table: Mapping[str, Any], name: Any, config: Config, key: str) -> Any:
+    """The entry of a registry, or a ConfigError that lists the known ones."""
+    if not isinstance(name, str) or name not in table:
+        raise config.error(key, f"{key}: {name!r} is unknown{did_you_mean(name, table)}; known: {', '.join(table)}")
+    return table[name]
+
+
+def construct(config: Config, key: str, part: Part | TorchPart, values: Mapping[str, Any], **sizes: Any) -> Any:
+    """Build a part from the options of its section that it has and the sizes it asks for.
+
+    A ValueError of the constructor becomes a ConfigError at the option that its message names, torch's RuntimeError for sizes
+    that no memory can hold one at the section.
+    """
+    names = options_of(part)
+    wanted = {name: sizes[name] for name in sizes_of(part) if name in sizes}
+    build = part.build if isinstance(part, TorchPart) else part
+    try:
+        with blamed_on(config, key, values):
+            return build(*wanted.values(), **{name: value for name, value in values.items() if name in names})
+    except RuntimeError as error:
+        message = str(error).partition("\n")[0]
+        if re.search("overflow|allocate", message) is None:
+            raise
+        raise config.error(key, f"{key}: is too large for any memory ({message}); lower the sizes") from None
+
+
+@contextlib.contextmanager
+def blamed_on(config: Config, key: str, values: Mapping[str, Any]) -> Iterator[None]:
+    """Turn a ValueError about a section's values into a ConfigError at the option that its message names."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error).partition("\n")[0]
+        found = {match.start(): name for name in values if (match := re.search(rf"\b{re.escape(name)}\b", message))}
+        place = ".".join(filter(None, (key, found[min(found)] if found else None)))  # the one that is named first
+        raise config.error(place, f"{key}: {message}" if key else message) from None
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """ "; did you mean X?" where a known word is close, else an empty text."""
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def describe(kind: Any) -> str:
+    """A type in words: "int", "list of str", "one of max, mean"."""
+    if get_origin(kind) is Literal:
+        return "one of " * (len(get_args(kind)) > 1) + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, types.UnionType):
+        members = [member for member in get_args(kind) if getattr(member, "__name__", "") != "Tensor"]
+        return " or ".join("null" if member is type(None) else describe(member) for member in members)
+    if get_origin(kind) is list:
+        return f"list of {describe(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"mapping of {describe(get_args(kind)[0])} to {describe(get_args(kind)[1])}"
+    if get_origin(kind) is tuple:
+        return "[" + ", ".join(describe(member) for member in get_args(kind)) + "]"
+    return getattr(kind, "__name__", str(kind))
+
+
+def _checked_options(
+    config: Config, prefix: str, values: Mapping[str, Any], options: Mapping[str, Option], part_name: str
+) -> dict[str, Any]:
+    for name in values:
+        if name not in options:
+            known = did_you_mean(name, options) or f"; its options: {', '.join(options) or 'none'}"
+            raise config.error(prefix + name, f"{prefix}{name} is not an option of {part_name}{known}")
+    checked = {}
+    for name, option in options.items():
+        if name in values:
+            checked[name] = _checked_value(config, prefix + name, values[name], option.type)
+        elif option.default is REQUIRED:
+            raise config.error(
+                prefix.rstrip("."), f"{prefix}{name} is missing ({describe(option.type)}, needed by {part_name})"
+            )
+        else:
+            checked[name] = list(option.default) if isinstance(option.default, tuple) else option.default
+    return checked
+
+
+def _checked_value(config: Config, key: str, value: Any, kind: Any) -> Any:
+    try:
+        return convert(value, kind)
+    except (OverflowError, TypeError) as error:
+        words = " or ".join(WORDS.get(word, word) for word in describe(kind).split(" or "))
+        words = re.sub(r"\b(list|mapping) of", r"a \1 of", words)
+        reason = f", which is {error}" if isinstance(error, OverflowError) else ""
+        raise config.error(key, f"{key} must be {words}, got {value!r}{reason}") from None
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """The value as `kind`: an int serves as a float, nothing else is converted.
+
+    Raises TypeError where it does not fit, OverflowError for a number that is not finite or beyond 64 bits.
+    """
+    origin, members = get_origin(kind), get_args(kind)
+    if kind is Any or (origin is Literal and value in members and type(value) in map(type, members)):
+        return value
+    if origin in (Union, types.UnionType):
+        for member in members:
+            with contextlib.suppress(TypeError):
+                return convert(value, member)
+    if origin in (list, tuple) and isinstance(value, list | tuple):
+        if origin is tuple and len(value) != len(members):
+            raise TypeError
+        return [convert(item, members[i] if origin is tuple else members[0]) for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, Mapping):
+        return {convert(name, members[0]): convert(item, members[1]) for name, item in value.items()}
+    if (kind is float and type(value) in (int, float)) or (kind is int and type(value) is int):
+        return kind(_in_range(value))
+    if kind in (str, bool, type(None)) and type(value) is kind:
+        return value
+    raise TypeError
+
+
+def _in_range(value: float) -> float:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise OverflowError("beyond 64 bits")
+    if not math.isfinite(value):
+        raise OverflowError("not finite")
+    return value

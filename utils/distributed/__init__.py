@@ -1,0 +1,1 @@
+"""Several processes of one run: ranks, collectives, and how they end together."""

@@ -1,0 +1,234 @@
+"""Files that are whole or absent: written beside, fsynced, renamed, and the folder fsynced; and read with their own digest."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from utils.errors import StorageError
+from utils.files import strict_json
+
+TEMPORARY = ".tmp-"  # every unfinished file or folder of ours begins so; see `beside`
+NAME = re.compile(r"\.tmp-.*-([0-9a-f]{16}|[A-Za-z0-9._]+-[0-9]{1,9})", re.DOTALL)  # the second: of older versions
+LONGEST = 200  # bytes of its name that stay in a temporary one, as file systems allow 255
+DAY = 86400.0  # seconds after which an unfinished file whose maker cannot be told counts as left
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FOREIGN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP)  # no file that we wrote
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
+    """Turn an OSError on `path` into a StorageError that names it, with the bytes needed, where known, and free on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        room = f" ({needed:,} bytes needed, {free_bytes(path):,} free)" if needed else ""
+        if error.errno in NO_ROOM and not needed:
+            room = f" ({free_bytes(path):,} bytes free)"
+        is_ours = error.filename is None or TEMPORARY in str(error.filename)  # a name that no user has ever seen
+        place = path if is_ours else error.filename
+        raise StorageError(f"{place}: cannot be written: {error.strerror or error}{room}") from error
+
+
+def free_bytes(path: Path) -> int:
+    """Free bytes of the disk that holds `path`, or would hold it; 0 where that cannot be told."""
+    try:
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being read now into a StorageError; an OSError still says that the file itself is none of ours.
+
+    A failing disk, missing rights or too many open files do not make it a damaged one, to be removed or passed over.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FOREIGN:
+            raise
+        raise StorageError(f"{path}: cannot be read now: {error.strerror or error}") from error
+
+
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a file. Raises OSError for a pipe or a device, which a read might never come back from, and beyond the limit."""
+    with readable(path), open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if limit is not None and about.st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+        return file.read()
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """sha256 of plain values, whatever their order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with their own digest, as `read_sealed` expects them of a JSON file."""
+    return {**values, "digest": digest_of(values)}
+
+
+def read_sealed(path: Path, limit: int | None = None) -> dict[str, Any]:
+    """The values of a JSON file that `sealed` was written to. Raises ValueError for a damaged one, and as `read_regular` does."""
+    try:
+        values = dict(strict_json.parse(read_regular(path, limit)))
+        if values.pop("digest", None) != digest_of(values):
+            raise ValueError("its digest does not match")
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    return values
+
+
+def unfinished(path: Path) -> Path:
+    """Where a file or folder of this name is made before it has the name: beside it, under a name that nobody can guess."""
+    name = os.fsdecode(os.fsencode(path.name)[:LONGEST])
+    return path.with_name(f"{TEMPORARY}{name}-{os.urandom(8).hex()}")
+
+
+@contextlib.contextmanager
+def beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
+    """A new file or folder, to be filled and renamed to `path`; removed where that did not happen.
+
+    While the block lasts it is locked, which tells other processes, on any machine and in any container, that it is not left.
+    """
+    temporary, descriptor = _created(path, is_folder=is_folder)
+    try:
+        yield temporary
+    finally:
+        os.close(descriptor)
+        if os.path.lexists(temporary):
+            with contextlib.suppress(OSError):
+                remove(temporary)
+
+
+def _created(path: Path, *, is_folder: bool) -> tuple[Path, int]:
+    while True:
+        temporary = unfinished(path)
+        if is_folder:
+            temporary.mkdir()
+        flags = os.O_RDONLY if is_folder else os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(temporary, flags | os.O_NOFOLLOW, 0o666)
+        with contextlib.suppress(BlockingIOError):
+            lock_now(descriptor)
+            if is_same(temporary, descriptor):
+                return temporary, descriptor
+        os.close(descriptor)  # it was swept before it was locked
+
+
+def is_same(path: Path, descriptor: int) -> bool:
+    """Whether the path still leads to the file or folder that is open."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def locked(path: Path, timeout: float = -1) -> filelock.BaseFileLock | None:
+    """The lock of this file, taken; the kernel frees it if this process is killed. None where another process holds it."""
+    lock = filelock.FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=timeout)
+    except filelock.Timeout:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be locked: {error.strerror or error}") from None
+    return lock
+
+
+def probe(folder: Path) -> None:
+    """Raise OSError unless files can be made in the folder."""
+    with beside(folder / "probe"):
+        pass
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file and wait until it lies on the disk."""
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Replace `path` so that a reader, or a start after a power cut, finds the old content or the new one."""
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    with storage_errors(path, len(content)):
+        with beside(path) as temporary:
+            write_synced(temporary, content)
+            temporary.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, *, is_claimed: bool = False) -> None:
+    """Remove unfinished files of ours in `folder` whose maker is gone: nobody holds their lock.
+
+    Where that cannot be told (no locks, another user's, an older version's), those of a folder whose lock we hold, or that are
+    older than a day. One that cannot be removed is left: it harms nothing.
+    """
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            is_old = is_claimed or time.time() - path.lstat().st_mtime > DAY
+            if match := NAME.fullmatch(path.name):
+                _remove_if_left(path, has_lock="-" not in match[1], is_old=is_old)
+
+
+def _remove_if_left(path: Path, *, has_lock: bool, is_old: bool) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        is_known = lock_now(descriptor) and has_lock
+        if is_known or is_old:
+            remove(path)
+    except BlockingIOError:
+        pass  # it is being made
+    finally:
+        os.close(descriptor)
+
+
+def lock_now(descriptor: int) -> bool:
+    """Lock an open file or folder; False where the file system has no such locks. Raises BlockingIOError where another has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; a folder is renamed first, so that no half of it is left under its name."""
+    if path.is_dir() and not path.is_symlink():
+        doomed = path
+        if not path.name.startswith(TEMPORARY):
+            doomed = unfinished(path.with_name(f"old-{path.name}"))  # beside the new one of that name
+            path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The process: its device, memory, threads, signals, streams and terminal."""

@@ -1,0 +1,93 @@
+"""Where a run happens: versions, the project's commit, memory; and which of it a bit-exact resume depends on."""
+
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.config.config import Config, flatten
+from utils.errors import CheckpointError
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+BY_CODE = "the code that reads the texts has changed: resume with the version that began the run"
+WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference means: not bit-exact any more
+
+
+def environment_facts(device: torch.device, world_size: int = 1) -> dict[str, Any]:
+    """What decides whether two starts give the same bits, besides the config and the data."""
+    return {
+        "torch": torch.__version__,
+        "num_threads": torch.get_num_threads(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "device": device.type,
+        "world_size": world_size,
+    }
+
+
+def start_facts(config: Config) -> dict[str, Any]:
+    """What all processes of a run must have in common before any data is read: the config but for its threads, and versions."""
+    facts = flatten(config.to_dict()) | {f"the version of {name}": value for name, value in versions().items()}
+    return {name: value for name, value in facts.items() if name not in ("num_threads", "the version of dirty")}
+
+
+def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list[str]:
+    """Warnings for what only costs bit-exactness. Raises CheckpointError where data, vocabulary or labels have changed."""
+    warnings = []
+    old = {"tokens": new.get("older_tokens")} | old
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) == new.get(name):
+            continue
+        if name == "older_tokens":
+            continue
+        if name == "tokens" and old.get(name) is None:
+            warnings.append("an older version began this run, so that a change of its tokens since would go unnoticed")
+            continue
+        if name not in WARN_ONLY:
+            way_back = BY_CODE if name == "tokens" else f"put the old {name} back"
+            raise CheckpointError(
+                f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
+                f"{way_back}, give this run another name=, or start over with --fresh"
+            )
+        warnings.append(f"{name} was {old.get(name)} and is {new.get(name)}: the resumed run is not bit-exact")
+    return warnings
+
+
+def versions() -> dict[str, Any]:
+    """Python, torch and this project's commit; `dirty` tells whether the tree differs from it, None that git is not there."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "git_commit": commit,
+        "dirty": None if changes is None else bool(changes),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "--no-optional-locks", *arguments],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            errors="replace",  # of a file name in another encoding
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def _short(value: Any) -> str:
+    return str(value)[:12]

@@ -1,0 +1,55 @@
+"""How far a long piece of work is: a bar on a terminal, a line a minute elsewhere."""
+
+import logging
+import math
+import sys
+import time
+from typing import ClassVar
+
+import rich.console
+import rich.progress
+
+logger = logging.getLogger("glassbox")
+PROGRESS_EVERY = 60.0  # seconds between two lines of progress where there is no terminal
+
+
+class StepBar:
+    """A progress bar on a terminal; where stderr is a file or a pipe, a line a minute."""
+
+    due: ClassVar[float] = -math.inf  # when the next line is, as the bars of a run come one after the other
+
+    def __init__(self, total: int | None, description: str, unit: str) -> None:
+        columns = (
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn(unit + "  {task.fields[note]}"),
+            rich.progress.TimeRemainingColumn(),
+        )
+        self._total, self._description, self._unit = total, description, unit
+        console = rich.console.Console(stderr=True)
+        self._bar = rich.progress.Progress(
+            *columns,
+            console=console,
+            transient=True,
+            disable=not (sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)),
+        )
+        self._task = self._bar.add_task(description, total=total, note="")
+
+    def __enter__(self) -> "StepBar":
+        if time.monotonic() > StepBar.due + PROGRESS_EVERY:  # the first one of a run, which may be a short one
+            StepBar.due = time.monotonic() + PROGRESS_EVERY
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, note: str = "") -> None:
+        """Show that `done` units are done."""
+        self._bar.update(self._task, completed=done, note=note)
+        if self._bar.disable and time.monotonic() >= StepBar.due:
+            StepBar.due = time.monotonic() + PROGRESS_EVERY
+            total = "" if self._total is None else f" of {self._total:,}"
+            words = [f"{self._description}: {done:,}{total} {self._unit}", *filter(None, note.split("  "))]
+            logger.info("%s", ", ".join(words))

@@ -1,0 +1,267 @@
+"""A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from utils.config import strict_yaml
+from utils.config.config import RUNS, Config, flatten, is_free
+from utils.distributed.worker import Worker
+from utils.errors import CheckpointError, ConfigError, StorageError
+from utils.files.storage import (
+    TEMPORARY,
+    atomic_write,
+    digest_of,
+    probe,
+    read_regular,
+    read_sealed,
+    readable,
+    remove,
+    remove_leftovers,
+    sealed,
+    storage_errors,
+    sync_folder,
+)
+from utils.machine.threads import choose_threads
+from utils.runs.checkpoint import CheckpointStore
+from utils.runs.run_lock import RunLock
+
+ROOT = RUNS
+MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
+CONFIG, REPORT = "config.yaml", "report.json"
+METRICS = "metrics.jsonl"
+SEAL = "# sha256 of these values: "
+# What a run and its TensorBoard log leave in the run's folder; --fresh removes nothing else, not even an export of the run.
+KNOWN = re.compile(
+    r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions\.jsonl"
+    r"|checkpoints/(damaged-)?step-\d+/(model\.safetensors|state\.pt|MANIFEST\.json)"
+    r"|(.*/)?(events\.out\.tfevents\.[^/]*|\.tmp-[^/]*(/.*)?)",
+    re.DOTALL,
+)
+
+
+class Experiment:
+    """The folder of one run, locked until `close`. Of several processes the first one locks and writes, the others look on."""
+
+    def __init__(self, folder: Path, lock: RunLock | None, worker: Worker | None = None) -> None:
+        """lock: None in a process that only looks on; worker: this process among those of the run."""
+        self.folder, self.worker = folder, worker or Worker()
+        self._lock = lock
+        self._is_longer = False  # whether the finished run that lies here is asked for more, and has not begun with it
+
+    @classmethod
+    def open(cls, config: Config, *, is_fresh: bool = False, worker: Worker | None = None) -> "Experiment":
+        """Claim the folder of a checked config: a new one, an unfinished run's, or a finished run's.
+
+        Raises StorageError where another process holds it or it cannot be written, ConfigError where it holds a run of
+        another config: then the message shows the first difference; DistributedError where a process does not see it.
+        """
+        worker = worker or Worker()
+        with worker.first_alone("experiment"):
+            onlooker = cls(ROOT / check_name(config), None, worker)
+            experiment = cls._open(config, worker, is_fresh) if worker.is_first else onlooker
+        worker.refuse_unshared(experiment.folder)
+        saved = saved_config(experiment.folder)
+        experiment._is_longer = _goes_on(flatten(saved), flatten(config.to_dict()))
+        if config.get("num_threads") == "auto":  # the first process has chosen
+            config["num_threads"] = saved["num_threads"]
+        return experiment
+
+    @classmethod
+    def _open(cls, config: Config, worker: Worker, is_fresh: bool) -> "Experiment":
+        folder = ROOT / check_name(config)
+        with storage_errors(folder):
+            ROOT.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(ROOT)
+            experiment = cls(folder, RunLock(folder, folder / CONFIG), worker)
+            try:
+                experiment._claim(config, is_fresh=is_fresh)
+            except BaseException:
+                experiment.close()
+                raise
+        return experiment
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """The report of the finished run; None while it is not finished, or where it is asked for more."""
+        path = self.folder / REPORT
+        if self._is_longer:
+            return None
+        try:
+            return read_sealed(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: is damaged ({error}); remove it and run the same command to write it again"
+            ) from None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run goes on from a checkpoint: with a damaged one alone it would not begin again, but end."""
+        return any((self.folder / "checkpoints").glob("step-*"))
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Write the report, which makes the run a finished one."""
+        self.write(REPORT, json.dumps(sealed(report), indent=1, ensure_ascii=False))
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file of the run, whole or not at all."""
+        if self._lock is not None:
+            self._lock.check()
+            atomic_write(self.folder / name, content)
+
+    def write_lines(self, name: str, lines: Iterable[Any]) -> None:
+        """Write a JSON lines file of the run."""
+        self.write(name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+    def checkpoints(self, keep: int) -> CheckpointStore:
+        """The run's checkpoints, which are saved only while the folder is ours."""
+        check = (lambda: None) if self._lock is None else self._lock.check
+        return CheckpointStore(self.folder / "checkpoints", keep=keep, check=check)
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _claim(self, config: Config, *, is_fresh: bool) -> None:
+        assert self._lock is not None
+        path = self.folder / CONFIG
+        self._lock.hold()
+        if is_fresh and path.exists():
+            _check_removable(self.folder)
+            self._lock.let_go()
+            remove(self.folder)
+        try:
+            self.folder.mkdir()
+            sync_folder(ROOT)  # or a power cut takes the run with all its checkpoints
+        except FileExistsError:
+            if not self.folder.is_dir():
+                raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
+        is_finished = (self.folder / REPORT).exists()
+        for folder in (self.folder, self.folder / "checkpoints"):
+            remove_leftovers(folder, is_claimed=True)
+            if not is_finished and (folder.exists() or folder.is_symlink()):
+                probe(folder)  # the first checkpoint would tell only after minutes that no file can be made there
+        old = saved_config(self.folder) if path.exists() else {}
+        if config.get("num_threads") == "auto":  # a run keeps its number, with which alone it is bit-exact
+            config["num_threads"] = old.get("num_threads") or choose_threads(config.model, self.worker.local_size)
+        if old:
+            if self._holds_steps():
+                _refuse_changes(config, old, self.folder)
+            if old == config.to_dict() or (self.folder / REPORT).exists():
+                return  # a finished run stays as it is, at least until it goes on
+        elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
+            raise StorageError(
+                f"{self.folder}: holds files but no {CONFIG}, so it is not a run; choose another name: or remove it"
+            )
+        self._write_config(config, self._lock)
+
+    def begin(self, config: Config) -> None:
+        """Let a finished run go on: from here it is not finished, and longer. Not before all that may refuse it is done."""
+        if self._is_longer and self._lock is not None:
+            self._write_config(config, self._lock)
+        self._is_longer = False
+
+    def _write_config(self, config: Config, lock: RunLock) -> None:
+        (self.folder / REPORT).unlink(missing_ok=True)
+        lock.let_go()
+        self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
+        lock.hold()
+
+    def _holds_steps(self) -> bool:
+        """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be mended."""
+        metrics, saved = self.folder / METRICS, self.folder / "checkpoints"
+        is_logged = metrics.exists() and metrics.stat().st_size > 0
+        return is_logged or (self.folder / REPORT).exists() or (saved.exists() and any(saved.iterdir()))
+
+
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The resolved config of a run's folder. Raises CheckpointError where there is no run."""
+    path = folder / CONFIG
+    with readable(folder):
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
+        _refuse_pipes(folder)
+    try:
+        text = read_regular(path).decode()
+        values = strict_yaml.parse(text, str(path)).value
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: is not a config")
+    if not text.rstrip().endswith(_seal(values)):  # another pooling, say, would give other answers without a word
+        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start over with --fresh")
+    return values
+
+
+def _refuse_pipes(folder: Path) -> None:
+    """Raise CheckpointError where one of the run's files is a pipe or a device, which a read might never come back from."""
+    for path in folder.iterdir():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise CheckpointError(f"{path}: cannot be read: not a regular file")
+
+
+def _seal(values: dict[str, Any]) -> str:
+    """The last line of a run's config."""
+    return f"{SEAL}{digest_of(values)}"
+
+
+def _check_removable(folder: Path) -> None:
+    """Raise StorageError unless this program made the folder and knows all files in it: --fresh removes a run and nothing else."""
+    last = read_regular(folder / CONFIG).rstrip().rpartition(b"\n")[2]
+    if not last.startswith(SEAL.encode()):
+        raise StorageError(
+            f"{folder}: its {CONFIG} was not written by this program, so --fresh removes nothing; choose another name:"
+        )
+    if foreign := sorted(name for name in _files(folder) if not KNOWN.fullmatch(name)):
+        names = ", ".join(foreign[:5]) + " and more" * (len(foreign) > 5)
+        raise StorageError(
+            f"{folder}: holds {names}, which no run writes; move that elsewhere, or choose another name: (nothing was removed)"
+        )
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """All that a folder holds but folders, by the path in it."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
+
+
+def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a change asks a finished run for more steps; a longer patience alone may do so, too."""
+    changed = [name for name in ("num_steps", "patience") if old.get(f"train.{name}") != new.get(f"train.{name}")]
+    if changed[:1] == ["patience"]:
+        return True
+    key = "train.num_steps" if changed else "train.num_epochs"
+    before, now = old.get(key), new.get(key)
+    return now is None or not isinstance(before, int) or now > before  # no limit leaves it to the other one, which may
+
+
+def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:
+    old, new = flatten(old_values), flatten(config.to_dict())
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and not is_free(key)]
+    # The default of an option that the version which began the run did not have yet.
+    changed = [key for key in changed if key in old or key in config.places]
+    if changed:
+        differences = ", ".join(f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed)
+        raise config.error(
+            changed[0],
+            f"{folder} holds a run of another config ({differences}); give this one another name=, or --fresh to replace that run",
+        )
+
+
+def check_name(config: Config) -> str:
+    """The run's name, if it can be that of a folder. Raises ConfigError."""
+    name = config.name
+    is_plain = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & set(name)
+    if not name or not is_plain or len(name.encode("utf-8", "replace")) > MAX_NAME:
+        raise config.error("name", f"name must be one folder's name of at most {MAX_NAME} bytes, got {name!r}")
+    return str(name)

@@ -1,0 +1,216 @@
+"""What a run says: metrics.jsonl is the truth, TensorBoard a view of it, run.log and the terminal are for people.
+
+A sink that fails (a full disk, a vanished folder) is switched off with one warning; the training goes on.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import math
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.config.config import flatten, is_free
+from utils.errors import printable
+from utils.files import strict_json
+from utils.files.storage import atomic_write
+from utils.runs.confusion_image import draw_matrix, drawable
+
+logger = logging.getLogger("glassbox")
+MAX_MISTAKES, MAX_CELL = 20, 300  # rows, and characters of a cell
+FINAL = ("best_valid", "test")  # the splits' names in the log when they are measured with the best weights
+# TensorBoard sorts its groups by name: these, whose scalars are single points, come after the curves of train and valid.
+FINAL_TAGS = {"best_valid": "with_best_weights/valid_", "test": "with_best_weights/test_"}
+
+
+class RunLog:
+    """The log of one run's folder. `open_at` says after which step this start goes on."""
+
+    def __init__(self, folder: Path, *, is_on: bool = True) -> None:
+        """is_on: False in a process that leaves the log to another one of the same run."""
+        self.folder = folder
+        self._off: set[str] = set() if is_on else {"metrics.jsonl", "TensorBoard"}
+        self._metrics_path = folder / "metrics.jsonl"
+        self._writer: Any = None
+        self._handler = _FileHandler(folder / "run.log")
+        for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
+            logger.removeHandler(handler)  # of a run that ended before its log was closed
+        if is_on:
+            logger.addHandler(self._handler)
+
+    def open_at(self, step: int, *, is_validated: bool = True) -> None:
+        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step stands there once.
+
+        is_validated: False where the validation of `step` itself is still to come, whatever a killed start wrote of it.
+        """
+        self._try("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
+        self._try("TensorBoard", lambda: self._open_writer(step))
+
+    def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
+        """One line of metrics.jsonl, and one TensorBoard point for each value."""
+        self._try("metrics.jsonl", lambda: self._append({"step": step, "split": split, **values}))
+        self.to_tensorboard(lambda writer: self._write_scalars(split, values, step))
+
+    def to_tensorboard(self, write: Callable[[Any], Any]) -> None:
+        """Call `write` with the SummaryWriter, as long as that works."""
+        if self._writer is not None:
+            self._try("TensorBoard", lambda: write(self._writer))
+
+    def report(self, report: Mapping[str, Any], config: Mapping[str, Any], step: int) -> None:
+        """The final metrics: as scalars, for TensorBoard's HPARAMS page, and the confusion matrix as an image."""
+        for split in ("valid", "test"):
+            if not (result := report.get(split)):
+                continue
+            values = {name: value for name, value in result.items() if isinstance(value, float)}
+            values.pop("majority_accuracy", None)  # a property of the data, not of the run
+            self.scalars(FINAL[split == "test"], values, step)
+        self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(config)))
+        for split in ("valid", "test"):
+            if matrix := (report.get(split) or {}).get("confusion_matrix"):
+                self._add_image(f"{split}/confusion_matrix", matrix, step)
+
+    def _add_image(self, tag: str, matrix: Mapping[str, Any], step: int) -> None:
+        self.to_tensorboard(lambda writer: writer.add_image(tag, draw_matrix(**matrix), step, dataformats="HWC"))
+        names = zip(drawable(matrix["labels"]), matrix["labels"], strict=True)
+        if legend := [(name, label) for name, label in names if name != label]:
+            self._add_table(f"{tag}_legend", ["number", "label"], legend, step)
+
+    def mistakes(self, split: str, lines: Sequence[Mapping[str, Any]], fields: Sequence[str], step: int) -> None:
+        """A table of the first predictions of `lines`, each with the probability of its most probable label."""
+        rows = []
+        for line in lines[:MAX_MISTAKES]:
+            texts = line.get("fields", line)  # see datasets/rows/predictions.py
+            confidence = f"{max(line['probabilities'].values()):.4f}"
+            text = " / ".join(str(texts[field]) for field in fields)
+            rows.append((line["id"], line["gold"], line["predicted"], confidence, text))
+        self._add_table(f"{split}/mistakes", ["id", "gold", "predicted", "confidence", "text"], rows, step)
+
+    def _add_table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        cells = [columns, ["---"] * len(columns), *(map(markdown_cell, row) for row in rows)]
+        text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+        self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))
+
+    def flush(self) -> None:
+        """Put what TensorBoard holds back onto the disk: before a checkpoint, since a resume writes only what comes after it."""
+        self.to_tensorboard(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        """Close every sink."""
+        self.to_tensorboard(lambda writer: writer.close())
+        self._writer = None
+        logger.removeHandler(self._handler)
+
+    def _drop_after(self, step: int, *, is_validated: bool) -> None:
+        """Keep what stands up to `step`; the final metrics come again at the end."""
+        if self._metrics_path.exists():
+            lines = [(line, _values_of(line)) for line in self._metrics_path.read_bytes().splitlines()]
+            known = [
+                (line, values) for line, values in lines if values["step"] <= step and values["split"] not in FINAL
+            ]
+            kept = [line for line, at in known if is_validated or at["step"] < step or at["split"] != "valid"]
+            atomic_write(self._metrics_path, b"".join(line + b"\n" for line in kept))  # a torn line end is mended, too
+
+    def _open_writer(self, step: int) -> None:
+        """A new event file that replaces everything from `step` on, and begins with that step's scalars.
+
+        It lies in the run's folder itself, whose name TensorBoard then shows; runs of before have a folder `summaries`.
+        """
+        from torch.utils.tensorboard import SummaryWriter  # only a training needs it
+
+        suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
+        old = self.folder / "summaries"
+        folder = old if old.is_dir() else self.folder
+        self._writer = SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
+        for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
+            values = _values_of(line)
+            if values.pop("step") == step:
+                scalars = {name: value for name, value in values.items() if isinstance(value, int | float)}
+                self._write_scalars(values["split"], scalars, step)
+
+    def _write_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
+        prefix = FINAL_TAGS.get(split, f"{split}/")
+        for name, value in values.items():
+            self._writer.add_scalar(prefix + name, value, step)
+
+    def _append(self, values: dict[str, Any]) -> None:
+        with self._metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def _try(self, sink: str, write: Callable[[], None]) -> None:
+        if sink in self._off:
+            return
+        try:
+            write()
+        except (OSError, RuntimeError) as error:
+            self._off.add(sink)
+            logger.warning("warning: %s cannot be written (%s); continuing without it", sink, error)
+
+
+def markdown_cell(value: Any) -> str:
+    """A value as a cell of a Markdown table shows it: punctuation, which may be markup, as entities, controls as escapes."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    plain = printable(" ".join(text.split()))[:MAX_CELL]
+    return re.sub(r"[\\`*_{}\[\]()#!|<>~&^]", lambda match: f"&#{ord(match[0])};", plain)
+
+
+def _hparams(config: Mapping[str, Any]) -> Any:
+    """The config's values as TensorBoard's record of a session; it finds the metrics by itself."""
+    from torch.utils.tensorboard.summary import hparams
+
+    values = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in flatten(config).items()
+    }
+    return hparams({key: value for key, value in values.items() if not is_free(key)}, {})[1]
+
+
+def set_up_console(*, is_on: bool = True) -> None:
+    """Send what runs say to stderr, one plain line each; stdout belongs to results. is_on: False where another process says it."""
+    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
+        logger.addHandler(_StderrHandler())
+        threading.excepthook = functools.partial(_thread_failed, threading.excepthook)
+    logger.setLevel(logging.INFO if is_on else logging.CRITICAL)
+    logger.propagate = False
+
+
+def _thread_failed(tell: Callable[[Any], Any], failure: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands its error to the next call, which warns of it; its traceback besides would say no more."""
+    if not type(failure.thread).__module__.startswith("tensorboard."):
+        tell(failure)
+
+
+class _StderrHandler(logging.Handler):
+    """Prints to what stderr is at that moment, as a notebook or a test may have replaced it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # a terminal that is gone does not end the run
+            print(printable(record.getMessage()), file=sys.stderr)
+
+
+class _FileHandler(logging.Handler):
+    """Appends lines with their time to a file, opening it for each: it may be moved, or its disk full."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(record.getMessage())}\n"
+        with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(line)
+
+
+def _values_of(line: bytes) -> dict[str, Any]:
+    """The values of a metrics line; one that a kill has torn, or that is none of ours, has the step infinity."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        values = strict_json.parse(line)
+        if isinstance(values["split"], str) and type(values["step"]) in (int, float) and not math.isnan(values["step"]):
+            return dict(values)
+    return {"step": math.inf, "split": ""}

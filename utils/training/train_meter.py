@@ -1,0 +1,73 @@
+"""What the training steps add up: of the epoch under way, and since the last line of the log."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from utils.distributed.worker import Worker
+from utils.metrics.base import LossMeter, Metrics
+
+
+class TrainMeter:
+    """Losses and metrics of an epoch, and losses and speed since the last logged step. Nothing here waits for the device."""
+
+    def __init__(self, metrics: Metrics, worker: Worker | None = None) -> None:
+        """worker: this process, where several share each epoch."""
+        self.metrics, self.worker = metrics, worker or Worker()
+        self.epoch, self.recent = LossMeter(), LossMeter()
+        self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
+        self.note = ""  # loss and speed at the last logged step, in words
+
+    @torch.no_grad()
+    def update(self, terms: dict[str, Tensor], counts: dict[str, float], outputs: Any, batch: Any) -> None:
+        """Add a micro-batch on the device: the sums of its loss terms, their counts, its outputs."""
+        self.metrics.update(outputs, batch)
+        self.epoch.update(terms, counts)
+        self.recent.update(terms, counts)
+
+    def sizes_of(self, batches: list[Any]) -> tuple[int, int]:
+        """(texts, tokens) of a step over all processes; its batches here, without fillers, are a part of it."""
+        own = [batch for batch in batches if not batch.is_filler]
+        sizes = {"texts": float(sum(len(b.rows) for b in own)), "tokens": float(sum(b.num_tokens for b in own))}
+        num_texts, num_tokens = map(int, self.worker.total(sizes).values())
+        return num_texts, num_tokens
+
+    def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
+        """Add one optimizer step's time and size."""
+        self.seconds += seconds
+        self.num_texts += num_texts
+        self.num_tokens += num_tokens
+
+    def take_recent(self) -> dict[str, float]:
+        """Loss, texts/s and tokens/s since the last call."""
+        seconds = max(self.seconds, 1e-9)
+        speed = {"texts_per_second": self.num_texts / seconds, "tokens_per_second": self.num_tokens / seconds}
+        values = self.recent.over(self.worker).compute() | speed
+        self.note = "loss {loss:.4f}  {texts_per_second:,.0f} texts/s  {tokens_per_second:,.0f} tokens/s".format(
+            **values
+        )
+        self.recent, self.seconds, self.num_texts, self.num_tokens = LossMeter(), 0.0, 0, 0
+        return values
+
+    def end_epoch(self, metrics: Metrics) -> dict[str, float]:
+        """Loss and metrics of the epoch's texts, each as it was when it was trained on; then begin anew with empty metrics."""
+        self.metrics.counts = self.worker.summed(self.metrics.counts)
+        values = self.epoch.over(self.worker).compute() | self.metrics.compute()
+        self.metrics, self.epoch = metrics, LossMeter()
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """All sums of this process that an exact resume needs; speeds begin anew."""
+        return {
+            "counts": self.metrics.counts.cpu(),
+            "epoch": self.epoch.state_dict(),
+            "recent": self.recent.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Add saved sums: of this process, or of several that are no more."""
+        device = self.metrics.counts.device
+        self.metrics.counts += state["counts"].to(device)
+        self.epoch.add(state["epoch"], device)
+        self.recent.add(state["recent"], device)

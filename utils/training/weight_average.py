@@ -1,0 +1,83 @@
+"""The moving average of the weights along the training, which is evaluated and kept in place of the last step's weights."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils.distributed.fsdp import part_of
+
+
+class WeightAverage:
+    """Exponential moving average of the trainable weights, to evaluate and keep; training goes on with the raw ones.
+
+    decay: decay rate of the average; smaller in the first steps
+
+    Polyak and Juditsky 1992 (https://doi.org/10.1137/0330046) average weights, Tarvainen and Valpola 2017
+    (https://arxiv.org/abs/1703.01780, eq. 2) with a decay: after step t = 0, 1, ...
+
+        average = d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t)),
+
+    so that the first, random weights are soon forgotten. The average begins with the weights after the first step; those of a
+    parameter that is frozen then, with its value after the first step in which it is not. Buffers are not averaged.
+
+    `applied` puts the averaged weights into the model. A checkpoint is saved within it, so that its model.safetensors holds the
+    weights that are evaluated, and the state of this object the raw ones.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"decay must be between 0 and 1, got {decay}")
+        if any(getattr(module, "sparse", False) for module in model.modules()):
+            raise ValueError(
+                "the table of words has sparse gradients, and an average would walk all its rows at every step; "
+                "use an optimizer with dense ones, such as Adam, or leave the section out"
+            )
+        self.decay, self.step = decay, 0
+        self.parameters = dict(model.named_parameters())
+        self.other: dict[str, Tensor] = {}  # the averaged weights; within `applied`, and in a checkpoint, the raw ones
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights after a step."""
+        for name, parameter in self.parameters.items():
+            if parameter.requires_grad and name not in self.other:
+                self.other[name] = parameter.detach().clone()
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.other.values()), [self.parameters[name] for name in self.other], 1 - decay)
+        self.step += 1
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """While it lasts, the model has the averaged weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        """Values change places, not tensors: an LSTM's weights on CUDA are views of one buffer, which must stay together."""
+        for name, tensor in self.other.items():
+            held = tensor.clone()
+            tensor.copy_(self.parameters[name])
+            self.parameters[name].copy_(held)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Within `applied`: the raw weights."""
+        return {"step": self.step, "raw": self.other}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Give the model, which has the averaged weights of the same checkpoint, the raw ones. Raises ValueError for others."""
+        if state["step"] < 0:
+            raise ValueError(f"step is {state['step']}")
+        for name, tensor in state["raw"].items():
+            own = self.parameters[name]
+            if tensor.shape != own.shape or tensor.dtype != own.dtype or not torch.isfinite(tensor).all():
+                raise ValueError(f"raw {name} has another shape, or is not finite")
+        self.step = state["step"]
+        self.other = {name: part_of(tensor, self.parameters[name]) for name, tensor in state["raw"].items()}
+        self._swap()
