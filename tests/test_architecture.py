@@ -64,9 +64,35 @@ def test_what_models_share_knows_no_model(folder: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_say_what_they_are(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 290
+    assert len(text.splitlines()) <= 280
     if text.strip():
         assert ast.get_docstring(ast.parse(text))
+
+
+# Inside a package: each room imports those to its right alone.
+ROOMS = {
+    "utils": ["runs", "training", "metrics", "distributed", "machine", "config", "files", "errors"],
+    "datasets": ["store", "batches", "sources", "tokenizers", "rows", "formats", "hashing"],
+}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_in_one_direction(package: str) -> None:
+    order, found = ROOMS[package], set()
+    for path in (ROOT / package).rglob("*.py"):
+        room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+                found.add((room, str(node.module).split(".")[1]))
+    found = {(room, other) for room, other in found if room not in (other, "__init__")}
+    assert len(found) > 5
+    assert {pair for pair in found if order.index(pair[0]) > order.index(pair[1])} == set()
+    assert {path.name for path in (ROOT / package).iterdir() if path.is_dir() and path.name[0] != "_"} < set(order)
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda path: path.name)
+def test_a_folder_is_a_table_of_contents(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
 
 
 def test_the_datasets_imported_are_ours() -> None:
