@@ -22,8 +22,8 @@ from token_cases import assert_same, trained_on
 
 from datasets.rows.corpus import Corpus
 from datasets.store import store as store_module
-from datasets.store.store import TokenStore, tokenizer_json
 from datasets.store import word_pass as word_source
+from datasets.store.store import TokenStore, tokenizer_json
 from datasets.tokenizers import processes as parallel
 from datasets.tokenizers.subword import ByteBPETokenizer, WordPieceTokenizer
 from datasets.tokenizers.word import UNKNOWN_ID, WordTokenizer
