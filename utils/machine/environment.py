@@ -47,7 +47,8 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
             warnings.append("an older version began this run, so that a change of its tokens since would go unnoticed")
             continue
         if name not in WARN_ONLY:
-            way_back = BY_CODE if name == "tokens" else f"put the old {name} back"
+            is_made_by_code = name in ("tokens", "vocabulary") and old.get("data") == new.get("data")
+            way_back = BY_CODE if is_made_by_code else f"put the old {name} back"
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
                 f"{way_back}, give this run another name=, or start over with --fresh"
