@@ -21,7 +21,7 @@ from utils.training.optimizers import build_optimizer
 from utils.training.precision import MIN_SCALE, Precision
 from utils.training.update import Updater
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
 GOOD = torch.tensor(1.0)
 
