@@ -154,8 +154,10 @@ class BaseAgent(Task):
 
     def evaluate(self, split: str, metrics: Metrics, answers: list[tuple[int, Any]] | None = None) -> dict[str, float]:
         """Loss and metrics of a split; answers: see agents/running/evaluating.py. A signal cuts it short."""
-        batches = made_ahead(self.data.loaders[split].eval_batches(), is_on=self.device.type == "cuda")
-        values = evaluate(self, batches, metrics, answers, is_cut_short=lambda: bool(self._signal()))
+        loader = self.data.loaders[split]
+        batches = made_ahead(loader.eval_batches(), is_on=self.device.type == "cuda")
+        bar = StepBar(-(-len(loader) // self.worker.size), f"evaluating {split}", "texts")
+        values = evaluate(self, batches, metrics, answers, bar.tell, is_cut_short=lambda: bool(self._signal()))
         self.model.train()
         return values
 

@@ -18,14 +18,15 @@ def evaluate(
     batches: Iterable[Batch],
     metrics: Metrics,
     answers: list[tuple[int, Any]] | None = None,
+    tell: Callable[[int], None] = lambda done: None,
     is_cut_short: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """Loss and metrics over all processes, each of which has its part of the batches.
 
-    answers: gets (row, what `agent.predictions` says of it), of all processes in the first one. is_cut_short: asked after every
-    batch, by all processes alike, whether this was the last.
+    answers: gets (row, what `agent.predictions` says of it), of all processes in the first one. tell: gets the number of examples
+    that are done. is_cut_short: asked after every batch, by all processes alike, whether this was the last.
     """
-    losses = LossMeter()
+    losses, done = LossMeter(), 0
     agent.model.eval()
     for batch in batches:
         on_device = batch.to(agent.device)
@@ -35,6 +36,7 @@ def evaluate(
             metrics.update(outputs, on_device)
             if answers is not None and (found := agent.predictions(on_device, outputs)):
                 answers += zip(batch.rows.tolist(), found, strict=True)
+            tell(done := done + len(batch.rows))
         if is_cut_short():
             break
     metrics.counts = agent.worker.summed(metrics.counts)

@@ -210,3 +210,17 @@ def test_two_runs_of_one_config_give_the_same_bits(workplace: Path) -> None:
     assert weights[0] == weights[1]
     assert main(["tiny.yaml", "seed=2", "name=three", "train.num_epochs=1"]) == 0
     assert Path("experiments/three/checkpoints/step-5/model.safetensors").read_bytes() != weights[0]
+
+
+def test_a_long_evaluation_says_how_far_it_is(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("utils.machine.progress_bar.PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr("utils.machine.progress_bar.StepBar.due", 0.0)  # not what another run here has left
+    assert main(["tiny.yaml", "train.num_epochs=1"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("evaluating valid: ")][:2] == [
+        "evaluating valid: 16 of 24 texts",
+        "evaluating valid: 24 of 24 texts",
+    ]
+    assert "evaluating test: 24 of 24 texts" in lines

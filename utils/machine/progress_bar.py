@@ -48,6 +48,10 @@ class StepBar:
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` units are done."""
         self._bar.update(self._task, completed=done, note=note)
+        self.tell(done, note)
+
+    def tell(self, done: int, note: str = "") -> None:
+        """The line alone: within another bar, whose terminal it would disturb."""
         if self._bar.disable and time.monotonic() >= StepBar.due:
             StepBar.due = time.monotonic() + PROGRESS_EVERY
             total = "" if self._total is None else f" of {self._total:,}"
