@@ -91,12 +91,8 @@ class ClassificationAgent(BaseAgent):
         return {"loss": self.loss.count(batch.columns["label"])}  # type: ignore[operator]
 
     def new_metrics(self) -> Metrics:
-        """Counts that give the config's `metrics`, and the one that is monitored."""
-        names = dict.fromkeys(self.config.get("metrics") or self.kind.metrics.scalars)
-        monitored = (self.config.train.monitor or "")[1:]  # none in a saved run of another version
-        if monitored not in ("", "loss"):
-            names |= {monitored: None}
-        return self.kind.metrics(self.labels, self.device, list(names))
+        names = self.chosen_metrics(self.kind.metrics.scalars)
+        return self.kind.metrics(self.labels, self.device, names)
 
     def read_data(self) -> TextData:
         check_teacher(self.config)

@@ -44,7 +44,7 @@ class RegressionAgent(BaseAgent):
         return {"loss": float(len(batch.rows))}
 
     def new_metrics(self) -> "Errors":
-        return Errors(self.device)
+        return Errors(self.device, self.chosen_metrics(self.metrics))
 
     def predictions(self, batch: TextBatch, outputs: Tensor) -> list[float]:
         return outputs.tolist()
@@ -53,7 +53,8 @@ class RegressionAgent(BaseAgent):
 class Errors:
     """How far predictions are from the numbers: mean absolute error, and root mean squared error."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, names: list[str]) -> None:
+        self.names = names
         wide = torch.float32 if device.type == "mps" else torch.float64
         self.counts = torch.zeros(3, dtype=wide, device=device)  # sums of |error| and error^2, number of texts
 
@@ -65,6 +66,7 @@ class Errors:
     def compute(self) -> dict[str, float]:
         absolute, squared, num_texts = self.counts.tolist()
         size = max(num_texts, 1.0)
-        return {"absolute_error": absolute / size, "root_mean_squared_error": (squared / size) ** 0.5}
+        found = {"absolute_error": absolute / size, "root_mean_squared_error": (squared / size) ** 0.5}
+        return {name: found[name] for name in self.names}
 
     report = compute

@@ -86,6 +86,12 @@ class Task:
         """Empty counts of outputs against batches."""
         raise NotImplementedError
 
+    def chosen_metrics(self, default: Sequence[str]) -> list[str]:
+        """The config's `metrics`, or the default ones, and the one that is monitored."""
+        names = dict.fromkeys(self.config.get("metrics") or default)
+        monitored = (self.config.train.monitor or "")[1:]  # none in a saved run of another version
+        return list(names if monitored in ("", "loss") else names | {monitored: None})
+
     # And where it has more to say than these defaults, which are those of a task over texts.
 
     def read_data(self) -> TextData:

@@ -169,3 +169,33 @@ def test_no_step_waits_for_its_device(
     monkeypatch.setattr(optimizer, "step", step)
     norm = Updater(agent.model, optimizer, 1.0).apply(loss.detach(), str)
     assert {each.device.type for each in (loss, norm, metrics.counts, *losses.sums.values())} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["metrics=[root_mean_squared_error]", "train.monitor=-loss"], {"root_mean_squared_error"}),
+        (
+            ["metrics=[root_mean_squared_error]"],
+            {"root_mean_squared_error", "absolute_error"},
+        ),  # the latter is monitored
+    ],
+)
+def test_a_regression_measures_what_its_config_chooses(lab: Lab, words: list[str], expected: set[str]) -> None:
+    name = f"name=chosen-{len(words)}"
+    run = lab.command("bilstm.yaml", name, *arguments("regression"), *words, "train.num_epochs=1")
+    assert run.wait() == 0, run.stderr
+    report = json.loads((lab.path(name[5:]) / "report.json").read_text())
+    assert report["test"].keys() == {"loss", *expected}
+
+
+def test_the_errors_of_a_regression_are_scikit_learns(lab: Lab) -> None:
+    from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+    run = lab.command("bilstm.yaml", "name=errors", *arguments("regression"))
+    assert run.wait() == 0, run.stderr
+    report = json.loads((lab.path("errors") / "report.json").read_text())["test"]
+    lines = [json.loads(line) for line in (lab.path("errors") / "predictions.jsonl").read_text().splitlines()]
+    gold, predicted = [line["gold"] for line in lines], [line["predicted"] for line in lines]
+    assert report["absolute_error"] == pytest.approx(mean_absolute_error(gold, predicted), rel=1e-6)
+    assert report["root_mean_squared_error"] == pytest.approx(root_mean_squared_error(gold, predicted), rel=1e-6)
