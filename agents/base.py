@@ -28,6 +28,7 @@ from utils.runs.run_log import RunLog
 from utils.runs.run_report import final_report
 from utils.training.run_state import RunState
 from utils.training.settings import TrainSettings
+from utils.training.train_meter import TEXTS, TOKENS, sizes_of
 from utils.training.validation import describe, judge
 
 logger = logging.getLogger("glassbox")
@@ -82,7 +83,7 @@ class BaseAgent(Task):
             started = time.perf_counter()
             for batches in steps:
                 norm = self.train_step(batches)
-                self.count_step(batches, norm, time.perf_counter() - started)
+                self.count_step(norm, time.perf_counter() - started)
                 self.threads.after_step(self.model, partial(self.compute_loss, batches[0]))
                 bar.update(self.state.batch, self.meter.note)
                 if self.state.batch == num_steps:
@@ -97,7 +98,8 @@ class BaseAgent(Task):
         """One optimizer step: one global batch, however it is cut into micro-batches and shares; -> the gradient norm, ()."""
         counts = [{k: 0.0 if batch.is_filler else n for k, n in self.count(batch).items()} for batch in batches]
         own = {name: sum(count[name] for count in counts) for name in counts[0]}
-        divisor = self.worker.total(own)  # of the whole global batch
+        divisor = self.worker.total(own | sizes_of(batches))  # of the whole global batch: one small sum a step
+        self.sizes = int(divisor[TEXTS]), int(divisor[TOKENS])
         self.scheduler.apply(self.optimizer, self.state.step)
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
@@ -114,11 +116,10 @@ class BaseAgent(Task):
         step, texts = self.state.step + 1, batches[0].rows[:5].tolist()
         return self.updater.apply(self.worker.summed(total), lambda: f"step {step}{self.worker.blamed(texts, total)}")
 
-    def count_step(self, batches: list[Batch], norm: Tensor, seconds: float) -> None:
+    def count_step(self, norm: Tensor, seconds: float) -> None:
         """Count a step that is done, and log what the last ones gave where that is due."""
-        num_texts, num_tokens = self.meter.sizes_of(batches)
-        self.state.count_step(seconds, num_texts, num_tokens)
-        self.meter.count_step(seconds, num_texts, num_tokens)
+        self.state.count_step(seconds, *self.sizes)
+        self.meter.count_step(seconds, *self.sizes)
         if self.state.step % self.settings.log_every == 0:
             lr = max(group["lr"] for group in self.optimizer.param_groups)
             recent = self.meter.take_recent() | {"lr": lr, "grad_norm": float(norm), "epoch": self.state.epoch + 1}

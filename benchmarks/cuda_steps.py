@@ -69,7 +69,7 @@ def train(agent: Any, batches: Iterator[list[Batch]]) -> tuple[int, int, float]:
     torch.cuda.synchronize()
     started = time.perf_counter()
     for parts in batches:
-        agent.count_step(parts, agent.train_step(parts), 0.0)
+        agent.count_step(agent.train_step(parts), 0.0)
         num_texts += sum(len(part.rows) for part in parts)
         num_tokens += sum(part.num_tokens for part in parts)
     torch.cuda.synchronize()

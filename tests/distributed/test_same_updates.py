@@ -77,6 +77,27 @@ def test_micro_batches_are_added_up_over_the_processes_once_a_step(lab: Lab) -> 
     assert [len((lab.folder / f"calls-{rank}").read_text()) for rank in range(2)] == [50, 50]
 
 
+def test_a_step_makes_three_small_sums(lab: Lab) -> None:
+    """What counts, with texts and tokens; the loss; a signal. The gradients go by DistributedDataParallel's own way."""
+    calls = {}
+    for steps in (10, 30):
+        told = {
+            rank: Own(faults={"tell_calls": {"place": "torch.distributed:all_reduce", "to": f"sums-{steps}-{rank}"}})
+            for rank in range(2)
+        }
+        words = [f"name=sums-{steps}", f"train.num_steps={steps}", "train.num_epochs=100", "train.log_every=1000"]
+        quiet = [
+            "train.validate_every=1000 steps",
+            "train.save_every=1000 steps",
+            "train.batch_size=72",
+        ]  # an epoch is a step
+        job = Job(lab, 2, "bilstm.yaml", *words, *quiet, own=told)
+        assert job.wait() == [0, 0], job.errors
+        calls[steps] = len((lab.folder / f"sums-{steps}-0").read_text())
+    ends_of_epochs = 20  # the counts of the epoch's metrics
+    assert calls[30] - calls[10] == 3 * 20 + ends_of_epochs
+
+
 @pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=pytest.mark.full) for case in MORE)])
 def test_two_processes_train_what_one_does(lab: Lab, teacher: None, case: str) -> None:
     names = [f"{case}-{word}".replace(",", "") for word in ("one", "two", "again")]

@@ -8,6 +8,14 @@ from torch import Tensor
 from utils.distributed.worker import Worker
 from utils.metrics.base import LossMeter, Metrics
 
+TEXTS, TOKENS = ("size", "texts"), ("size", "tokens")  # no name of a loss term
+
+
+def sizes_of(batches: list[Any]) -> dict[Any, float]:
+    """How many texts and tokens this process has of a step, fillers left out."""
+    own = [batch for batch in batches if not batch.is_filler]
+    return {TEXTS: float(sum(len(b.rows) for b in own)), TOKENS: float(sum(b.num_tokens for b in own))}
+
 
 class TrainMeter:
     """Losses and metrics of an epoch, and losses and speed since the last logged step. Nothing here waits for the device."""
@@ -25,13 +33,6 @@ class TrainMeter:
         self.metrics.update(outputs, batch)
         self.epoch.update(terms, counts)
         self.recent.update(terms, counts)
-
-    def sizes_of(self, batches: list[Any]) -> tuple[int, int]:
-        """(texts, tokens) of a step over all processes; its batches here, without fillers, are a part of it."""
-        own = [batch for batch in batches if not batch.is_filler]
-        sizes = {"texts": float(sum(len(b.rows) for b in own)), "tokens": float(sum(b.num_tokens for b in own))}
-        num_texts, num_tokens = map(int, self.worker.total(sizes).values())
-        return num_texts, num_tokens
 
     def count_step(self, seconds: float, num_texts: int, num_tokens: int) -> None:
         """Add one optimizer step's time and size."""
