@@ -1,6 +1,6 @@
 """The life of every run: build -> (resume) -> train -> validate -> test on the best checkpoint -> report.
 
-This file holds the loop and only the loop. What differs from task to task is in task.py, what every run needs round its model in
+This file holds the loop and only the loop. What differs from task to task is in task.py, what every run needs around its model in
 running/.
 """
 

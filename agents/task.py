@@ -1,4 +1,4 @@
-"""What a task says of itself, for training and prediction alike; the loop (base.py) and the Predictor ask for it.
+"""The hooks that define a task, for training and prediction alike; the loop (base.py) and the `Predictor` call them.
 
 A task is one file with a class that extends `BaseAgent`, and one entry in AGENTS.
 """
@@ -29,12 +29,12 @@ from utils.runs.experiment import Experiment
 
 
 class Task:
-    """The hooks of a task. Those that raise NotImplementedError are to be written; the others have defaults for texts."""
+    """Hooks that raise NotImplementedError must be written; the others have defaults for tasks over texts."""
 
     sections: ClassVar[dict[str, Section]] = SECTIONS
     monitor: ClassVar[str] = "-loss"  # the default of train.monitor
     metrics: ClassVar[Sequence[str]] = ()  # what `new_metrics` computes: names that train.monitor may have besides loss
-    target: ClassVar[type[Target]] = Target  # what a row is to be answered with
+    target: ClassVar[type[Target]] = Target  # what is to be predicted for a row
     artifacts_type: ClassVar[type[Any]] = TextArtifacts  # what a trained run keeps besides its weights
     model: nn.Module
     loss: nn.Module
@@ -48,7 +48,7 @@ class Task:
 
     @classmethod
     def complete(cls, config: Config) -> None:
-        """Fill in what other parts of a config decide, before it is checked."""
+        """Fill in values that other parts of the config decide, before it is checked."""
         complete_from_published(config)
 
     @classmethod
@@ -61,29 +61,29 @@ class Task:
         """Refuse bad values before any data is read; -> the agent with all its parts built on the meta device."""
         return check_run(cls, config)
 
-    # What a task says, for training and prediction alike.
+    # To be written.
 
     def build_model(self, artifacts: Any) -> nn.Module:
         """The model, on the CPU; artifacts: of `artifacts_type`."""
         raise NotImplementedError
 
     def build_loss(self, artifacts: Any) -> nn.Module:
-        """The loss, which gives sums."""
+        """The loss, as a sum over examples."""
         raise NotImplementedError
 
     def compute_loss(self, batch: Any) -> tuple[dict[str, Tensor], Any]:
-        """({loss term: its sum over what counts}, outputs) of a batch on the device, in float32; outputs of any form.
+        """({loss term: its sum over the counted targets}, outputs) of a batch on the device, in float32; outputs of any form.
 
-        Calls `self.model` once, and no other method of it: with several processes only that call adds up the gradients.
+        Call `self.model(...)`, and no other method of the model: with DDP and FSDP only `forward` synchronises.
         """
         raise NotImplementedError
 
     def count(self, batch: Any) -> dict[str, float]:
-        """What the sum of each loss term is divided by; of a batch on the host."""
+        """How many targets each loss term counts, by which the loop divides its sum; of a batch on the host."""
         raise NotImplementedError
 
     def new_metrics(self) -> Metrics:
-        """Empty counts of outputs against batches."""
+        """Metrics, all counts zero."""
         raise NotImplementedError
 
     def chosen_metrics(self, default: Sequence[str]) -> list[str]:
@@ -92,33 +92,33 @@ class Task:
         monitored = (self.config.train.monitor or "")[1:]  # none in a saved run of another version
         return list(names if monitored in ("", "loss") else names | {monitored: None})
 
-    # And where it has more to say than these defaults, which are those of a task over texts.
+    # Defaults, for tasks over texts.
 
     def read_data(self) -> TextData:
-        """The splits of a run, read and made ready."""
+        """Read and tokenise the splits."""
         data = TextData(self.config, self.worker, self.target, self.artifacts_type)
         check_first_token(self.config, data.corpus, data.tokenizer)  # that of init_from is here now
         return data
 
     def load_initial_weights(self) -> None:
-        """Give the model what it begins with besides random numbers: word vectors, or what `init_from` names."""
+        """Load word vectors, or the weights that `init_from` names, into the model."""
         load_vectors(self.config, self.model, self.artifacts.tokenizer, is_resumed=self.experiment.has_checkpoint)
         load_initial_weights(self.config, self.model, list(self.artifacts.labels))
 
     def summarize(self, values: dict[str, float]) -> dict[str, float]:
-        """The means of an evaluation, and what follows from them, such as the perplexity."""
+        """The mean losses and metrics of an evaluation, with what follows from them, such as the perplexity."""
         return values
 
     def predictions(self, batch: Any, outputs: Any) -> list[Any]:
-        """What is predicted for each row of a batch on the device: small plain values; none by default."""
+        """The prediction for each row of a batch on the device, as small plain values; none by default."""
         return []
 
     def answer(self, prediction: Any) -> dict[str, Any]:
-        """One of `predictions` as a line of predictions.jsonl says it."""
+        """One of `predictions` as keys of its line in predictions.jsonl."""
         return dict(prediction) if isinstance(prediction, dict) else {"predicted": prediction}
 
     def encode(self, records: Sequence[Record]) -> SplitData:
-        """Rows that are none of the run's own, as examples 0, 1, ...: for `test --data` and `predict`."""
+        """New records as examples 0, 1, ...: for `test --data` and `predict`."""
         encoded: SplitData = self.artifacts.encode(self.corpus, records)
         return encoded
 

@@ -1,1 +1,1 @@
-"""What every run needs round its model."""
+"""What every run needs around its model."""

@@ -1,4 +1,4 @@
-"""What a run needs round its model before its first step: its schedule, its checkpoints, and where it goes on."""
+"""What a run needs around its model before its first step: its schedule, its checkpoints, and where it goes on."""
 
 import logging
 from typing import NamedTuple
@@ -37,7 +37,7 @@ def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> S
 
 
 class Assembly(NamedTuple):
-    """What a run needs round its model."""
+    """What a run needs around its model."""
 
     scheduler: Schedule
     freezing: Freezing | None

@@ -1,4 +1,4 @@
-"""What a row is to be answered with, read from one of its columns: labels, a number, or nothing.
+"""What is to be predicted for a row, read from one of its columns: labels, a number, or nothing.
 
 A task chooses one of these (`BaseAgent.target`); its options stand in the section `data` beside those that every task has.
 """
