@@ -39,4 +39,5 @@ golden: .venv/installed-dev
 	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python tests/reliability/golden.py
 
 clean:
-	rm -rf .venv .cache experiments
+	rm -rf .venv .cache
+	find experiments -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
