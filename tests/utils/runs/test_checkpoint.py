@@ -244,7 +244,9 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_passed_over(
 
     before = sorted(store.folder.rglob("*"))
     with monkeypatch.context() as patch:
-        patch.setattr(os, *("listdir", failing(os.listdir)) if name == "the folder" else ("open", failing(os.open)))
+        # Path.iterdir calls listdir before Python 3.13, and scandir since.
+        for function in ("listdir", "scandir") if name == "the folder" else ("open",):
+            patch.setattr(os, function, failing(getattr(os, function)))
         with pytest.raises(StorageError, match=f"cannot be read now: {os.strerror(code)}$"):
             store.latest()
         if name != "the folder":
