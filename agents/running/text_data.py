@@ -107,7 +107,9 @@ class TextData:
         truncated = {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
         seconds = time.perf_counter() - started
         self.report = store.report | {"truncated": truncated, "warnings": warnings, "seconds": seconds}
-        for line in [*describe_rows(store.report), *describe_truncated(truncated, self.corpus.max_length)]:
+        loses_ends = self.corpus.long_texts == "head" and not self.corpus.pair
+        cut = describe_truncated(truncated, self.corpus.max_length, loses_ends=loses_ends)
+        for line in [*describe_rows(store.report), *cut]:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)

@@ -128,7 +128,11 @@ def test_what_is_cut_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]
     build("tiny.yaml", {"data.max_length": 50, "data.split": [0.7, 0.3, 0.0]}).experiment.close()
     lines = [line for line in capsys.readouterr().err.splitlines() if "are cut to" in line]
     assert [line.partition(":")[0] for line in lines] == ["train", "valid"]  # test has none
-    assert lines[0].endswith("% of the texts are cut to data.max_length 50; see data.long_texts")
+    hint = "; data.long_texts: head_tail reads their end, too"
+    assert lines[0].endswith(f"% of the texts are cut to data.max_length 50{hint}")
+    build("tiny.yaml", {"data.max_length": 50, "data.long_texts": "head_tail", "name": "z"}).experiment.close()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "are cut to" in line]
+    assert lines[0].endswith("% of the texts are cut to data.max_length 50")
     build("tiny.yaml", {"data.max_length": 500, "name": "y"}).experiment.close()
     assert "are cut to" not in capsys.readouterr().err
 

@@ -98,10 +98,11 @@ def describe_counts(counts: Mapping[str, Any], used: str = "used") -> str:
     return f"{counts['read']} rows read = {counts['used']} {used} + {skipped}"
 
 
-def describe_truncated(shares: Mapping[str, float], max_length: int | None) -> list[str]:
-    """One line for every split of whose texts some are cut."""
+def describe_truncated(shares: Mapping[str, float], max_length: int | None, *, loses_ends: bool) -> list[str]:
+    """One line for every split of whose texts some are cut. loses_ends: whether it is their ends, and need not be."""
+    hint = "; data.long_texts: head_tail reads their end, too" if loses_ends else ""
     return [
-        f"{split}: {100 * share:.1f}% of the texts are cut to data.max_length {max_length}; see data.long_texts"
+        f"{split}: {100 * share:.1f}% of the texts are cut to data.max_length {max_length}{hint}"
         for split, share in shares.items()
         if share
     ]
