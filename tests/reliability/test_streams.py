@@ -148,7 +148,7 @@ def test_a_shell_closes_streams_before_python_starts(
 
 def test_the_first_file_that_is_opened_does_not_become_a_stream(tmp_path: Path) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom utils import streams\nstreams.prepare()\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom utils.machine import streams\nstreams.prepare()\n"
         "with open('data', 'w') as file:\n    print('to nobody', flush=True)\n    print('to nobody', file=sys.stderr)\n"
         "    file.write(str(file.fileno()) + repr(sys.stdin.read()))"
     )
@@ -173,7 +173,7 @@ def test_json_in_another_encoding_has_escapes_and_the_same_values() -> None:
 
 def test_a_failed_output_is_told_once_and_a_pipe_that_does_not_wait_is_waited_for() -> None:
     code = (
-        f"import os, sys, threading, time; sys.path.insert(0, {str(ROOT)!r})\nfrom utils import streams\nstreams.prepare()\n"
+        f"import os, sys, threading, time; sys.path.insert(0, {str(ROOT)!r})\nfrom utils.machine import streams\nstreams.prepare()\n"
         "os.set_blocking(1, False)\nprint('x' * 10**6)\n"
     )
     ended = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
