@@ -90,6 +90,9 @@ def distinct(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 def bag_sum(embedding: Embedding, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
     """(B, T) ids and mask -> (B, E) sums over the real tokens, (B,) their number; a sparse gradient for a sparse table on a CPU."""
     lengths = attention_mask.sum(dim=1)
-    if not (embedding.sparse and embedding.training) or input_ids.device.type != "cpu":
+    if not embedding.sparse or input_ids.device.type != "cpu" or torch.compiler.is_compiling():
         return (embedding(input_ids) * attention_mask[:, :, None]).sum(dim=1), lengths
-    return BagSum.apply(embedding.weight, input_ids, attention_mask, lengths), lengths
+    if embedding.training:
+        return BagSum.apply(embedding.weight, input_ids, attention_mask, lengths), lengths
+    counted = attention_mask.to(embedding.weight.dtype)  # without the (B, T, E) in between
+    return nn.functional.embedding_bag(input_ids, embedding.weight, mode="sum", per_sample_weights=counted), lengths
