@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 def printable(text: str) -> str:
     """The text, with all that could drive a terminal (escapes, line ends, marks of direction) written out as repr does."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def in_words(counts: Mapping[str, int], at_most: int = 3) -> str:
@@ -23,9 +23,9 @@ def counted(count: int, noun: str) -> str:
 
 
 class GlassboxError(Exception):
-    """A failure that the user can mend. Its text is one line: where, what was given, what is allowed.
+    """A failure that the user can fix. Its text is one line: where, what was given, what is allowed.
 
-    What was given may hold anything: a sign that is not printable (a line end, an escape that drives the terminal) is shown as
+    What was given may hold anything: a character that is not printable (a line end, an escape that drives the terminal) is shown as
     its escape.
     """
 

@@ -25,7 +25,7 @@ class SingleLabel:
         return decide(logits, is_multi_label=self.is_multi_label)
 
     def answer(self, labels: Sequence[str], probabilities: np.ndarray, decision: Any) -> dict[str, Any]:
-        """What is said of one text: the label of its row of `decide`, as plain values, and the probability (L,) of each."""
+        """The prediction for one text: the label of its row of `decide`, as plain values, and the probability (L,) of each."""
         shares = dict(zip(labels, probabilities.tolist(), strict=True))
         return {"predicted": self.named(labels, decision), "probabilities": shares}
 

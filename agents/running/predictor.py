@@ -30,7 +30,7 @@ class Predictor:
     """The best weights of a run's folder, ready to predict. Raises CheckpointError where there is no usable run."""
 
     def __init__(self, folder: str | Path, device: str = "cpu", worker: Worker | None = None) -> None:
-        """worker: this process among several that share the work, each taking every so manieth chunk."""
+        """worker: this process among several that share the work, each taking every N-th chunk of N processes."""
         self.worker = worker or Worker()
         self.run = TrainedRun(Path(folder))
         self.folder, self.config = self.run.folder, self.run.config
@@ -42,9 +42,7 @@ class Predictor:
         try:
             self.agent = self.run.agent_type(self.config, self.device, self.worker)
             self.worker.limit(float(self.config.distributed.timeout))
-            if "compile_layers" in self.config.get(
-                "model", {}
-            ):  # a first text would wait for the compiler, maybe for ever
+            if "compile_layers" in self.config.get("model", {}):  # a first text would wait for the compiler
                 self.config.model["compile_layers"] = False
             fields = self.config.get("data", {}).get("fields", [])
             if len(fields) > len(weights):  # thousands of encoders take their time, even on meta

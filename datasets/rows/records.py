@@ -192,6 +192,6 @@ def _similar_column(column: str, values: dict[str, Any]) -> str:
             return f"; did you mean {name!r}?"
     if len(values) == 1:
         header = next(iter(values))
-        if sign := next(filter(header.__contains__, ";\t|,"), None):
-            return f'; the file has one column, is data.delimiter "{ascii(sign)[1:-1]}"?'
+        if character := next(filter(header.__contains__, ";\t|,"), None):
+            return f'; the file has one column, is data.delimiter "{ascii(character)[1:-1]}"?'
     return did_you_mean(column, values)

@@ -10,7 +10,7 @@ Place = Callable[[int], str]  # the number of a row -> FILE:LINE
 
 
 def describe_repeats(files: Sequence[Any], label_sets: Sequence[tuple[str, ...]], source: Any) -> list[str]:
-    """What is to be said of the rows that the corpus' scan found in the files of a source."""
+    """Warnings about the rows that the corpus' scan found in the files of a source."""
     names = ("keys", "numbers", "ids", "assigned")
     keys, numbers, ids, assigned = (np.concatenate([getattr(file, name) for file in files]) for name in names)
 

@@ -56,7 +56,10 @@ def _tried(values: dict[str, Any]) -> SubwordTokenizer:
 
 def _try_texts(tokenizer: SubwordTokenizer) -> None:
     """Raise ValueError for a tokenizer that makes far more of a text than it is; bad patterns do not end on such texts."""
-    for text in [*(sign * 300 + "!" for sign in "aA1 -.\n\xe9\u4e2d"), "The 3 quick-brown foxes, isn't it? " * 20]:
+    for text in [
+        *(character * 300 + "!" for character in "aA1 -.\n\xe9\u4e2d"),
+        "The 3 quick-brown foxes, isn't it? " * 20,
+    ]:
         num_tokens = len(tokenizer.encode([text]).ids)
         if num_tokens > 100 * len(text):
             raise ValueError(f"it makes {num_tokens:,} tokens from a text of {len(text)} characters")

@@ -125,7 +125,7 @@ def _start(function: Callable[[Any], Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker waits for work for ever, also when its parent was killed; so it leaves with the parent."""
+    """A worker waits for work forever, even when its parent was killed; so it leaves with the parent."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -34,7 +34,7 @@ class SubwordTokenizer:
 
     def use(self, tokenizer: tokenizers.Tokenizer) -> None:
         """Take this tokenizer of the library from now on."""
-        tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five signs, not padding
+        tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five characters, not padding
         tokenizer.no_truncation()  # a published tokenizer may hold both: here lengths are those of data.max_length,
         tokenizer.no_padding()  # and a batch pads
         self.tokenizer = tokenizer
@@ -197,7 +197,7 @@ class ByteBPETokenizer(SubwordTokenizer):
 
 
 def _encodings(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> list[tokenizers.Encoding]:
-    """What the library makes of texts; a pattern of a published tokenizer may take for ever, and a signal then ends the wait."""
+    """What the library makes of texts; a pattern of a published tokenizer may never return, and a signal then ends the wait."""
     return list(interruptible(lambda: tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
 
 

@@ -17,12 +17,13 @@ from datasets.tokenizers.tokens import Tokens
 PAD, UNKNOWN = "<pad>", "<unk>"
 PAD_ID, UNKNOWN_ID = 0, 1
 FLAGS = ("nfc", "cut_unspaced")  # saved where they are true: an older tokenizer has neither, and keeps its hash
-SIGN = re.compile(r"([^\w\s])")  # what is neither a letter, a digit, an underscore nor white space
-ASCII_SIGNS = [(sign, f" {sign} ") for sign in map(chr, range(128)) if SIGN.match(sign)]
-PRINTABLE_SIGNS = [(sign, spaced) for sign, spaced in ASCII_SIGNS if sign.isprintable()]
-# Python's \w has no combining marks: SIGN takes Hindi, pointed Arabic and a decomposed "cafe\u0301" to pieces. The pattern that
-# keeps them together takes twice the time, so only texts that may hold a mark get it, or what NFC changes: a cheap look passes over
-# Latin, Greek, Cyrillic and Korean letters, typographic quotes and mathematical signs, and where these are words over Chinese ones.
+PUNCTUATION = re.compile(r"([^\w\s])")  # what is neither a letter, a digit, an underscore nor white space
+ASCII_CHARACTERS = [(character, f" {character} ") for character in map(chr, range(128)) if PUNCTUATION.match(character)]
+PRINTABLE_CHARACTERS = [(character, spaced) for character, spaced in ASCII_CHARACTERS if character.isprintable()]
+# Python's \w has no combining marks: PUNCTUATION takes Hindi, pointed Arabic and a decomposed "cafe\u0301" to pieces. The pattern
+# that keeps them together takes twice the time, so only texts that may hold a mark get it, or what NFC changes: a cheap look
+# passes over Latin, Greek, Cyrillic and Korean letters, typographic quotes and mathematical symbols, and where these are words
+# over Chinese ones.
 PLAIN = (
     "\x00-\u02ff\u0370-\u0373\u0375-\u037d\u037f-\u0386\u0388-\u0482\u048a-\u0590\u200e-\u20cf\u2100-\u2125\u2127-\u2129"
     "\u212c-\u2328\u232b-\u2adb\u2add-\u2cee\uac00-\ud7ff\U0001f000-\U0001faff"
@@ -36,14 +37,14 @@ UNSPACED = (
     "\u19de-\u1a7f\u1a9a-\u1aaf\ua9e0-\ua9ef\ua9fa-\ua9ff\uaa60-\uaadf\u3005-\u3007\u3021-\u3035\u303b\u3040-\u312f\u31a0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
-# What SIGN does not do for, by `cut_unspaced`.
+# What PUNCTUATION does not do for, by `cut_unspaced`.
 SPECIAL = {True: re.compile(f"[^{PLAIN}]"), False: re.compile(f"[^{PLAIN}{PLAIN_IN_WORDS}]")}
 
 
 @functools.cache
 def _marked_word(cut_unspaced: bool) -> re.Pattern[str]:
     """A word with its combining marks and the joiners inside it (UAX 29, rule WB4), or a character of a script without spaces, or
-    else one sign."""
+    else one character."""
     codes = [*range(0x300, 0x1F000), *range(0xE0100, 0xE01F0)]
     marks = "".join(chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M") + "\u200c\u200d"
     character, letter = (rf"[{UNSPACED}][{marks}]*+|", rf"[^\W{UNSPACED}]") if cut_unspaced else ("", r"\w")
@@ -101,13 +102,13 @@ class WordTokenizer:
     def split(self, text: str) -> list[str]:
         """The words and marks of a text."""
         text = text.lower() if self.lower else text
-        if text.isascii():  # replacing sign by sign is 3 times faster than one pattern: 14 million words a second
-            for sign, spaced in PRINTABLE_SIGNS if text.isprintable() else ASCII_SIGNS:
-                if sign in text:
-                    text = text.replace(sign, spaced)
+        if text.isascii():  # replacing one by one is 3 times faster than a pattern: 14 million words a second
+            for character, spaced in PRINTABLE_CHARACTERS if text.isprintable() else ASCII_CHARACTERS:
+                if character in text:
+                    text = text.replace(character, spaced)
             return text.split()
         if SPECIAL[self.cut_unspaced].search(text) is None:
-            return " ".join(SIGN.split(text)).split()
+            return " ".join(PUNCTUATION.split(text)).split()
         return _marked_word(self.cut_unspaced).findall(unicodedata.normalize("NFC", text) if self.nfc else text)
 
     def set_vocabulary(self, counts: Counter[str]) -> None:

@@ -81,7 +81,7 @@ class Parsed:
 
 def parse(text: str, source: str) -> Parsed:
     """YAML text -> values and lines; `source` names the text in errors. Raises ConfigError and nothing else."""
-    if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python takes in bytes that are no UTF-8
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Python takes in bytes that are no UTF-8
         raise ConfigError(f"{source}: holds bytes that are not UTF-8; if it is a path, rename the file or link to it")
     if len(text.encode()) > MAX_BYTES:
         raise ConfigError(f"{source}: larger than {MAX_BYTES // 1024} KB; a config is short")

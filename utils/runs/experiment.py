@@ -173,7 +173,7 @@ class Experiment:
         lock.hold()
 
     def _holds_steps(self) -> bool:
-        """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be mended."""
+        """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be fixed."""
         metrics, saved = self.folder / METRICS, self.folder / "checkpoints"
         is_logged = metrics.exists() and metrics.stat().st_size > 0
         return is_logged or (self.folder / REPORT).exists() or (saved.exists() and any(saved.iterdir()))

@@ -115,7 +115,8 @@ class RunLog:
                 (line, values) for line, values in lines if values["step"] <= step and values["split"] not in FINAL
             ]
             kept = [line for line, at in known if is_validated or at["step"] < step or at["split"] != "valid"]
-            atomic_write(self._metrics_path, b"".join(line + b"\n" for line in kept))  # a torn line end is mended, too
+            whole = b"".join(line + b"\n" for line in kept)  # a torn line end is repaired, too
+            atomic_write(self._metrics_path, whole)
 
     def _open_writer(self, step: int) -> None:
         """A new event file that replaces everything from `step` on, and begins with that step's scalars.

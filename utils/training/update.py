@@ -22,7 +22,7 @@ class Updater:
     A loss or gradient that is not finite never reaches the weights. On a CPU that is known before the step. On CUDA it is known
     only there: a fused optimizer skips the step on the device by itself, and the host reads the flag one step later, when
     reading no longer waits; an optimizer without a fused kernel has to wait. In float16 such a gradient is no error but a step
-    left out, as long as a smaller scale may mend it (see utils/training/precision.py).
+    left out, as long as a smaller scale may help (see utils/training/precision.py).
     """
 
     def __init__(
