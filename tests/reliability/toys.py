@@ -1,4 +1,4 @@
-"""A task that has no labels, two loss terms, masks drawn anew in every epoch, and outputs of no fixed size; in AGENTS when imported."""
+"""A toy task without labels: two loss terms, new masks in each epoch, outputs of variable size. Importing it registers the agent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

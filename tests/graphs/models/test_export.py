@@ -64,7 +64,7 @@ def test_an_exported_classifier_is_the_eager_one(name: str, options: dict[str, A
 
 @pytest.mark.filterwarnings("ignore")
 def test_fields_and_windows_are_exported_too() -> None:
-    """Two fields, the second in windows: of so many texts as the first."""
+    """Two fields with the same number of texts, the second one split into windows."""
     model = model_of("transformer", SIZES, num_fields=2)
 
     def fields_of(first: list[int], second: list[int], num_windows: list[int]) -> list[dict[str, Tensor]]:
