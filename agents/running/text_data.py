@@ -20,7 +20,7 @@ from datasets.rows.corpus import Corpus
 from datasets.rows.predictions import prediction_line
 from datasets.rows.records import Record
 from datasets.rows.targets import LabelTarget, Target
-from datasets.store.store import SplitData, TokenStore, data_hash, load_tokenizer, open_store
+from datasets.store.store import SplitData, TokenStore, data_hash, open_store, parse_tokenizer
 from datasets.tokenizers.tokens import num_unknown, unknown_share
 from utils.config.config import Config, is_free
 from utils.config.schema import Section, options_of
@@ -63,7 +63,7 @@ class TextArtifacts:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        return cls(saved_tokenizer(folder), read_regular(folder / TOKENIZER))
+        return cls(*saved_tokenizer(folder))
 
     @classmethod
     def placeholder(cls, config: Config) -> Self:
@@ -190,18 +190,19 @@ def _initial_tokenizer(config: Config) -> Any:
             f"init_from: there is no folder {config.init_from}; known: the folder of a run or of a published model, pip:NAME for "
             "one that a package ships, org/name for one of the hub"
         )
-    return saved_tokenizer(Path(config.init_from))
+    return saved_tokenizer(Path(config.init_from))[0]
 
 
-def saved_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a run's folder, parsed only after its hash is known to be the checkpoints'. Raises CheckpointError."""
+def saved_tokenizer(folder: Path) -> tuple[Any, bytes]:
+    """(tokenizer, its file) of a run's folder, parsed only once its hash is the checkpoints'. Raises CheckpointError."""
     path = folder / TOKENIZER
     known = CheckpointStore(folder / "checkpoints").facts()
     try:
+        content = read_regular(path)
         if known is not None:
             checkpoint, facts = known
-            refuse_other(path, "vocabulary", hashlib.sha256(read_regular(path)).hexdigest(), facts, checkpoint)
-        return load_tokenizer(path)
+            refuse_other(path, "vocabulary", hashlib.sha256(content).hexdigest(), facts, checkpoint)
+        return parse_tokenizer(content), content
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: cannot be read: {reason}; is {folder} the folder of a trained run?") from None

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ class Corpus:
     long_texts: the part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
     stride: number of tokens that adjacent windows share
     on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
-    limit: use at most so many rows of a file, the same share of every label; null: all
+    limit: maximum number of rows used from each file, stratified by label; null: all
     num_workers: number of tokenising processes
     cache_folder: for tokens and teachers' predictions, reused by runs on the same texts
     """
@@ -170,8 +170,8 @@ class Corpus:
             scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
             scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
             scan.report[split] = self._report(split, scans)
-        found = {split: scan.labels_of(split) for split in SPLITS if len(scan.rows[split])}
-        scan.labels = self.target.vocabulary(found.get("train", set()))
+        found = {split: scan.labels_of(split) for split in SPLITS}
+        scan.labels = self.target.vocabulary(found["train"])
         keys = {split: scans.get(split, scans["train"]).keys[rows] for split, rows in scan.rows.items()}
         leaks = count_leaks(keys, watch)
         scan.report["overlap"] = {split: leaks["texts"].get(f"{split} in train", 0) for split in ("valid", "test")}
@@ -179,8 +179,9 @@ class Corpus:
         scan.report["warnings"] = describe_leaks(leaks, {split: len(scan.rows[split]) for split in SPLITS})
         scan.report["warnings"] += describe_repeats(list(scans.values()), scan.label_sets, self.source)
         skipped = [file.reader.skipped for file in scans.values()]
-        scan.report["warnings"] += self.target.describe({"train": set(), **found}, scan.label_sets, skipped)
-        self._check(scan)
+        measured = {split: names for split, names in found.items() if split == "train" or len(scan.rows[split])}
+        scan.report["warnings"] += self.target.describe(measured, scan.label_sets, skipped)
+        self._check(scan, found)
         return scan
 
     def _scan_file(
@@ -226,7 +227,7 @@ class Corpus:
             skipped["beyond data.limit"] = num_beyond
         return {"read": file.reader.num_read - given_away, "used": used, "skipped": dict(skipped)}
 
-    def _check(self, scan: Scan) -> None:
+    def _check(self, scan: Scan, found: Mapping[str, set[str]]) -> None:
         files = {split: self.source.files(split if split in self.source.splits else "train")[0] for split in SPLITS}
         self.target.check_names(scan.label_sets, str(files["train"]))
         for split in self.splits:
@@ -236,7 +237,7 @@ class Corpus:
                 num_read = sum(scan.report[s]["read"] for s in same_file)
                 reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
                 raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
-        self.target.check({split: scan.labels_of(split) for split in SPLITS}, scan.label_sets, files)
+        self.target.check(found, scan.label_sets, files)
 
 
 def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:

@@ -98,8 +98,8 @@ class TokenStore:
         """is_new: this process has just written and hashed the files, and need not do so again."""
         self.header = _read_header(folder, is_new=is_new)
         self.key = folder.name
-        self.tokenizer = load_tokenizer(folder / TOKENIZER)
         self.tokenizer_json = read_regular(folder / TOKENIZER)
+        self.tokenizer = parse_tokenizer(self.tokenizer_json)
         self.vocabulary: str = self.header["files"][TOKENIZER][1]  # what `tokenizer_hash` gives
         self.facts = {
             "data": self.header["data"],
@@ -163,10 +163,10 @@ def _files(corpus: Corpus) -> list[Path]:
     return [path for split in corpus.source.splits for path in corpus.source.files(split)]
 
 
-def load_tokenizer(path: Path) -> Any:
-    """A saved tokenizer. Raises ValueError where the file is not one."""
+def parse_tokenizer(content: bytes) -> Any:
+    """The tokenizer of a saved file's content. Raises ValueError where it is not one."""
     try:
-        values = strict_json.parse(read_regular(path))
+        values = strict_json.parse(content)
         return SAVED_TOKENIZERS[values["type"]].from_json(values)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a tokenizer ({type(error).__name__}: {error})") from None

@@ -45,8 +45,8 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
             source.train(scan)
         for split in SPLITS:
             _write(folder, split, source.tokens(split, scan), corpus.num_encoder_texts, is_pair=corpus.pair)
+    values = corpus.target.values(scan.label_sets, scan.labels)
     for split in SPLITS:
-        values = corpus.target.values(scan.label_sets, scan.labels)
         if values is not None:
             (folder / f"{split}.{corpus.target.key}s").write_bytes(values[scan.label_numbers[split]].tobytes())
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())

@@ -391,7 +391,7 @@ def test_a_runs_tokenizer_that_was_swapped_is_not_even_parsed(
     def parse(path: Path) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr("agents.running.text_data.load_tokenizer", parse)
+    monkeypatch.setattr("agents.running.text_data.parse_tokenizer", parse)
     for command in (["predict", "experiments/tiny", "--text", "x"], ["export", "experiments/tiny", "--out", "out"]):
         assert main(command) == 4
         assert "tokenizer.json: is not the one that" in capsys.readouterr().err

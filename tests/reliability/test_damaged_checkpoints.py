@@ -109,7 +109,7 @@ def test_with_nothing_undamaged_left_the_run_is_refused_and_not_begun_anew(tmp_p
         store.latest()
 
 
-# The token store. Of arrays of 256 MB and more only the size is checked, which is said in datasets/store/store.py.
+# The token store. Only the size of arrays of 256 MB or more is checked; see datasets/store/store.py.
 
 
 def values_of(store: TokenStore) -> list[bytes]:

@@ -65,7 +65,7 @@ def test_damaged_tokenizers(tmp_path: Path) -> None:
 
     def use(data: bytes) -> None:
         (tmp_path / "tokenizer.json").write_bytes(data)
-        tokenizer = saved_tokenizer(tmp_path)
+        tokenizer, _ = saved_tokenizer(tmp_path)
         tokens = tokenizer.encode([*TEXTS[:2], "", "\ud800 \x00"], 5)
         assert len(tokens) == 4
         assert tokens.ids.min() >= 0
