@@ -96,7 +96,7 @@ def _meant_command(word: str) -> str | None:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    summary = "\n".join(f"  {other:<9} {command.SUMMARY}" for other, command in COMMANDS.items())
+    summary = "\n".join(f"  {other:<13} {command.SUMMARY}" for other, command in COMMANDS.items())
     is_default = name == "train"
     return argparse.ArgumentParser(
         prog="python main.py" if is_default else f"python main.py {name}",

@@ -13,6 +13,7 @@ from typing import Any
 
 from agents.base import BaseAgent
 from agents.classification import ClassificationAgent
+from agents.pretraining import PretrainingAgent
 from agents.regression import RegressionAgent
 from agents.running.predictor import Predictor
 from graphs.models import ENCODERS
@@ -28,6 +29,7 @@ from utils.runs.run_log import set_up_console
 AGENTS: dict[str, type[BaseAgent]] = {
     "classification": ClassificationAgent,
     "regression": RegressionAgent,
+    "pretraining": PretrainingAgent,
 }
 
 

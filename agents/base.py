@@ -78,13 +78,14 @@ class BaseAgent(Task):
             self.freezing.apply(epoch)
         self.network = self.worker.network(self.compute_loss, self.model)  # of the parameters that learn in this epoch
         num_steps = loader.num_steps(epoch)
-        steps = made_ahead(loader.train_batches(epoch, start=self.state.batch), is_on=self.device.type == "cuda")
+        batches = loader.train_batches(epoch, self.state.batch, self.state.step)
+        steps = made_ahead(batches, is_on=self.device.type == "cuda")
         with StepBar(num_steps, f"epoch {epoch + 1}", "steps") as bar:
             started = time.perf_counter()
-            for batches in steps:
-                norm = self.train_step(batches)
+            for micro_batches in steps:
+                norm = self.train_step(micro_batches)
                 self.count_step(norm, time.perf_counter() - started)
-                self.threads.after_step(self.model, partial(self.compute_loss, batches[0]))
+                self.threads.after_step(self.model, partial(self.compute_loss, micro_batches[0]))
                 bar.update(self.state.batch, self.meter.note)
                 if self.state.batch == num_steps:
                     self.log.scalars("train_epoch", self.meter.end_epoch(self.new_metrics()), self.state.step)
@@ -140,8 +141,9 @@ class BaseAgent(Task):
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
         with self.snapshot.evaluated_weights():
             values = self.evaluate("valid", self.new_metrics())
-        if self._signal():
-            return False
+            if self._signal():
+                return False
+            self.show_validation(values)
         gain, is_best = judge(values, self.state, self.settings, len(self.data.loaders["valid"]))
         self.scheduler.observe(gain)
         self.log.scalars("valid", values, self.state.step)

@@ -96,7 +96,7 @@ class ClassificationAgent(BaseAgent):
 
     def read_data(self) -> TextData:
         check_teacher(self.config)
-        data = super().read_data()
+        data = cast(TextData, super().read_data())
         if self.config.loss.name == "distillation":
             with self.worker.first_alone("teacher"), torch.random.fork_rng(devices=[]):
                 self.teacher = Teacher(self.config, data, self.device)

@@ -4,19 +4,21 @@ A task is one file with a class that extends `BaseAgent`, and one entry in AGENT
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from agents.running.building import build_corpus, check_first_token
-from agents.running.checking import SECTIONS, check_run
+from agents.running.building import build_corpus, build_tokenizer, check_first_token, check_lengths
+from agents.running.checking import SECTIONS, check_has_valid, check_run
 from agents.running.data import Data
 from agents.running.text_data import TextArtifacts, TextData
 from agents.weights.published import complete_from_published
 from agents.weights.run_weights import load_initial_weights
 from agents.weights.word_vectors import load_vectors
+from datasets.batches.loader import Loader
 from datasets.rows.corpus import Corpus
 from datasets.rows.records import Record
 from datasets.rows.targets import Target
@@ -94,7 +96,15 @@ class Task:
 
     # Defaults, for tasks over texts.
 
-    def read_data(self) -> TextData:
+    def check_data(self) -> None:
+        """Refuse bad values of the sections `data` and `tokenizer` before any data is read. Raises ConfigError."""
+        check_has_valid(self.config, self.corpus.splits)
+        tokenizer = build_tokenizer(self.config)
+        check_lengths(self.config, self.corpus, tokenizer)
+        if self.config.init_from is None:  # which brings a tokenizer of its own
+            check_first_token(self.config, self.corpus, tokenizer)
+
+    def read_data(self) -> Data:
         """Read and tokenise the splits."""
         data = TextData(self.config, self.worker, self.target, self.artifacts_type)
         check_first_token(self.config, data.corpus, data.tokenizer)  # that of init_from is here now
@@ -109,6 +119,9 @@ class Task:
         """The mean losses and metrics of an evaluation, with what follows from them, such as the perplexity."""
         return values
 
+    def show_validation(self, values: dict[str, float]) -> None:
+        """Look at a validation's values, or log more than numbers, on every rank; the weights are those that were measured."""
+
     def predictions(self, batch: Any, outputs: Any) -> list[Any]:
         """The prediction for each row of a batch on the device, as small plain values; none by default."""
         return []
@@ -121,6 +134,10 @@ class Task:
         """New records as examples 0, 1, ...: for `test --data` and `predict`."""
         encoded: SplitData = self.artifacts.encode(self.corpus, records)
         return encoded
+
+    def test_data(self, path: Path | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+        """For an agent that answers no rows: the test split, or all of a file, and how many lines were read, used and skipped."""
+        raise NotImplementedError
 
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
         """Write the predictions of a split, in the order of its rows; called on rank 0."""

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from commands import export, predict, prepare, test, train
+from commands import export, fill, minimal_pairs, predict, prepare, test, tokenizer, train
 from commands import list as list_command
 
 COMMANDS: dict[str, ModuleType] = {
@@ -12,5 +12,8 @@ COMMANDS: dict[str, ModuleType] = {
     "list": list_command,
     "prepare": prepare,
     "export": export,
+    "fill": fill,
+    "minimal-pairs": minimal_pairs,
+    "tokenizer": tokenizer,
 }
 SHARED = ("train", "test", "predict")  # those that several processes may do together, under torchrun

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load the best weights, read, count, print."""
+    from agents.running.abilities import Predicts
     from agents.running.other_rows import check_format, labelled_records
     from agents.running.predictor import Predictor
     from utils.distributed.shutdown import together
@@ -37,8 +38,12 @@ def run(options: argparse.Namespace) -> None:
         check_format(options.format)
         predictor = Predictor(options.folder, options.device, worker)
         path, reading = options.data and Path(options.data), (options.format, options.encoding, options.on_bad_row)
-        records, counts = labelled_records(predictor, path, *reading)
-        result = predictor.evaluate(records)
+        if isinstance(predictor.agent, Predicts):
+            records, counts = labelled_records(predictor, path, *reading)
+            result = predictor.evaluate(records)
+        else:
+            loader, counts = predictor.agent.test_data(path)
+            result = predictor.measure(loader.eval_batches())
     if not worker.is_first:
         return
     if options.json:

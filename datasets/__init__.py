@@ -9,6 +9,7 @@ from datasets.sources.bbc_news import BBCNews
 from datasets.sources.files import Files
 from datasets.sources.mrpc import MRPC
 from datasets.tokenizers.pretrained import PretrainedTokenizer
+from datasets.tokenizers.saved import SavedTokenizer
 from datasets.tokenizers.subword import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
 from datasets.tokenizers.word import WordTokenizer
 
@@ -23,6 +24,7 @@ TOKENIZERS: dict[str, type] = {
     "wordpiece": WordPieceTokenizer,
     "byte_bpe": ByteBPETokenizer,
     "pretrained": PretrainedTokenizer,
+    "saved": SavedTokenizer,
 }
 
 # The types in a saved tokenizer.json; both subword tokenizers are read by the class that they share.

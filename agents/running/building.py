@@ -28,7 +28,7 @@ def build_corpus(config: Config, target: type[Target] = LabelTarget) -> Corpus:
     return construct(config, "data", Corpus, config.data, source=source, target=answers)
 
 
-def build_tokenizer(config: Config) -> object:
+def build_tokenizer(config: Config) -> Any:
     """The tokenizer, not trained yet."""
     return construct(config, "tokenizer", TOKENIZERS[config.tokenizer.name], config.tokenizer)
 

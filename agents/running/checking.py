@@ -1,5 +1,6 @@
 """What every run is checked for before any data is read: each part is built once, on the meta device, with placeholder sizes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeVar
@@ -11,9 +12,6 @@ from agents.running.building import (
     build_average,
     build_freezing,
     build_optimizer,
-    build_tokenizer,
-    check_first_token,
-    check_lengths,
 )
 from agents.running.text_data import TextArtifacts
 from utils.config.config import Config
@@ -49,8 +47,7 @@ def check_run(agent_type: "type[T]", config: Config) -> "T":
     """Raise ConfigError for bad values; -> the agent with its model and loss on the meta device."""
     _check_training(config, agent_type)
     agent = agent_type(config, choose_device(config.device))
-    if "tokenizer" in agent_type.sections:
-        _check_texts(config, agent)
+    agent.check_data()
     with torch.device("meta"):
         artifacts = agent.artifacts_type.placeholder(config)
         agent.model = agent.build_model(artifacts)
@@ -97,18 +94,14 @@ def _check_training(config: Config, agent_type: "type[Task]") -> None:
             raise config.error(key, f"{key}: there is no metric {name!r}; known: {', '.join(names)}")
 
 
-def _check_texts(config: Config, agent: "Task") -> None:
-    """How texts are read and split, and whether the tokenizer can do what is asked."""
+def check_has_valid(config: Config, splits: Sequence[str]) -> None:
+    """Raise ConfigError where something waits for a validation, and there is nothing to validate on."""
     train, schedule = config.train, config.scheduler
     waiting = {"train.patience": train.patience, "scheduler.name": schedule.name == "reduce_on_plateau" or None}
     for (key, value), instead in zip(waiting.items(), ("null", "constant"), strict=True):
-        if value is not None and "valid" not in agent.corpus.splits:
+        if value is not None and "valid" not in splits:
             need = f"{key} needs a validation split, and data.split gives it no share; "
             raise config.error(key, f"{need}write {key}: {instead}, or data.split: [0.8, 0.1, 0.1]")
-    tokenizer = build_tokenizer(config)
-    check_lengths(config, agent.corpus, tokenizer)
-    if config.init_from is None:  # which brings a tokenizer of its own
-        check_first_token(config, agent.corpus, tokenizer)
 
 
 def _check_model(config: Config, model: nn.Module) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.running.abilities import Predicts, require
 from agents.running.evaluating import evaluate
 from agents.running.trained_run import TrainedRun
 from datasets.batches.examples import EVALUATION, Batch, Examples
 from datasets.batches.order import cut, ordered_batches
 from datasets.formats.rows import Row
+from datasets.rows.corpus import Corpus
 from datasets.rows.predictions import prediction_line
 from datasets.rows.records import Record, RecordReader, Skipped
 from datasets.tokenizers.processes import chunked
@@ -53,7 +55,6 @@ class Predictor:
             self.agent.model = self.agent.build_model(self.artifacts)
             self.agent.model.load_state_dict(weights)
             self.agent.loss = self.agent.build_loss(self.artifacts).to(self.device)
-            self.corpus = self.agent.corpus
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise CheckpointError(f"{self.folder}: its config and weights do not fit this version ({reason})") from None
@@ -61,6 +62,12 @@ class Predictor:
         if self.worker.size > 1:
             self._refuse_others()
         self.worker.connect()
+
+    @property
+    def corpus(self) -> Corpus:
+        """How rows are read. Raises ConfigError for an agent that answers none."""
+        require(self.run, Predicts, "predict")
+        return self.agent.corpus
 
     def _refuse_others(self) -> None:
         """Raise DistributedError where a process has other weights or another version, and so other answers."""
@@ -135,7 +142,10 @@ class Predictor:
     def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
         """The report of rows with their answers: the loss, and all that the task counts."""
         own = itertools.islice(chunked(records, CHUNK), self.worker.rank, None, self.worker.size)
-        batches = itertools.chain.from_iterable(batches_of(self.agent.encode(chunk)) for chunk in own)
+        return self.measure(itertools.chain.from_iterable(batches_of(self.agent.encode(chunk)) for chunk in own))
+
+    def measure(self, batches: Iterable[Batch]) -> dict[str, Any]:
+        """The report of batches: the loss, and all that the task counts."""
         metrics = self.agent.new_metrics()
         return evaluate(self.agent, batches, metrics) | metrics.report()
 

@@ -92,7 +92,7 @@ class TextData:
 
     def __init__(self, config: Config, worker: Worker, target: type[Target], artifacts: type[TextArtifacts]) -> None:
         started = time.perf_counter()
-        trained = _initial_tokenizer(config)
+        trained = initial_tokenizer(config)
         self.corpus = build_corpus(config, target)
         if trained is not None:
             check_lengths(config, self.corpus, trained)
@@ -179,8 +179,10 @@ def _plain(default: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _initial_tokenizer(config: Config) -> Any:
-    """The tokenizer of what `init_from` names, which belongs to its weights; None where the run trains its own."""
+def initial_tokenizer(config: Config) -> Any:
+    """The tokenizer of what `init_from` names, which belongs to its weights, or of a file; None where the run trains its own."""
+    if config.tokenizer.name == "saved":
+        return build_tokenizer(config).read()
     if config.init_from is None:
         return None
     if is_published(config.init_from):

@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import nn
 
 from agents.running.trained_run import TrainedRun
-from agents.weights.published import FREE, load_published
+from agents.weights.published import FREE, NEW, load_published
 from graphs.models.text_classifier import TextClassifier
 from utils.config.config import Config
 from utils.files.hub import is_published
@@ -41,9 +41,11 @@ def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) ->
     reason = "" if old_labels == labels else "its labels are others"
     reason = reason if old.agent == config.agent else f"it is a run of agent {old.agent}"
     misfits = {name for name in own if name not in weights or weights[name].shape != own[name].shape}
-    new_layers = {_layer(name) for name in misfits if name.startswith("head.")} | (set(last) if reason else set())
+    new_layers = {_layer(name) for name in misfits if not name.startswith("encoders.")} | (
+        set(last) if reason else set()
+    )
     taken = {name: weights[name] for name in own if name not in misfits and _layer(name) not in new_layers}
-    if unfit := [name for name in own if name.startswith("encoders.") and name not in taken]:
+    if unfit := [name for name in own if _is_needed(name) and name not in taken]:
         raise config.error("init_from", f"init_from: {folder} has no fitting weights for {first_names(unfit)}")
     model.load_state_dict(taken, strict=False)
     new, unused = (_layers(name for name in names if name not in taken) for names in (own, weights))
@@ -51,6 +53,12 @@ def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) ->
     logger.info(
         "init_from: weights of %s: %s; newly initialised: %s; not used: %s", folder, _layers(taken), new, unused
     )
+
+
+def _is_needed(name: str) -> bool:
+    """Whether a parameter is one of an encoder that any run of it has; a pooler comes with the task."""
+    rest = name.partition(".")[2].partition(".")[2]
+    return name.startswith("encoders.") and not rest.startswith(NEW)
 
 
 def _layers(names: Iterable[str]) -> str:
@@ -65,4 +73,4 @@ def _layer(name: str) -> str:
 def _of_weights(options: Any) -> Any:
     """A section of the config without what may differ between runs of the same weights."""
     is_section = isinstance(options, Mapping)
-    return {name: value for name, value in options.items() if name not in FREE} if is_section else options
+    return {name: value for name, value in options.items() if name not in (*FREE, "pooling")} if is_section else options

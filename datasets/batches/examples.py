@@ -40,6 +40,6 @@ class Examples(Protocol):
         """(N,) the tokens of each row, padding within it included."""
         ...
 
-    def collate(self, rows: np.ndarray, epoch: int) -> Batch:
-        """The rows (B,) as one batch; the same arguments give the same batch."""
+    def collate(self, rows: np.ndarray, epoch: int, step: int = 0) -> Batch:
+        """The rows (B,) as one batch; the same arguments give the same batch. step: how many updates came before it."""
         ...

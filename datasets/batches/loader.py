@@ -1,7 +1,8 @@
 """The batches of a split: which examples, in which order, and which of several processes takes which."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,13 @@ class Loader:
         seed: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
+        shortened: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
+        """shortened: {epoch: the steps after which it ends, although examples are left}."""
         self.examples = examples
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
         self.accumulation_steps, self.seed = accumulation_steps, seed
-        self.rank, self.num_ranks = rank, num_ranks
+        self.rank, self.num_ranks, self.shortened = rank, num_ranks, shortened
 
     def __len__(self) -> int:
         """Examples in the split."""
@@ -39,17 +42,21 @@ class Loader:
 
     def num_steps(self, epoch: int = 0) -> int:
         """Optimizer steps in an epoch; with batch_tokens it differs a little between epochs."""
-        if self.batch_tokens is None:
-            return -(-len(self.examples) // self.batch_size)
-        return len(self._epoch(epoch))
+        if self.batch_tokens is not None:
+            return len(self._epoch(epoch))
+        num_steps = -(-len(self.examples.lengths(epoch)) // self.batch_size)
+        return min(num_steps, self.shortened.get(epoch, num_steps))
 
-    def train_batches(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        """Global batches of an epoch from number `start` on, each cut into micro-batches whose gradients add up."""
+    def train_batches(self, epoch: int, start: int = 0, step: int = 0) -> Iterator[list[Batch]]:
+        """Global batches of an epoch from number `start` on, each cut into micro-batches whose gradients add up.
+
+        step: how many updates came before the first of them.
+        """
         lengths = self.examples.lengths(epoch)
-        for rows in self._epoch(epoch)[start:]:
+        for now, rows in enumerate(self._epoch(epoch)[start:], start=step):
             num_parts = min(self.accumulation_steps, -(-len(rows) // self.num_ranks))
             own = shares(rows, lengths, self.num_ranks)[self.rank]
-            yield [self._collate(part, rows, epoch) for part in np.array_split(own, num_parts)]
+            yield [self._collate(part, rows, epoch, now) for part in np.array_split(own, num_parts)]
 
     def eval_batches(self) -> Iterator[Batch]:
         """Every example once, by one of the processes."""
@@ -61,10 +68,11 @@ class Loader:
 
     def _epoch(self, epoch: int) -> list[np.ndarray]:
         sizes: dict[str, Any] = {"batch_size": self.batch_size, "batch_tokens": self.batch_tokens}
-        return epoch_batches(self.examples.lengths(epoch), **sizes, seed=self.seed, epoch=epoch)
+        batches = epoch_batches(self.examples.lengths(epoch), **sizes, seed=self.seed, epoch=epoch)
+        return batches[: self.shortened.get(epoch)]
 
-    def _collate(self, rows: np.ndarray, others: np.ndarray, epoch: int) -> Batch:
+    def _collate(self, rows: np.ndarray, others: np.ndarray, epoch: int, step: int = 0) -> Batch:
         """The rows as a batch; where there are none, the last of the others' as a filler."""
         if len(rows):
-            return self.examples.collate(rows, epoch)
-        return dataclasses.replace(self.examples.collate(others[-1:], epoch), is_filler=True)  # type: ignore[type-var]
+            return self.examples.collate(rows, epoch, step)
+        return dataclasses.replace(self.examples.collate(others[-1:], epoch, step), is_filler=True)  # type: ignore[type-var]

@@ -37,8 +37,8 @@ class TextBatch:
         if device.type == "cpu":
             return self
         indexed = [field | {"token_index": field["attention_mask"].flatten().nonzero()[:, 0]} for field in self.fields]
-        fields = [{name: _moved(tensor, device) for name, tensor in field.items()} for field in indexed]
-        return replace(self, fields=fields, columns={name: _moved(t, device) for name, t in self.columns.items()})
+        fields = [{name: moved(tensor, device) for name, tensor in field.items()} for field in indexed]
+        return replace(self, fields=fields, columns={name: moved(t, device) for name, t in self.columns.items()})
 
 
 def collate(fields: list[Tokens], columns: Mapping[str, np.ndarray], rows: np.ndarray) -> TextBatch:
@@ -66,6 +66,7 @@ def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
     return field
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device; to CUDA by pinned memory, so that the host need not wait for it."""
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor
     return pinned.to(device, non_blocking=True)

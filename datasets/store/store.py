@@ -18,10 +18,9 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,33 +32,19 @@ from datasets.batches.text_batch import TextBatch, collate
 from datasets.rows.corpus import Corpus, Scan
 from datasets.rows.split import SPLITS
 from datasets.store.code_hash import code_hash
-from datasets.store.file_hashes import check_writable, content_key, sha256_of
+from datasets.store.file_hashes import content_key
+from datasets.store.folder import opened, read_array, read_header, write_header
 from datasets.store.writer import KINDS, write_arrays
 from datasets.tokenizers.tokens import Tokens
 from utils.errors import DataError
 from utils.files import strict_json
-from utils.files.storage import (
-    beside,
-    digest_of,
-    locked,
-    read_regular,
-    read_sealed,
-    readable,
-    remove,
-    remove_leftovers,
-    sealed,
-    storage_errors,
-    sync_folder,
-    write_synced,
-)
+from utils.files.storage import digest_of, read_regular, read_sealed
 
 logger = logging.getLogger("glassbox")
 FORMAT = 7  # part of the key: a store of another format is never opened
 DATA_FORMAT = 4  # part of what checkpoints know their data by, and so never to change
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
-MAPPED = 2**26  # bytes from which ids are mapped instead of read: they may be more than memory holds
-VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
 
 
 @dataclass(frozen=True)
@@ -81,7 +66,7 @@ class SplitData:
         """(N,) the places that each text takes in a batch, all fields together; the same in every epoch."""
         return self._lengths
 
-    def collate(self, rows: np.ndarray, epoch: int = EVALUATION) -> TextBatch:
+    def collate(self, rows: np.ndarray, epoch: int = EVALUATION, step: int = 0) -> TextBatch:
         """The texts of these rows (B,), padded, with their columns."""
         return collate(self.fields, self.columns, rows)
 
@@ -96,7 +81,7 @@ class TokenStore:
 
     def __init__(self, folder: Path, *, is_new: bool = False) -> None:
         """is_new: this process has just written and hashed the files, and need not do so again."""
-        self.header = _read_header(folder, is_new=is_new)
+        self.header = read_header(folder, is_new=is_new)
         self.key = folder.name
         self.tokenizer_json = read_regular(folder / TOKENIZER)
         self.tokenizer = parse_tokenizer(self.tokenizer_json)
@@ -113,11 +98,7 @@ class TokenStore:
 
     def _split(self, folder: Path, split: str) -> SplitData:
         def array(name: str, dtype: Any) -> np.ndarray:
-            path, (size, _) = folder / f"{split}.{name}", self.header["files"][f"{split}.{name}"]
-            with readable(path):
-                if size < MAPPED or not name.endswith("ids"):
-                    return np.fromfile(path, dtype)
-                return np.memmap(path, dtype, mode="r")
+            return read_array(folder / f"{split}.{name}", dtype, is_large=name.endswith("ids"))
 
         def tokens(i: int) -> Tokens:
             ids, offsets, truncated = (array(f"{i}.{kind}", KINDS[kind]) for kind in ("ids", "offsets", "truncated"))
@@ -142,21 +123,20 @@ def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> s
 
 def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
     """The store of a corpus, built where the cache has none; `options` and `trained` as for `data_hash`."""
-    root, data = Path(corpus.cache_folder) / "tokens", data_hash(corpus, options, trained)
-    folder = (
-        root
-        / digest_of({"data": data, "format": FORMAT, "code": code_hash([corpus.source, trained or tokenizer])})[:32]
-    )
-    if (store := _try_open(folder, may_remove=False)) is not None:
-        return store
-    check_writable(root)
-    lock = locked(root / f".{folder.name}.lock")
-    assert lock is not None  # it waits
-    try:
-        store = _try_open(folder, may_remove=True)  # another process may have built it meanwhile
-        return store or _build(folder, corpus, tokenizer, trained, lambda: data_hash(corpus, options, trained), data)
-    finally:
-        lock.release()
+    data, used = data_hash(corpus, options, trained), trained or tokenizer
+    key = digest_of({"data": data, "format": FORMAT, "code": code_hash([corpus.source, used])})[:32]
+
+    def fill(folder: Path) -> None:
+        started = time.perf_counter()
+        num_workers = 1 if sum(path.stat().st_size for path in _files(corpus)) < SMALL else corpus.num_workers
+        scan = write_arrays(folder, corpus, used, num_workers, is_trained=trained is not None)
+        _finish(folder, corpus, scan, used, data)
+        if data_hash(corpus, options, trained) != data:
+            raise DataError(f"{corpus.source.files('train')[0]}: the data changed while it was being read; start again")
+        num_texts = f"{sum(map(len, scan.rows.values())):,}"
+        logger.info("tokenised %s texts in %.1f s", num_texts, time.perf_counter() - started)
+
+    return opened(Path(corpus.cache_folder) / "tokens" / key, TokenStore, fill, partial(TokenStore, is_new=True))
 
 
 def _files(corpus: Corpus) -> list[Path]:
@@ -182,24 +162,6 @@ def tokenizer_hash(tokenizer: Any) -> str:
     return hashlib.sha256(tokenizer_json(tokenizer).encode()).hexdigest()
 
 
-def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
-    """The store, or None where there is none or a damaged one. Only who holds its lock may remove that: no other builds it then.
-
-    Raises StorageError where it cannot be read now, which is no damage.
-    """
-    try:
-        with readable(folder):
-            made = (folder / "header.json").stat().st_mtime
-        store = TokenStore(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if may_remove and folder.exists():
-            logger.warning("warning: %s: is damaged (%s) and is rebuilt", folder, error)
-            remove(folder)
-        return None
-    logger.info("tokens of %s from the cache", time.strftime("%Y-%m-%d %H:%M", time.localtime(made)))
-    return store
-
-
 def _older_tokens(folder: Path) -> str | None:
     """What the first versions made of the same data, if the cache still has it; their checkpoints do not say."""
     try:
@@ -208,44 +170,9 @@ def _older_tokens(folder: Path) -> str | None:
         return None
 
 
-def _read_header(folder: Path, *, is_new: bool) -> dict[str, Any]:
-    """The header, after its own digest and the sizes and sha256 of the files were checked."""
-    header = read_sealed(folder / "header.json")
-    for name, (size, sha256) in header["files"].items():
-        path = folder / name
-        with readable(path):
-            if path.stat().st_size != size or (size < VERIFIED and not is_new and sha256_of(path) != sha256):
-                raise ValueError(f"{name} is not the file that was written")
-    return header
-
-
-def _build(
-    folder: Path, corpus: Corpus, tokenizer: Any, trained: Any, data_now: Callable[[], str], data: str
-) -> TokenStore:
-    started = time.perf_counter()
-    num_workers = 1 if sum(path.stat().st_size for path in _files(corpus)) < SMALL else corpus.num_workers
-    with storage_errors(folder):
-        remove_leftovers(folder.parent)  # of a builder that died while we waited for it
-        with beside(folder, is_folder=True) as temporary:
-            is_trained = trained is not None
-            scan = write_arrays(temporary, corpus, trained or tokenizer, num_workers, is_trained=is_trained)
-            _finish(temporary, corpus, scan, trained or tokenizer, data)
-            if data_now() != data:
-                raise DataError(
-                    f"{corpus.source.files('train')[0]}: the data changed while it was being read; start again"
-                )
-            temporary.rename(folder)
-            sync_folder(folder.parent)
-    logger.info("tokenised %s texts in %.1f s", f"{sum(map(len, scan.rows.values())):,}", time.perf_counter() - started)
-    return TokenStore(folder, is_new=True)
-
-
 def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str) -> None:
     """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
     (folder / TOKENIZER).write_bytes(tokenizer_json(tokenizer).encode())
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
     header = {
         "format": FORMAT,
         "data": data,
@@ -255,10 +182,8 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str)
         "pair": corpus.pair,
         "window": corpus.max_length if corpus.long_texts == "windows" else None,
         "report": scan.report,
-        "files": {path.name: [path.stat().st_size, sha256_of(path)] for path in sorted(folder.iterdir())},
     }
-    write_synced(folder / "header.json", json.dumps(sealed(header)).encode())
-    sync_folder(folder)
+    write_header(folder, header)
 
 
 def _columns(corpus: Corpus, scan: Scan) -> dict[str, tuple[str, int | None]]:

@@ -59,12 +59,12 @@ class SubwordTokenizer:
         Special tokens count in max_length, and longest texts of pairs are cut first; for longer texts see long_texts.py.
         """
         if len(texts) and not isinstance(texts[0], str):
-            first, second = (self._bare(list(side), may_be_empty=True) for side in zip(*texts, strict=True))
+            first, second = (self.bare(list(side), may_be_empty=True) for side in zip(*texts, strict=True))
             return fit_pairs(first, second, max_length, self.special.pair)
-        tokens = self._bare(list(texts), may_be_empty=any(self.special.single))  # type: ignore[arg-type]
+        tokens = self.bare(list(texts), may_be_empty=any(self.special.single))  # type: ignore[arg-type]
         return fit(tokens, max_length, long_texts, stride, self.special.single)
 
-    def _bare(self, texts: list[str], *, may_be_empty: bool) -> Tokens:
+    def bare(self, texts: list[str], *, may_be_empty: bool) -> Tokens:
         """The ids of whole texts, without special tokens."""
         texts = self._composed(texts)
         try:
@@ -236,7 +236,7 @@ def _check_special(tokenizer: SubwordTokenizer) -> None:
     }
     for id in sorted(ids):
         name = tokenizer.token(id)
-        bare = tokenizer._bare([name, f"a {name} b"], may_be_empty=True)
+        bare = tokenizer.bare([name, f"a {name} b"], may_be_empty=True)
         if ids & set(bare.ids.tolist()):
             raise ValueError(
                 f"a tokenizer that reads {name!r} in a text as its special token, as Unigram ones do; use a model with WordPiece "

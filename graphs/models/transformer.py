@@ -200,7 +200,7 @@ class TransformerEncoder(nn.Module):
         tokens = PaddedTokens(attention_mask) if is_padded else PackedTokens.of(attention_mask, token_index)
         first_only = self.pooling in ("cls", "pooler")
         hidden = self.encode(input_ids, tokens, token_type_ids, first_only)  # (..., H), or (B, H)
-        return self.classifier_dropout(self._pool(hidden, tokens))
+        return self.classifier_dropout(self.pool(hidden, tokens))
 
     def encode(
         self, input_ids: Tensor, tokens: TokenLayout, token_type_ids: Tensor | None = None, first_only: bool = False
@@ -230,7 +230,7 @@ class TransformerEncoder(nn.Module):
         rotation = rotary_angles(tokens.positions, self.head_size) if self.positions == "rotary" else None
         return hidden, tokens, rotation
 
-    def _pool(self, hidden: Tensor, tokens: TokenLayout) -> Tensor:
+    def pool(self, hidden: Tensor, tokens: TokenLayout) -> Tensor:
         """(..., H), or (B, H) of the first tokens -> (B, H)."""
         if self.pooling in ("cls", "pooler"):
             return hidden if self.pooler is None else torch.tanh(self.pooler(self.pooler_dropout(hidden)))

@@ -16,6 +16,7 @@ from lab import Lab, preload
 from safetensors.torch import load_file
 
 from agents import AGENTS, checked_config, load
+from agents.running.abilities import Predicts
 from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from utils.metrics.base import LossMeter
@@ -24,10 +25,29 @@ from utils.training.update import Updater
 CASES = {
     "classification": [],
     "regression": ["data.label=number"],
+    "pretraining": [],
     "masked": [],
 }
+# The config of an agent over documents instead of rows: pairs, masks that fall, and sequences that grow.
+DOCUMENTS = """
+agent: pretraining
+num_threads: 1
+data: {train: tiny.txt, format: sentences, split: [0.6, 0.2, 0.2], max_length: 48, first_length: 32, first_steps: 9}
+tokenizer: {vocab_size: 300}
+model: {hidden_size: 24, num_layers: 2, num_heads: 2, intermediate_size: 32, max_positions: 64}
+objective: {pairs: next_sentence, mask_unit: word, mask_share: {start: 0.3, end: 0.15}}
+optimizer: {name: AdamW, lr: 0.01}
+train: {num_epochs: 5, batch_size: 16, accumulation_steps: 3, max_grad_norm: 1.0, save_every: 3 steps, validate_every: 7 steps}
+"""
 STEP = "agents.base:BaseAgent.train_step"
-PLAIN = ["model.dropout=0", "head.dropout=0", "optimizer.lr=0.003", "train.num_steps=20", "train.num_epochs=100"]
+PLAIN = ["model.dropout=0", "optimizer.lr=0.003", "train.num_steps=20", "train.num_epochs=100"]
+
+
+def write_documents(path: Path) -> None:
+    """The texts of the tiny rows as documents of three to five sentences."""
+    texts = [f"{row['title']} .\n{row['text']} ." for row in tiny_rows()]
+    documents = ["\n".join(texts[i : i + 2 + i % 2]) for i in range(len(texts) - 2)]
+    path.write_text("\n\n".join(documents) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +56,29 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(tmp_path_factory.mktemp("contract"))
     rows = [row | {"number": 1.5 * (i % 3)} for i, row in enumerate(tiny_rows())]
     write_jsonl(lab.folder / "tiny.jsonl", rows)  # type: ignore[arg-type]
+    write_documents(lab.folder / "tiny.txt")
+    (lab.folder / "documents.yaml").write_text(DOCUMENTS)
     return lab
 
 
+def file_of(agent: str) -> str:
+    return "documents.yaml" if agent == "pretraining" else "bilstm.yaml"
+
+
 def arguments(agent: str) -> list[str]:
-    return [f"agent={agent}", *CASES[agent], "data.cache_folder=.cache-shared"]
+    """The config of an agent and what the command line changes of it."""
+    return [file_of(agent), f"agent={agent}", *CASES[agent], "data.cache_folder=.cache-shared"]
+
+
+def plain(agent: str) -> list[str]:
+    """Without dropout, of which each process has its own."""
+    return [*PLAIN, "model.attention_dropout=0" if agent == "pretraining" else "head.dropout=0"]
 
 
 @pytest.fixture(scope="module", params=list(CASES))
 def agent(request: pytest.FixtureRequest, lab: Lab) -> str:
     """The name of an agent, with a run of it that nothing disturbed."""
-    run = lab.command("bilstm.yaml", f"name={request.param}", *arguments(request.param))
+    run = lab.command(*arguments(request.param), f"name={request.param}")
     assert run.wait() == 0, run.stderr
     return str(request.param)
 
@@ -65,16 +97,17 @@ def test_it_trains_and_says_what_it_learned(lab: Lab, agent: str) -> None:
     losses = [line["loss"] for line in lab.metrics(agent) if line["split"] == "train_epoch"]
     assert losses[-1] < 0.9 * losses[0]
     report = json.loads((lab.path(agent) / "report.json").read_text())
-    known = AGENTS[agent].known_metrics(checked_config(lab.folder / "bilstm.yaml", arguments(agent)))
+    known = AGENTS[agent].known_metrics(checked_config(lab.folder / file_of(agent), arguments(agent)[1:]))
     assert known
     for split in ("valid", "test"):
         assert set(report[split]) > {"loss", *list(known)[:1]}
-    lines = (lab.path(agent) / "predictions.jsonl").read_text().splitlines()
-    assert len(lines) == report["data"]["test"]["used"]
+    if issubclass(AGENTS[agent], Predicts):
+        lines = (lab.path(agent) / "predictions.jsonl").read_text().splitlines()
+        assert len(lines) == report["data"]["test"]["used"]
 
 
 def test_a_killed_run_comes_to_the_same_bits(lab: Lab, agent: str) -> None:
-    words = ["bilstm.yaml", f"name={agent}-killed", *arguments(agent)]
+    words = [*arguments(agent), f"name={agent}-killed"]
     killed = lab.command(*words, die_in={"place": STEP, "n": 11})
     assert killed.wait() == DIED, killed.stderr
     again = lab.command(*words)
@@ -87,8 +120,8 @@ def test_pieces_and_processes_make_the_same_updates(lab: Lab, agent: str) -> Non
     """One batch whole, in three micro-batches, and shared by two processes."""
     weights = {}
     for name, size, pieces in (("whole", 1, 1), ("pieces", 1, 3), ("two", 2, 3)):
-        words = [f"name={agent}-{name}", *arguments(agent), *PLAIN, f"train.accumulation_steps={pieces}"]
-        job = Job(lab, size, "bilstm.yaml", *words)
+        words = [*arguments(agent), f"name={agent}-{name}", *plain(agent), f"train.accumulation_steps={pieces}"]
+        job = Job(lab, size, *words)
         assert job.wait() == [0] * size, job.errors
         weights[name] = load_file(lab.path(f"{agent}-{name}") / "checkpoints/step-20/model.safetensors")
     for name in ("pieces", "two"):
@@ -101,6 +134,12 @@ def test_every_way_to_use_it_gives_the_same_answers(lab: Lab, agent: str, monkey
     measured = json.loads(*output(lab, "test", folder, "--json"))
     for name in [name for name, value in report.items() if isinstance(value, float)]:
         assert measured[name] == pytest.approx(report[name], rel=1e-5), name
+    if not issubclass(AGENTS[agent], Predicts):
+        assert (
+            f"a run of agent {agent} cannot predict; classification, "
+            in output(lab, "predict", folder, "--text", "a text", code=2)[-1]
+        )
+        return
     written = [json.loads(line) for line in (lab.path(agent) / "predictions.jsonl").read_text().splitlines()]
     all_lines = {line["id"]: line for line in map(json.loads, output(lab, "predict", folder, "--input", "tiny.jsonl"))}
     monkeypatch.chdir(lab.folder)
@@ -114,7 +153,7 @@ def test_every_way_to_use_it_gives_the_same_answers(lab: Lab, agent: str, monkey
 
 @pytest.mark.parametrize("word", ["train.monitor=+nothing", "metrics=[nothing]"])
 def test_a_metric_that_it_does_not_compute_is_refused_before_the_data_is_read(lab: Lab, agent: str, word: str) -> None:
-    words = ["bilstm.yaml", "--dry-run", *arguments(agent), word, "data.train=not-there.jsonl"]
+    words = [*arguments(agent), "--dry-run", word, "data.train=not-there.jsonl"]
     assert "there is no metric 'nothing'; known: " in output(lab, *words, code=2)[-1]
 
 
@@ -142,12 +181,15 @@ def test_no_step_waits_for_its_device(
 ) -> None:
     rows = [row | {"number": 1.5 * (i % 3)} for i, row in enumerate(tiny_rows())]
     write_jsonl(workplace / "tiny.jsonl", rows)  # type: ignore[arg-type]
-    config = checked_config("tiny.yaml", [f"agent={name}", *CASES[name], *options, "optimizer.name=SGD"])
+    write_documents(workplace / "tiny.txt")
+    (workplace / "documents.yaml").write_text(DOCUMENTS)
+    path = "documents.yaml" if name == "pretraining" else "tiny.yaml"
+    config = checked_config(path, [f"agent={name}", *CASES[name], *options, "optimizer={name: SGD, lr: 0.1}"])
     device = torch.device("meta")
     agent = AGENTS[name](config, device)
     data = agent.read_data()
     agent.artifacts = data.artifacts
-    (batch,) = next(iter(data.loaders["train"].train_batches(0)))
+    batch, *_ = next(iter(data.loaders["train"].train_batches(0)))
     with device:
         agent.model = agent.build_model(agent.artifacts).train()
     agent.loss = agent.build_loss(agent.artifacts).to(device)
@@ -183,7 +225,7 @@ def test_no_step_waits_for_its_device(
 )
 def test_a_regression_measures_what_its_config_chooses(lab: Lab, words: list[str], expected: set[str]) -> None:
     name = f"name=chosen-{len(words)}"
-    run = lab.command("bilstm.yaml", name, *arguments("regression"), *words, "train.num_epochs=1")
+    run = lab.command(*arguments("regression"), name, *words, "train.num_epochs=1")
     assert run.wait() == 0, run.stderr
     report = json.loads((lab.path(name[5:]) / "report.json").read_text())
     assert report["test"].keys() == {"loss", *expected}
@@ -192,7 +234,7 @@ def test_a_regression_measures_what_its_config_chooses(lab: Lab, words: list[str
 def test_the_errors_of_a_regression_are_scikit_learns(lab: Lab) -> None:
     from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-    run = lab.command("bilstm.yaml", "name=errors", *arguments("regression"))
+    run = lab.command(*arguments("regression"), "name=errors")
     assert run.wait() == 0, run.stderr
     report = json.loads((lab.path("errors") / "report.json").read_text())["test"]
     lines = [json.loads(line) for line in (lab.path("errors") / "predictions.jsonl").read_text().splitlines()]

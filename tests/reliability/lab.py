@@ -134,7 +134,7 @@ class Lab:
     def results(self, name: str) -> dict[str, Any]:
         """All that must be equal, bit by bit, in two runs of one config: whatever was kept, but for times and the name."""
         folder = self.path(name)
-        found: dict[str, Any] = {"predictions": digest((folder / "predictions.jsonl").read_bytes())}
+        found: dict[str, Any] = {path.name: digest(path.read_bytes()) for path in folder.glob("predictions.jsonl")}
         for checkpoint in folder.glob("checkpoints/step-*"):
             found[checkpoint.name] = digest((checkpoint / "model.safetensors").read_bytes())
             found[f"state of {checkpoint.name}"] = digest(canonical(state_of(checkpoint)).encode())

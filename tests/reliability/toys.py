@@ -67,7 +67,7 @@ class MaskedExamples:
     def lengths(self, epoch: int) -> np.ndarray:
         return self.data.lengths(epoch)
 
-    def collate(self, rows: np.ndarray, epoch: int) -> MaskedBatch:
+    def collate(self, rows: np.ndarray, epoch: int, step: int = 0) -> MaskedBatch:
         texts = self.data.collate(rows, epoch)
         masked = torch.from_numpy(np.flatnonzero(draw(self.seed, epoch, rows) < MASKED))
         ids = texts.fields[0]["input_ids"][masked, 0].clone()

@@ -1,4 +1,4 @@
-"""Optimizers of torch by name."""
+"""Optimizers by name: torch's own, and LAMB."""
 
 import contextlib
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from utils.config.schema import TorchPart
+from utils.training.lamb import Lamb
+from utils.training.muon import MuonWithAdamW, mark_hidden
 from utils.training.parameter_groups import parameter_groups
 from utils.training.sparse_adagrad import SparseAdagrad
 
@@ -21,6 +23,8 @@ OPTIMIZERS: dict[str, TorchPart] = {
     "AdamW": TorchPart(torch.optim.AdamW, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
     "Adamax": TorchPart(torch.optim.Adamax, ("lr", "betas", "eps", "weight_decay")),
     "ASGD": TorchPart(torch.optim.ASGD, ("lr", "lambd", "alpha", "t0", "weight_decay")),
+    "LAMB": TorchPart(Lamb, ("lr", "betas", "eps", "weight_decay")),
+    "Muon": TorchPart(MuonWithAdamW, ("lr", "momentum", "nesterov", "ns_steps", "betas", "eps", "weight_decay")),
     "NAdam": TorchPart(torch.optim.NAdam, ("lr", "betas", "eps", "weight_decay", "momentum_decay")),
     "RAdam": TorchPart(torch.optim.RAdam, ("lr", "betas", "eps", "weight_decay")),
     "RMSprop": TorchPart(torch.optim.RMSprop, ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")),
@@ -60,6 +64,8 @@ def _build(model: nn.Module, name: str, groups: list[dict[str, Any]], options: d
     has_sparse = any(getattr(module, "sparse", False) for module in model.modules())  # no kernel takes those gradients
     if has_sparse and name == "Adagrad":
         return SparseAdagrad(groups, **options)
+    if name == "Muon":
+        groups = mark_hidden(groups, {id(parameter): known for known, parameter in model.named_parameters()})
     devices = {parameter.device.type for parameter in model.parameters()}
     is_cut = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())  # see utils/distributed/fsdp.py
     # Elsewhere kernels are missing, which shows at a step only.

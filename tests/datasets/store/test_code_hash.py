@@ -131,7 +131,7 @@ def test_a_start_says_that_its_tokens_are_of_the_cache(tmp_path: Path, caplog: p
 def test_ids_that_are_mapped_are_those_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tiny_corpus(tmp_path, tiny_rows())
     read = opened(corpus)
-    monkeypatch.setattr("datasets.store.store.MAPPED", 0)
+    monkeypatch.setattr("datasets.store.folder.MAPPED", 0)
     mapped: TokenStore = opened(corpus)
     for split in ("train", "valid", "test"):
         for one, other in zip(read.splits[split].fields, mapped.splits[split].fields, strict=True):

@@ -15,7 +15,8 @@ from agents import checked_config
 from agents.running.text_data import saved_tokenizer
 from datasets.formats.readers import FORMATS, format_of
 from datasets.formats.rows import Layout
-from datasets.store.store import _try_open, tokenizer_json
+from datasets.store.folder import _try_open
+from datasets.store.store import TokenStore, tokenizer_json
 from datasets.tokenizers.subword import ByteBPETokenizer, WordPieceTokenizer
 from datasets.tokenizers.word import WordTokenizer
 from utils.errors import CheckpointError, ConfigError, DataError
@@ -90,7 +91,7 @@ def test_damaged_cache_headers(tmp_path: Path, is_signed: bool) -> None:
             except (ValueError, TypeError, AttributeError, RecursionError):
                 return
         header.write_bytes(data)
-        found = _try_open(folder, may_remove=False)
+        found = _try_open(folder, TokenStore, may_remove=False)
         assert is_signed or found is None or json.loads(data) == json.loads(sound)
 
     fuzz([sound], use, DataError)

@@ -139,7 +139,7 @@ def refuse_to_build(*_: Any) -> None:
 def test_a_second_start_does_not_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tiny_corpus(tmp_path)
     first = opened(corpus)
-    monkeypatch.setattr(store_module, "_build", refuse_to_build)
+    monkeypatch.setattr(store_module, "write_arrays", refuse_to_build)
     second = opened(tiny_corpus(tmp_path))
     assert (second.key, second.labels, second.report) == (first.key, first.labels, first.report)
     assert_holds(second, corpus)
@@ -425,7 +425,7 @@ def test_a_lock_that_cannot_be_made_is_a_storage_error(
 def test_a_mapped_file_that_is_cut_is_said_and_kills_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(store_module, "MAPPED", 0)
+    monkeypatch.setattr("datasets.store.folder.MAPPED", 0)
     rows = [row | {"text": " ".join([row["text"]] * 40)} for row in tiny_rows()]
     corpus = tiny_corpus(tmp_path, rows)
     store = opened(corpus)

@@ -1,0 +1,236 @@
+"""A run's documents: read, tokenised, cut into sequences and batched; what pre-training begins with."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.running.building import build_tokenizer
+from agents.running.text_data import TextArtifacts, initial_tokenizer
+from datasets.batches.loader import Loader
+from datasets.batches.masking import Masking, MaskShare, MaskUnit
+from datasets.batches.pretraining import PretrainingExamples, Sequences
+from datasets.batches.segments import Pairs
+from datasets.sources.documents import Documents
+from datasets.store.document_store import DocumentCorpus, DocumentTokens, open_documents
+from datasets.tokenizers.vocabulary import Vocabulary
+from utils.config.config import Config
+from utils.config.schema import construct
+from utils.distributed.worker import Worker
+from utils.errors import DataError
+
+logger = logging.getLogger("glassbox")
+FAITHFUL = (0.8, 0.1)  # of the hidden tokens: [MASK], and a random token (Devlin et al. 2019); the rest stays
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentOptions:
+    """How documents are split and cut into sequences.
+
+    split: the shares of training, validation and test where they have no files, by whole articles, books or rows
+    split_seed: random seed of the split
+    max_length: number of tokens of a sequence, special tokens included
+    first_length: number of tokens of a sequence in the first steps, such as 128; null: max_length
+    first_steps: number of steps with sequences of first_length
+    max_valid: maximum number of sequences that a validation uses, always the same ones; null: all
+    cache_folder: for tokens, reused by runs on the same documents
+    """
+
+    split: list[float] = (0.98, 0.01, 0.01)  # type: ignore[assignment]
+    split_seed: int = 0
+    max_length: int = 128
+    first_length: int | None = None
+    first_steps: int = 0
+    max_valid: int | None = None
+    cache_folder: str = ".cache"
+
+    def __post_init__(self) -> None:
+        if len(self.split) != 3 or min(self.split) < 0 or self.split[0] <= 0 or not abs(sum(self.split) - 1) < 1e-6:
+            raise ValueError(
+                f"split must be three shares (train, valid, test) that add up to 1, got {list(self.split)}"
+            )
+        for name in ("max_length", "first_length"):
+            if (value := getattr(self, name)) is not None and value < 8:
+                raise ValueError(f"{name} must be at least 8 tokens, got {value}")
+        if self.max_valid is not None and self.max_valid < 1:
+            raise ValueError(f"max_valid must be at least 1, got {self.max_valid}")
+        if self.first_length is not None and self.first_length >= self.max_length:
+            raise ValueError(f"first_length must be less than max_length {self.max_length}, got {self.first_length}")
+        if self.first_steps < 0 or (self.first_steps > 0) != (self.first_length is not None):
+            raise ValueError("first_length and first_steps must be given together, such as 128 and 9000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What is learnt: to guess hidden tokens, and with pairs also whether one segment follows the other.
+
+    pairs: none: sequences packed full; next_sentence: half of the second segments from another document; sentence_order: swapped
+    short_pairs: probability of a pair shorter than max_length
+    mask_share: share of the tokens that is hidden; {start: 0.3, end: 0.15}: falling from the first step to the last
+    mask_unit: what is hidden as one: a token, a whole word, or a span of 1 to 3 tokens
+    even_masks: hide each token once in 1 / mask_share epochs, instead of at random
+    mask_token: share of the hidden tokens that [MASK] stands for
+    random_token: share of the hidden tokens that another token stands for; the rest stays as it is
+    dupe_factor: number of epochs after which the same masks and pairs come again (static masks); null: never
+    """
+
+    pairs: Pairs = "none"
+    short_pairs: float = 0.1
+    mask_share: float | dict[str, float] = 0.15
+    mask_unit: MaskUnit = "token"
+    even_masks: bool = False
+    mask_token: float = 0.8
+    random_token: float = 0.1
+    dupe_factor: int | None = None
+
+    def __post_init__(self) -> None:
+        share = self.mask_share
+        if isinstance(share, dict) and share.keys() != {"start", "end"}:
+            raise ValueError(f"mask_share must be a number or {{start: 0.3, end: 0.15}}, got {share}")
+        for value in share.values() if isinstance(share, dict) else [share]:
+            if not 0 < value < 1:
+                raise ValueError(f"mask_share must be between 0 and 1, both excluded, got {value}")
+        for name in ("short_pairs", "mask_token", "random_token"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.mask_token + self.random_token > 1:
+            raise ValueError(
+                f"mask_token and random_token must add up to at most 1, got {self.mask_token + self.random_token}"
+            )
+        if self.dupe_factor is not None and self.dupe_factor < 1:
+            raise ValueError(f"dupe_factor must be at least 1, got {self.dupe_factor}")
+        if self.even_masks and (isinstance(share, dict) or self.dupe_factor is not None):
+            raise ValueError("even_masks needs a fixed mask_share and no dupe_factor")
+
+    @property
+    def share(self) -> MaskShare:
+        """mask_share at the first step and at the last."""
+        given = self.mask_share
+        return MaskShare(given["start"], given["end"]) if isinstance(given, dict) else MaskShare(given, given)
+
+    @property
+    def even_turns(self) -> int | None:
+        """In how many epochs each token is hidden once; None where the masks are drawn at random."""
+        return round(1 / self.share.start) if self.even_masks else None
+
+
+class DocumentData:
+    """The splits of a config as loaders, and what a trained run keeps of them. Writes nothing but caches."""
+
+    def __init__(self, config: Config, worker: Worker, trained: Any = None) -> None:
+        """trained: a tokenizer to use as it is; None: that of `init_from` or of a file, or one trained here."""
+        started = time.perf_counter()
+        source = construct(config, "data", Documents, config.data)
+        self.options: DocumentOptions = construct(config, "data", DocumentOptions, config.data)
+        self.objective: Objective = construct(config, "objective", Objective, config.objective)
+        trained = trained or initial_tokenizer(config)
+        shares = (self.options.split[0], self.options.split[1], self.options.split[2])
+        corpus = DocumentCorpus(source, shares, self.options.split_seed)
+        shape = {"data": _shaping(config.data), "tokenizer": dict(config.tokenizer)}
+        with worker.first_alone("tokens"):
+            store = open_documents(corpus, build_tokenizer(config), shape, self.options.cache_folder, trained)
+        self.store = store
+        self.artifacts = TextArtifacts(store.tokenizer, store.tokenizer_json)
+        self.vocabulary = Vocabulary.of(store.tokenizer)
+        self.config, self.worker = config, worker
+        self._check(source)
+        self.loaders = {split: self._loader(split) for split in ("train", "valid", "test") if len(store.splits[split])}
+        self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
+        self.report = store.report | {"seconds": time.perf_counter() - started}
+        self._tell()
+
+    def lines(self, split: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """A line for each sequence of a split."""
+        for row, answer in enumerate(answers):
+            yield {"id": row, **answer}
+
+    def _check(self, source: Documents) -> None:
+        """Raise DataError for a corpus that nothing can be learnt from."""
+        train = self.store.splits["train"]
+        place = source.files("train")[0]
+        if not len(train):
+            raise DataError(f"{place}: holds no document with a token; its lines: {self.store.report['train']}")
+        if self.objective.pairs == "none":
+            return
+        if len(train) < 2 and self.objective.pairs == "next_sentence":
+            raise DataError(
+                f"{place}: holds one document, and next_sentence takes half of the second segments from another; "
+                "separate documents by blank lines, or write objective.pairs: sentence_order or none"
+            )
+        if np.diff(train.documents).max() < 2:
+            raise DataError(
+                f"{place}: no document has two sentences, of which objective.pairs: {self.objective.pairs} is made"
+            )
+
+    def _examples(self, split: str) -> PretrainingExamples:
+        tokens: DocumentTokens = self.store.splits[split]
+        vocabulary, rule = self.vocabulary, self.objective
+        common = (vocabulary.mask_id, vocabulary.plain_ids, vocabulary.starts_word)
+        sequences = Sequences(
+            pairs=rule.pairs,
+            max_length=self.options.max_length,
+            first_length=self.options.first_length or self.options.max_length,
+            long_from=0,
+            short=rule.short_pairs,
+            dupe_factor=rule.dupe_factor,
+        )
+        return PretrainingExamples(
+            tokens,
+            sequences,
+            masking=Masking(*common, rule.mask_unit, rule.mask_token, rule.random_token),
+            evaluation=Masking(*common, "token", *FAITHFUL),
+            share=rule.share,
+            special=vocabulary.special,
+            seed=self.config.seed,
+            even_turns=rule.even_turns,
+            max_rows=self.options.max_valid if split == "valid" else None,
+        )
+
+    def _loader(self, split: str) -> Loader:
+        train = self.config.train
+        sizes = {name: train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
+        places = {"seed": self.config.seed, "rank": self.worker.rank, "num_ranks": self.worker.size}
+        loader = Loader(self._examples(split), **sizes, **places)
+        if split == "train":
+            if self.options.first_steps:
+                self._shorten(loader)
+            total = train.num_steps or sum(loader.num_steps(epoch) for epoch in range(train.num_epochs))
+            loader.examples = replace(loader.examples, total_steps=total)  # type: ignore[type-var]
+        return loader
+
+    def _shorten(self, loader: Loader) -> None:
+        """Let the sequences be of max_length after first_steps; the epoch under way then ends, whatever is left of it."""
+        examples: Any = loader.examples
+        loader.examples = replace(examples, sequences=replace(examples.sequences, long_from=2**62))
+        epoch, left = 0, self.options.first_steps
+        while (num_steps := loader.num_steps(epoch)) < left:
+            epoch, left = epoch + 1, left - num_steps
+        loader.shortened = {epoch: left}
+        loader.examples = replace(examples, sequences=replace(examples.sequences, long_from=epoch + 1))
+
+    def _tell(self) -> None:
+        for split in self.loaders:
+            found = self.report[split]
+            sizes = "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**found)
+            logger.info("%s: %s", split, sizes)
+        for line in self.report["warnings"]:
+            logger.warning("warning: %s", line)
+
+
+def on_file(config: Config, path: Path) -> Config:
+    """The config with this file as its only documents, all of which are its training split."""
+    data = {**config.data, "train": [str(path)], "valid": None, "test": None, "split": [1.0, 0.0, 0.0]}
+    data |= {"first_length": None, "first_steps": 0}
+    return Config(config.to_dict() | {"data": data}, config.path, config.places)
+
+
+def _shaping(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that shape the token store."""
+    unshaping = {"max_length", "first_length", "first_steps", "max_valid", "cache_folder"}
+    return {
+        name: value for name, value in data.items() if name not in unshaping and name not in ("train", "valid", "test")
+    }

@@ -1,0 +1,92 @@
+"""What a masked language model says of texts: the tokens that fill a gap, and how probable a sentence is. M: hidden tokens."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datasets.batches.pretraining import PretrainingBatch, batch_of
+from datasets.tokenizers.processes import chunked
+from datasets.tokenizers.vocabulary import Vocabulary
+from utils.errors import DataError
+
+BATCH_TOKENS = 8192
+
+
+class Scorer:
+    """A masked language model in evaluation, and its tokenizer."""
+
+    def __init__(self, model: torch.nn.Module, tokenizer: Any, max_length: int | None, device: torch.device) -> None:
+        self.model, self.tokenizer, self.device = model.eval(), tokenizer, device
+        self.vocabulary, self.max_length = Vocabulary.of(tokenizer), max_length
+        self.mask = tokenizer.token(self.vocabulary.mask_id)  # as a text writes it
+
+    def fill(self, text: str, top: int = 5) -> list[list[dict[str, Any]]]:
+        """For each gap of a text the most probable tokens, with their probabilities. Raises DataError for a text without a gap."""
+        parts = text.split(self.mask)
+        if len(parts) == 1:
+            raise DataError(f"fill: the text holds no {self.mask}, the gap to fill: {text[:80]!r}")
+        pieces = [self.tokenizer.bare([part], may_be_empty=True).ids.tolist() for part in parts]
+        ids, gaps = list(pieces[0]), list[int]()
+        for piece in pieces[1:]:
+            gaps.append(1 + len(ids))
+            ids += [self.vocabulary.mask_id, *piece]
+        sequence = self._framed(ids, text)
+        batch = batch_of([sequence] * len(gaps), gaps, self.vocabulary.mask_id)
+        probabilities = self._logits(batch).softmax(dim=-1)
+        values, found = probabilities.topk(min(top, probabilities.shape[1]), dim=-1)
+        return [
+            [{"token": self.text_of(id), "probability": value} for id, value in zip(own, shares, strict=True)]
+            for own, shares in zip(found.tolist(), values.tolist(), strict=True)
+        ]
+
+    def text_of(self, id: int) -> str:
+        """A token as a reader knows it: ## goes on with a word, and a space before it is not shown."""
+        return str(self.tokenizer.token(id)).replace("\u0120", "")
+
+    def log_likelihoods(self, texts: Iterable[str]) -> Iterator[float]:
+        """The pseudo-log-likelihood of each text, in nats (Salazar et al. 2020, eq. 2): of its tokens, each hidden alone."""
+        for chunk in chunked(texts, 256):
+            sequences = [
+                self._framed(self.tokenizer.bare([text], may_be_empty=True).ids.tolist(), text) for text in chunk
+            ]
+            jobs = [(number, place) for number, ids in enumerate(sequences) for place in range(1, len(ids) - 1)]
+            jobs.sort(key=lambda job: len(sequences[job[0]]))
+            totals = [0.0] * len(chunk)
+            for part in _cut(jobs, [len(ids) for ids in sequences]):
+                batch = batch_of(
+                    [sequences[number] for number, _ in part], [place for _, place in part], self.vocabulary.mask_id
+                )
+                scores = self._logits(batch).log_softmax(dim=-1).gather(1, batch.ids.to(self.device)[:, None])[:, 0]
+                for (number, _), score in zip(part, scores.tolist(), strict=True):
+                    totals[number] += score
+            yield from totals
+
+    @torch.no_grad()
+    def _logits(self, batch: PretrainingBatch) -> Tensor:
+        """(M, V), float32, one hidden token for each sequence."""
+        tokens: Tensor = self.model(batch.to(self.device))[0]
+        return tokens.float()
+
+    def _framed(self, ids: Sequence[int], text: str) -> list[int]:
+        cls, sep, _ = self.vocabulary.special
+        if not ids:
+            raise DataError(f"a text without a token: {text[:80]!r}")
+        if self.max_length is not None and len(ids) + 2 > self.max_length:
+            raise DataError(
+                f"a text of {len(ids) + 2} tokens is longer than the model's {self.max_length}: {text[:80]!r}"
+            )
+        return [cls, *ids, sep]
+
+
+def _cut(jobs: list[tuple[int, int]], lengths: list[int]) -> Iterator[list[tuple[int, int]]]:
+    """Jobs, the shortest sequences first, in batches of at most BATCH_TOKENS."""
+    part: list[tuple[int, int]] = []
+    for job in jobs:
+        if part and lengths[job[0]] * (len(part) + 1) > BATCH_TOKENS:
+            yield part
+            part = []
+        part.append(job)
+    if part:
+        yield part

@@ -1,0 +1,126 @@
+"""Pre-training of an encoder on raw text: guess hidden tokens, and whether two segments belong together (Devlin et al. 2019)."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from agents.base import BaseAgent
+from agents.language_models.document_data import DocumentData, DocumentOptions, Objective, on_file
+from agents.language_models.scoring import Scorer
+from agents.running.checking import check_has_valid
+from agents.running.text_data import TextArtifacts
+from datasets import TOKENIZERS
+from datasets.batches.loader import Loader
+from datasets.batches.pretraining import PretrainingBatch
+from datasets.sources.documents import Documents
+from datasets.tokenizers.vocabulary import Vocabulary
+from graphs.models import ENCODERS
+from graphs.models.masked_language_model import MaskedLanguageModel
+from utils.config.config import Config
+from utils.config.schema import Section, construct
+from utils.errors import ConfigError, DataError
+from utils.metrics.language_model import PretrainingCounts
+
+MODELS = {name: ENCODERS[name] for name in ("bert", "transformer")}  # those with a hidden state for each token
+SUBWORDS = {name: TOKENIZERS[name] for name in ("wordpiece", "byte_bpe", "pretrained")}
+
+
+class PretrainingAgent(BaseAgent):
+    """Trains an encoder on documents without labels; `init_from` its run to fine-tune it."""
+
+    monitor = "-mlm"
+    metrics = ("mlm_accuracy", "mlm", "perplexity", "bits_per_byte", "pair_accuracy", "pairs")
+    sections: ClassVar[dict[str, Section]] = {
+        "data": Section({"documents": Documents}, shared=DocumentOptions, default="documents"),
+        "tokenizer": Section(SUBWORDS, default="wordpiece"),
+        "model": Section(MODELS, default="bert"),
+        "objective": Section(shared=Objective),
+        **BaseAgent.sections,
+    }
+
+    @classmethod
+    def complete(cls, config: Config) -> None:
+        """[CLS] and [SEP] for those who fine-tune; a pooler only for pairs, which train it."""
+        super().complete(config)
+        tokenizer, model, objective = (config.get(key) for key in ("tokenizer", "model", "objective"))
+        if config.get("tokenizer", {}) == {} or (
+            isinstance(tokenizer, Mapping) and tokenizer.get("name") != "pretrained"
+        ):
+            config["tokenizer"] = {"special_tokens": True, **(tokenizer or {})}
+        has_pairs = isinstance(objective, Mapping) and objective.get("pairs", "none") != "none"
+        if model is None or isinstance(model, Mapping):
+            config["model"] = {"pooling": "pooler" if has_pairs else "mean", **(model or {})}
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the model tells pairs of segments apart."""
+        return str(self.config.objective.pairs) != "none"
+
+    def build_model(self, artifacts: TextArtifacts) -> nn.Module:
+        size, options = artifacts.tokenizer.vocab_size, self.config.model
+        encoder: Any = construct(self.config, "model", MODELS[options.name], options, vocab_size=size)
+        return MaskedLanguageModel(encoder, size, has_pairs=self.has_pairs, norm_eps=options.norm_eps)
+
+    def build_loss(self, artifacts: TextArtifacts) -> nn.Module:
+        return nn.CrossEntropyLoss(reduction="sum")
+
+    def compute_loss(self, batch: PretrainingBatch) -> tuple[dict[str, Tensor], Any]:
+        tokens, pairs = self.model(batch)
+        tokens = tokens.float()
+        terms = {"mlm": self.loss(tokens, batch.ids)}
+        if pairs is not None:
+            terms["pairs"] = self.loss(pairs.float(), batch.pair_labels)
+        return terms, (tokens, pairs)
+
+    def count(self, batch: PretrainingBatch) -> dict[str, float]:
+        counts = {"mlm": float(len(batch.ids))}
+        return counts | ({"pairs": float(len(batch.rows))} if self.has_pairs else {})
+
+    def new_metrics(self) -> PretrainingCounts:
+        return PretrainingCounts(self.bytes_of, self.device, has_pairs=self.has_pairs)
+
+    @functools.cached_property
+    def bytes_of(self) -> Tensor:
+        """(V,) int64: how many bytes of text each token stands for."""
+        return torch.from_numpy(Vocabulary.of(self.artifacts.tokenizer).num_bytes).to(self.device)
+
+    def summarize(self, values: dict[str, float]) -> dict[str, float]:
+        found = {"perplexity": math.exp(min(values["mlm"], 700.0))}
+        num_bytes = values.pop("bytes_per_token")
+        return values | found | {"bits_per_byte": values["mlm"] / math.log(2) / max(num_bytes, 1e-9)}
+
+    def read_data(self) -> DocumentData:
+        return DocumentData(self.config, self.worker)
+
+    encode = None  # type: ignore[assignment]  # it answers no rows: see agents/running/abilities.py
+
+    def scorer(self) -> Scorer:
+        """What it says of texts: for `fill` and `minimal-pairs`."""
+        model: Any = self.model
+        return Scorer(model, self.artifacts.tokenizer, model.encoders[0].max_length, self.device)
+
+    def test_data(self, path: Path | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+        tokenizer = None if path is None else self.artifacts.tokenizer
+        data = DocumentData(self.config if path is None else on_file(self.config, path), self.worker, tokenizer)
+        split = "test" if path is None else "train"
+        if split not in data.loaders:
+            raise ConfigError("this run has no test split (data.split, data.test); give a file with --data")
+        if data.artifacts.hashes != self.artifacts.hashes:
+            raise DataError(
+                "the documents have changed since the run was trained, and so has the tokenizer that they give"
+            )
+        return data.loaders[split], lambda: {key: data.report[split][key] for key in ("read", "used", "skipped")}
+
+    def check_data(self) -> None:
+        config = self.config
+        source: Documents = construct(config, "data", Documents, config.data)
+        options: DocumentOptions = construct(config, "data", DocumentOptions, config.data)
+        construct(config, "objective", Objective, config.objective)
+        construct(config, "tokenizer", TOKENIZERS[config.tokenizer.name], config.tokenizer)
+        has_share = options.split[1] > 0
+        check_has_valid(config, [*source.splits, *(["valid"] if has_share else [])])

@@ -1,0 +1,35 @@
+"""A tokenizer that was trained before: `python main.py tokenizer` writes one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from datasets.tokenizers.pretrained import read_pretrained_tokenizer
+from datasets.tokenizers.special_tokens import SpecialTokens
+from utils.errors import DataError
+
+
+class SavedTokenizer:
+    """A trained tokenizer from a folder: its own JSON, or Hugging Face's tokenizer.json or vocab.txt.
+
+    path: the folder
+    """
+
+    special: SpecialTokens | None = None  # not known before it is read
+
+    def __init__(self, *, path: str) -> None:
+        if not path:
+            raise ValueError("path must name a folder, got an empty one")
+        self.path = Path(path)
+
+    def read(self) -> Any:
+        """The tokenizer. Raises DataError."""
+        if not self.path.is_dir():
+            raise DataError(
+                f"{self.path}: no such folder; tokenizer.path names one that holds tokenizer.json or vocab.txt"
+            )
+        return read_pretrained_tokenizer(self.path)
+
+    def train(self, chunks: Iterable[list[str]]) -> None:
+        """Raise ValueError: nothing is learnt here."""
+        raise ValueError("tokenizer.name: saved is not trained")

@@ -1,0 +1,43 @@
+"""What pre-training has to know of a subword vocabulary: its special tokens, which tokens begin words, how many bytes each is."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NAMES = {"[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>", "[PAD]": "<pad>"}  # BERT's and RoBERTa's
+SPACE = "\u0120"  # byte-level BPE's sign for a space
+
+
+class Vocabulary(NamedTuple):
+    """Facts of V tokens. special: the ids of [CLS], [SEP] and [PAD]; plain_ids: those of all tokens that are none; starts_word and
+    num_bytes: (V,)."""
+
+    mask_id: int
+    special: tuple[int, int, int]
+    plain_ids: np.ndarray
+    starts_word: np.ndarray
+    num_bytes: np.ndarray
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> "Vocabulary":
+        """Of a SubwordTokenizer. Raises ValueError where it has no [MASK], [CLS], [SEP] or [PAD]."""
+        library = tokenizer.tokenizer
+        found = {}
+        for name, other in NAMES.items():
+            ids = [id for id in map(library.token_to_id, (name, other)) if id is not None]
+            if not ids:
+                raise ValueError(f"its vocabulary has no {name}, which pre-training needs")
+            found[name] = ids[0]
+        added = {*found.values(), tokenizer.unknown_id, *library.get_added_tokens_decoder()}
+        tokens = [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
+        is_byte_level = "ByteLevel" in str(library.decoder)
+        pieces = [piece.removeprefix("##") for piece in tokens]
+        num_bytes = [len(piece) if is_byte_level else len(piece.encode()) for piece in pieces]
+        begins = [token.startswith(SPACE) if is_byte_level else not token.startswith("##") for token in tokens]
+        return cls(
+            found["[MASK]"],
+            (found["[CLS]"], found["[SEP]"], found["[PAD]"]),
+            np.array([id for id in range(len(tokens)) if id not in added], dtype=np.int64),
+            np.array(begins),
+            np.array(num_bytes, dtype=np.int64),
+        )
