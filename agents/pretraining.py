@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from agents.base import BaseAgent
 from agents.language_models.document_data import DocumentData, DocumentOptions, Objective, on_file
 from agents.language_models.scoring import Scorer
+from agents.language_models.watching import COLUMNS, Plateau, guesses, unigram_entropy
 from agents.running.checking import check_has_valid
 from agents.running.text_data import TextArtifacts
 from datasets import TOKENIZERS
@@ -27,7 +28,7 @@ from utils.errors import ConfigError, DataError
 from utils.metrics.language_model import PretrainingCounts
 
 MODELS = {name: ENCODERS[name] for name in ("bert", "transformer")}  # those with a hidden state for each token
-SUBWORDS = {name: TOKENIZERS[name] for name in ("wordpiece", "byte_bpe", "pretrained")}
+SUBWORDS = {name: TOKENIZERS[name] for name in ("wordpiece", "byte_bpe", "pretrained", "saved")}
 
 
 class PretrainingAgent(BaseAgent):
@@ -49,7 +50,7 @@ class PretrainingAgent(BaseAgent):
         super().complete(config)
         tokenizer, model, objective = (config.get(key) for key in ("tokenizer", "model", "objective"))
         if config.get("tokenizer", {}) == {} or (
-            isinstance(tokenizer, Mapping) and tokenizer.get("name") != "pretrained"
+            isinstance(tokenizer, Mapping) and tokenizer.get("name") not in ("pretrained", "saved")
         ):
             config["tokenizer"] = {"special_tokens": True, **(tokenizer or {})}
         has_pairs = isinstance(objective, Mapping) and objective.get("pairs", "none") != "none"
@@ -96,6 +97,22 @@ class PretrainingAgent(BaseAgent):
 
     def read_data(self) -> DocumentData:
         return DocumentData(self.config, self.worker)
+
+    def show_validation(self, values: dict[str, float]) -> None:
+        """Some guesses as a table in TensorBoard, and a warning where nothing is learnt."""
+        with torch.no_grad():
+            self.model.eval()
+            batch: Any = next(self.data.loaders["valid"].eval_batches()).to(self.device)
+            logits = self.compute_loss(batch)[1][0]  # on every process: with FSDP all have to take part
+            self.model.train()
+        self.log.table("valid/guesses", COLUMNS, guesses(self.artifacts.tokenizer, batch, logits), self.state.step)
+        self.plateau.look(values, self.state.num_tokens, logits.argmax(dim=-1))
+
+    @functools.cached_property
+    def plateau(self) -> Plateau:
+        """What a run of these documents has to leave."""
+        data: Any = self.data
+        return Plateau(unigram_entropy(data.store.token_counts, data.vocabulary))
 
     encode = None  # type: ignore[assignment]  # it answers no rows: see agents/running/abilities.py
 

@@ -1,4 +1,4 @@
-"""Write a trained classifier for another library: `hf` is what transformers' AutoModelForSequenceClassification loads."""
+"""Write a trained or pre-trained BERT for another library: `hf` is what transformers loads."""
 
 import argparse
 from pathlib import Path
@@ -19,5 +19,5 @@ def run(options: argparse.Namespace) -> None:
 
     folder = Path(options.folder)
     out = Path(options.out) if options.out else folder / "hf"
-    export_hugging_face(folder, out)
-    print(f"{out}: load it with AutoModelForSequenceClassification.from_pretrained({str(out)!r})")
+    architecture = export_hugging_face(folder, out)
+    print(f"{out}: load it with {architecture}.from_pretrained({str(out)!r})")

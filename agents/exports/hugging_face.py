@@ -1,4 +1,4 @@
-"""A trained classifier as the folder of a Hugging Face model: the same label names, the same logits."""
+"""A trained classifier or a pre-trained BERT as the folder of a Hugging Face model: the same label names, the same logits."""
 
 import json
 import os
@@ -18,20 +18,28 @@ from utils.files.model_files import write_model
 from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
 
 ENCODER, LAST = "encoders.0.", "head.layers.0."
+ARCHITECTURES = {  # by the agent, and whether the model tells pairs apart
+    ("classification", False): "BertForSequenceClassification",
+    ("pretraining", False): "BertForMaskedLM",
+    ("pretraining", True): "BertForPreTraining",
+}
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leave out segments that are not named
 
 
-def export_hugging_face(folder: Path, out: Path) -> None:
-    """Write the best weights, tokenizer and labels to the new folder `out`. Raises ConfigError for what BERT has no place for."""
+def export_hugging_face(folder: Path, out: Path) -> str:
+    """Write the best weights, tokenizer and labels to the new folder `out`; -> the class of transformers that loads them.
+
+    Raises ConfigError for what BERT has no place for.
+    """
     run = TrainedRun(folder)
     config, tokenizer, labels = run.config, run.artifacts.tokenizer, list(run.artifacts.labels)
     _check(config, folder)
     found = run.weights()
     weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
-    values = to_config(config.model, tokenizer.vocab_size, labels)
+    values = to_config(config.model, tokenizer.vocab_size, labels, ARCHITECTURES[config.agent, "pairs.weight" in found])
     tokens = _special_tokens(tokenizer)
     values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
-    if config.data.multi_label:
+    if config.data.get("multi_label"):
         values["problem_type"] = "multi_label_classification"
     files = {
         CONFIG: _json(values),
@@ -42,7 +50,8 @@ def export_hugging_face(folder: Path, out: Path) -> None:
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "model_max_length": config.data.max_length,
                 "model_input_names": INPUTS,
-                "split_special_tokens": True,  # a "[SEP]" in a text is five characters there, too
+                "split_special_tokens": config.agent
+                == "classification",  # there "[SEP]" in a text is five characters, too
                 **tokens,
             }
         ),
@@ -56,6 +65,7 @@ def export_hugging_face(folder: Path, out: Path) -> None:
             write_model(temporary, files)
             temporary.rename(out)
         sync_folder(out.parent)
+    return str(values["architectures"][0])
 
 
 def _check(config: Config, folder: Path) -> None:
@@ -63,10 +73,17 @@ def _check(config: Config, folder: Path) -> None:
 
     The tokenizer is one that transformers knows: only such a one has the [CLS] that the pooler reads.
     """
-    if config.agent != "classification":
-        raise ConfigError(f"{folder}: is a run of agent {config.agent}, and export writes classifiers")
+    if config.agent not in [agent for agent, _ in ARCHITECTURES]:
+        raise ConfigError(
+            f"{folder}: is a run of agent {config.agent}, and export writes classifiers and pre-trained models"
+        )
+    if config.model.name != "bert":
+        raise ConfigError(
+            f"{folder}: export needs model.name bert, this run has {config.model.name}; train it with that"
+        )
+    if config.agent == "pretraining":
+        return
     needed = {
-        "model.name": (config.model.name, "bert"),
         "model.pooling": (config.model.get("pooling"), "pooler"),
         "head.hidden_sizes": (config.head.hidden_sizes, []),
         "one encoder (data.join_fields, data.pair or one field)": (build_corpus(config).num_encoder_texts, 1),

@@ -135,7 +135,10 @@ class DocumentData:
             store = open_documents(corpus, build_tokenizer(config), shape, self.options.cache_folder, trained)
         self.store = store
         self.artifacts = TextArtifacts(store.tokenizer, store.tokenizer_json)
-        self.vocabulary = Vocabulary.of(store.tokenizer)
+        try:
+            self.vocabulary = Vocabulary.of(store.tokenizer)
+        except ValueError as error:
+            raise DataError(f"{config.tokenizer.get('path') or config.init_from}: {error}") from None
         self.config, self.worker = config, worker
         self._check(source)
         self.loaders = {split: self._loader(split) for split in ("train", "valid", "test") if len(store.splits[split])}

@@ -9,7 +9,7 @@ from torch import Tensor
 from datasets.batches.pretraining import PretrainingBatch, batch_of
 from datasets.tokenizers.processes import chunked
 from datasets.tokenizers.vocabulary import Vocabulary
-from utils.errors import DataError
+from utils.errors import ConfigError, DataError
 
 BATCH_TOKENS = 8192
 
@@ -23,10 +23,10 @@ class Scorer:
         self.mask = tokenizer.token(self.vocabulary.mask_id)  # as a text writes it
 
     def fill(self, text: str, top: int = 5) -> list[list[dict[str, Any]]]:
-        """For each gap of a text the most probable tokens, with their probabilities. Raises DataError for a text without a gap."""
+        """The most probable tokens for each gap of a text, with their probabilities. Raises ConfigError where there is no gap."""
         parts = text.split(self.mask)
         if len(parts) == 1:
-            raise DataError(f"fill: the text holds no {self.mask}, the gap to fill: {text[:80]!r}")
+            raise ConfigError(f"command line: the text holds no {self.mask}, the gap to fill: {text[:80]!r}")
         pieces = [self.tokenizer.bare([part], may_be_empty=True).ids.tolist() for part in parts]
         ids, gaps = list(pieces[0]), list[int]()
         for piece in pieces[1:]:

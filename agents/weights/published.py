@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.tokenizers.pretrained import read_pretrained_tokenizer
-from graphs.conversion.hugging_face import architecture, from_hugging_face, in_their_form, our_names
+from graphs.conversion.hugging_face import (
+    architecture,
+    from_hugging_face,
+    in_their_form,
+    our_names,
+    pretraining_heads,
+)
+from graphs.models.masked_language_model import MaskedLanguageModel
 from graphs.models.text_classifier import TextClassifier
 from utils.config.config import Config
 from utils.errors import CheckpointError
@@ -39,7 +46,8 @@ def complete_from_published(config: Config) -> None:
         found = architecture(read_model_config(folder))
     except ValueError as error:
         raise config.error("init_from", f"init_from: {folder} {error}") from None
-    model = config.setdefault("model", {"name": "bert"})
+    config.setdefault("model", {"name": "bert"})
+    model = config["model"]
     if not isinstance(model, Mapping) or model.get("name") != "bert":
         raise config.error("model", f"model: the weights of {name} are a BERT's; write model: {{name: bert}}")
     for option, value in found.items():
@@ -63,21 +71,27 @@ def published_tokenizer(config: Config) -> Any:
         raise CheckpointError(f"init_from: {error}") from None
 
 
-def load_published(config: Config, model: TextClassifier, labels: list[str]) -> None:
-    """Put the published weights into every encoder, and those of its classifier into the head where both have the same labels."""
+def load_published(config: Config, model: TextClassifier | MaskedLanguageModel, labels: list[str]) -> None:
+    """Put the published weights into every encoder, and those of its heads where the model has such ones, with the same labels."""
     folder = find_model(config.init_from)
     values, file = read_model_config(folder), read_model_weights(folder)
-    own: dict[str, Tensor] = model.encoders[0].state_dict()
+    own = dict[str, Tensor](model.encoders[0].state_dict())
     _check_weights(file, values, own, folder)
     weights, unused = from_hugging_face(file, values)
     head = {part: weights.pop(f"head.{part}") for part in ("weight", "bias") if f"head.{part}" in weights}
-    weights[TABLE] = _rows_of_tokens(weights[TABLE], len(own[TABLE]), folder)
+    weights[TABLE] = rows_of_tokens(weights[TABLE], len(own[TABLE]), folder)
     for encoder in model.encoders:
         encoder.load_state_dict({part: weights[part] for part in own if part in weights}, strict=False)
     made = sorted({part.partition(".")[0] for part in own if part not in weights})
     _check_new_parts_learn(config, made)
     taken = set(own)
-    if head and config.init_head:
+    if isinstance(model, MaskedLanguageModel):
+        found: dict[str, Tensor] = {}
+        heads = pretraining_heads(file, values["model_type"])
+        made += load_heads(found, model, heads, len(own[TABLE]))
+        model.load_state_dict(found, strict=False)
+        unused = [name for name in unused if not pretraining_heads({name: file[name]}, values["model_type"])]
+    elif head and config.init_head:
         _load_head(config, model, head, values, labels)
         taken |= {"head.weight", "head.bias"}
     else:
@@ -85,6 +99,15 @@ def load_published(config: Config, model: TextClassifier, labels: list[str]) -> 
     names = our_names(file, values["model_type"])
     unused += [theirs for theirs, ours in names.items() if ours.startswith(NEW) and ours not in taken]
     _report(config, made, unused)
+
+
+def load_heads(found: dict[str, Tensor], model: nn.Module, heads: dict[str, Tensor], vocab_size: int) -> list[str]:
+    """Add the heads of pre-training that the model has to `found`; -> the names of those that are not published."""
+    if "tokens.bias" in heads:
+        heads["tokens.bias"] = heads["tokens.bias"][:vocab_size]
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoders.")}
+    found |= {name: heads[name] for name in own if name in heads and heads[name].shape == own[name].shape}
+    return [name for name in own if name not in found]
 
 
 def _report(config: Config, made: list[str], unused: list[str]) -> None:
@@ -123,7 +146,7 @@ def _check_weights(file: Mapping[str, Tensor], values: Mapping[str, Any], own: d
         raise CheckpointError(f"{folder}: its weights are not those of its config.json ({words})")
 
 
-def _rows_of_tokens(table: Tensor, num_tokens: int, folder: Path) -> Tensor:
+def rows_of_tokens(table: Tensor, num_tokens: int, folder: Path) -> Tensor:
     """The table without rows that no token has: some models pad it to a multiple of 64. Raises CheckpointError for too few rows."""
     if len(table) < num_tokens:
         raise CheckpointError(

@@ -87,6 +87,26 @@ _DISTILBERT_NAMES = {
 }
 _NAMES = {"bert": _BERT_NAMES, "roberta": _ROBERTA_NAMES, "distilbert": _DISTILBERT_NAMES}
 _QKV = ("query", "key", "value")
+# The heads of pre-training, of BertForPreTraining, RobertaForMaskedLM and DistilBertForMaskedLM; their last matrix is the table.
+_BERT_HEADS = {
+    "cls.predictions.transform.dense.": "tokens.dense.",
+    "cls.predictions.transform.LayerNorm.": "tokens.norm.",
+    "cls.predictions.bias": "tokens.bias",
+    "cls.seq_relationship.": "pairs.",
+}
+_HEADS = {
+    "bert": _BERT_HEADS,
+    "roberta": {
+        "lm_head.dense.": "tokens.dense.",
+        "lm_head.layer_norm.": "tokens.norm.",
+        "lm_head.bias": "tokens.bias",
+    },
+    "distilbert": {
+        "vocab_transform.": "tokens.dense.",
+        "vocab_layer_norm.": "tokens.norm.",
+        "vocab_projector.bias": "tokens.bias",
+    },
+}
 
 
 def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,9 +149,7 @@ def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
     if "classifier.dense." in table and any("classifier.dense." in name for name in names):
         del table["pooler.dense."]  # some files still hold the pooler, which RoBERTa's classifier does not read
     for name in names:
-        plain = re.sub(r"^(bert|roberta|distilbert)\.", "", name)
-        plain = plain.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        ours = _renamed(plain, table)
+        ours = _renamed(re.sub(r"^(bert|roberta|distilbert)\.", "", _modern(name)), table)
         if ours is not None and ours not in found.values():
             found[name] = ours
     return found
@@ -151,6 +169,12 @@ def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) 
     return _joined(found), [name for name in weights if name not in names and not name.endswith("position_ids")]
 
 
+def pretraining_heads(weights: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """{our name: tensor} of the heads of pre-training in a published model's file; empty where it has none."""
+    renamed = {_renamed(_modern(name), _HEADS[kind]): tensor for name, tensor in weights.items()}
+    return {ours: tensor for ours, tensor in renamed.items() if ours is not None}
+
+
 def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
     """Our Bert's tensors in a published model's form: the names of its file, or else of its kind, and all positions."""
     in_file = {ours: theirs for theirs, ours in our_names(names, values["model_type"]).items()}
@@ -167,22 +191,24 @@ def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: I
 
 
 def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our Bert's tensors (`head.weight`, `head.bias` those of the classifier) -> the names of BertForSequenceClassification.
+    """Our Bert's tensors (`head.` those of the classifier, `tokens.` and `pairs.` of pre-training) -> the names of transformers.
 
     There are two segments at least: transformers' tokenizers number the second text of a pair 1, whatever the model has. Where
     we have no segments (DistilBERT) both are zero, where one (RoBERTa) both are that one, which every token gets here.
     """
     names = {
         ours: theirs if theirs.startswith("classifier.") else f"bert.{theirs}" for theirs, ours in _BERT_NAMES.items()
-    }
+    } | {ours: theirs for theirs, ours in _BERT_HEADS.items()}
     split = _split(weights)
     segments = split.get("embeddings.segment.weight", torch.zeros(1, split["embeddings.token.weight"].shape[1]))
     split["embeddings.segment.weight"] = segments.expand(2, -1) if len(segments) == 1 else segments
     return {_renamed(name, names) or name: tensor.contiguous() for name, tensor in split.items()}
 
 
-def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) -> dict[str, Any]:
-    """The config.json of BertForSequenceClassification for our Bert's options. Raises ValueError for another activation."""
+def to_config(
+    options: Mapping[str, Any], vocab_size: int, labels: list[str], architecture: str = "BertForSequenceClassification"
+) -> dict[str, Any]:
+    """The config.json of one of transformers' BERTs for our Bert's options. Raises ValueError for another activation."""
     activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     if options["activation"] not in activations:
         raise ValueError(f"model.activation {options['activation']} is not one of BERT's: {', '.join(activations)}")
@@ -191,15 +217,16 @@ def to_config(options: Mapping[str, Any], vocab_size: int, labels: list[str]) ->
     values["type_vocab_size"] = max(2, options["type_vocab_size"])
     own = options.get("classifier_dropout")
     values["classifier_dropout"] = options["dropout"] if own is None else own
-    return {
-        "architectures": ["BertForSequenceClassification"],
-        "model_type": "bert",
-        **values,
-        "vocab_size": vocab_size,
-        "pad_token_id": 0,
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-    }
+    values |= {"architectures": [architecture], "model_type": "bert", "vocab_size": vocab_size, "pad_token_id": 0}
+    if labels:
+        values["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        values["label2id"] = {label: i for i, label in enumerate(labels)}
+    return values
+
+
+def _modern(name: str) -> str:
+    """A tensor's name without the words of TensorFlow that the first files have."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _first_position(values: Mapping[str, Any]) -> int:

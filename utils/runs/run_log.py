@@ -80,7 +80,7 @@ class RunLog:
         self.to_tensorboard(lambda writer: writer.add_image(tag, draw_matrix(**matrix), step, dataformats="HWC"))
         names = zip(drawable(matrix["labels"]), matrix["labels"], strict=True)
         if legend := [(name, label) for name, label in names if name != label]:
-            self._add_table(f"{tag}_legend", ["number", "label"], legend, step)
+            self.table(f"{tag}_legend", ["number", "label"], legend, step)
 
     def mistakes(self, split: str, lines: Sequence[Mapping[str, Any]], fields: Sequence[str], step: int) -> None:
         """A table of the first predictions of `lines`, each with the probability of its most probable label."""
@@ -90,9 +90,10 @@ class RunLog:
             confidence = f"{max(line['probabilities'].values()):.4f}"
             text = " / ".join(str(texts[field]) for field in fields)
             rows.append((line["id"], line["gold"], line["predicted"], confidence, text))
-        self._add_table(f"{split}/mistakes", ["id", "gold", "predicted", "confidence", "text"], rows, step)
+        self.table(f"{split}/mistakes", ["id", "gold", "predicted", "confidence", "text"], rows, step)
 
-    def _add_table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+    def table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        """A Markdown table in TensorBoard; what looks like markup in a cell is shown as it is."""
         cells = [columns, ["---"] * len(columns), *(map(markdown_cell, row) for row in rows)]
         text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
         self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))

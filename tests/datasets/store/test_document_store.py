@@ -29,12 +29,7 @@ def test_every_sentence_is_there_in_its_document_and_in_one_split(tmp_path: Path
     for tokens in store.splits.values():
         for begin, end in zip(tokens.documents[:-1], tokens.documents[1:], strict=True):
             bounds = tokens.sentences[begin : end + 1]
-            found.append(
-                [
-                    [store.tokenizer.token(i) for i in tokens.ids[a:b]]
-                    for a, b in itertools.pairwise(bounds)
-                ]
-            )
+            found.append([[store.tokenizer.token(i) for i in tokens.ids[a:b]] for a, b in itertools.pairwise(bounds)])
     words = sorted([[" ".join(sentence).replace(" ##", "") for sentence in document] for document in found])
     assert words == sorted(document.splitlines() for document in TEXT.split("\n\n"))
     assert all(len(tokens) > 0 for tokens in store.splits.values())
