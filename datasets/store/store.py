@@ -1,17 +1,17 @@
-"""The token store: texts become tokens once, and are then read as memory-mapped integer arrays.
+"""The token store: texts are tokenised once, and then read as memory-mapped integer arrays.
 
     .cache/tokens/KEY/header.json            labels, counts, the size and sha256 of every array; written last
                       tokenizer.json
-                      train.0.ids            int32, the first field's tokens, text after text
+                      train.0.ids            int32, the first field's tokens, texts concatenated
                       train.0.offsets        int64, where each text begins
-                      train.0.truncated      bool, whether it was cut
-                      train.0.second_starts  int32, of pairs alone: where in each the second text begins
-                      train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text; or
+                      train.0.truncated      bool, whether each text was truncated
+                      train.0.second_starts  int32, for pairs only: where in each the second text begins
+                      train.labels           int64 label ids, or uint8 (N, num_labels) for multi-label; or
                       train.numbers          float32
-                      train.rows             int64, the number of each text's row in its file
+                      train.rows             int64, the row index of each text in its file
 
-KEY is the sha256 of the files' content, of every option that shapes the arrays and of the code that makes them. A store is built
-beside and renamed.
+KEY is the sha256 of the files' content, of every option that affects the arrays and of the code that makes them. A store is built
+under a temporary name and renamed.
 """
 
 import functools
@@ -55,16 +55,16 @@ from utils.files.storage import (
 
 logger = logging.getLogger("glassbox")
 FORMAT = 7  # part of the key: a store of another format is never opened
-DATA_FORMAT = 4  # part of what checkpoints know their data by, and so never to change
+DATA_FORMAT = 4  # part of the data hash in checkpoints, so it must never change
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
-MAPPED = 2**26  # bytes from which ids are mapped instead of read: they may be more than memory holds
-VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
+MAPPED = 2**26  # bytes above which ids are memory-mapped instead of read: they may exceed the memory
+VERIFIED = 2**28  # bytes; of a larger array only the size is checked: hashing it would delay the start by seconds
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """One split: the tokens of each field, its columns by name, such as "label" (N,) or (N, L), and the numbers of its rows."""
+    """One split: the tokens of each field, its columns by name, such as "label" (N,) or (N, L), and its row indices."""
 
     fields: list[Tokens]
     columns: dict[str, np.ndarray]
@@ -78,7 +78,7 @@ class SplitData:
         return np.sum([tokens.padded_lengths for tokens in self.fields], axis=0)
 
     def lengths(self, epoch: int = EVALUATION) -> np.ndarray:
-        """(N,) the places that each text takes in a batch, all fields together; the same in every epoch."""
+        """(N,) padded length of each text, summed over the fields; the same in every epoch."""
         return self._lengths
 
     def collate(self, rows: np.ndarray, epoch: int = EVALUATION) -> TextBatch:
@@ -87,20 +87,20 @@ class SplitData:
 
     @property
     def truncated(self) -> np.ndarray:
-        """(N,) whether any field was cut."""
+        """(N,) whether any field was truncated."""
         return np.any([tokens.truncated for tokens in self.fields], axis=0)
 
 
 class TokenStore:
-    """The tokens of a data set's splits, mapped from a folder."""
+    """The tokens of a data set's splits, memory-mapped from a folder."""
 
     def __init__(self, folder: Path, *, is_new: bool = False) -> None:
-        """is_new: this process has just written and hashed the files, and need not do so again."""
+        """is_new: this process has just written and hashed the files, and need not hash them again."""
         self.header = _read_header(folder, is_new=is_new)
         self.key = folder.name
         self.tokenizer_json = read_regular(folder / TOKENIZER)
         self.tokenizer = parse_tokenizer(self.tokenizer_json)
-        self.vocabulary: str = self.header["files"][TOKENIZER][1]  # what `tokenizer_hash` gives
+        self.vocabulary: str = self.header["files"][TOKENIZER][1]  # see `tokenizer_hash`
         self.facts = {
             "data": self.header["data"],
             "vocabulary": self.vocabulary,
@@ -132,7 +132,7 @@ class TokenStore:
 
 
 def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
-    """What a checkpoint knows a corpus by: what its files hold now, and the options that shape what is made of them.
+    """Hash that identifies a corpus in checkpoints: the present content of its files, and the options that affect the tokens.
 
     options: plain values; trained: a tokenizer to use as it is instead of training one.
     """
@@ -141,7 +141,7 @@ def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> s
 
 
 def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
-    """The store of a corpus, built where the cache has none; `options` and `trained` as for `data_hash`."""
+    """Open the store of a corpus, or build it if it is not cached; `options` and `trained` as for `data_hash`."""
     root, data = Path(corpus.cache_folder) / "tokens", data_hash(corpus, options, trained)
     folder = (
         root
@@ -164,7 +164,7 @@ def _files(corpus: Corpus) -> list[Path]:
 
 
 def parse_tokenizer(content: bytes) -> Any:
-    """The tokenizer of a saved file's content. Raises ValueError where it is not one."""
+    """Parse the content of a saved tokenizer file. Raises ValueError for any other content."""
     try:
         values = strict_json.parse(content)
         return SAVED_TOKENIZERS[values["type"]].from_json(values)
@@ -173,19 +173,19 @@ def parse_tokenizer(content: bytes) -> Any:
 
 
 def tokenizer_json(tokenizer: Any) -> str:
-    """The tokenizer as the text of its file."""
+    """The content of the tokenizer's file."""
     return json.dumps(tokenizer.to_json(), ensure_ascii=False)
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """sha256 of the vocabulary and all else that makes ids of texts."""
+    """sha256 of the vocabulary and everything else that determines the ids."""
     return hashlib.sha256(tokenizer_json(tokenizer).encode()).hexdigest()
 
 
 def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
-    """The store, or None where there is none or a damaged one. Only who holds its lock may remove that: no other builds it then.
+    """The store, or None if it is missing or damaged. may_remove: only under its lock, so that no other process is building it.
 
-    Raises StorageError where it cannot be read now, which is no damage.
+    Raises StorageError if it cannot be read at the moment, which is not damage.
     """
     try:
         with readable(folder):
@@ -201,7 +201,7 @@ def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
 
 
 def _older_tokens(folder: Path) -> str | None:
-    """What the first versions made of the same data, if the cache still has it; their checkpoints do not say."""
+    """Digest of the tokens that early versions made of the same data, if still cached; their checkpoints do not record it."""
     try:
         return digest_of(read_sealed(folder / "header.json")["files"])
     except (OSError, ValueError, KeyError):
@@ -209,7 +209,7 @@ def _older_tokens(folder: Path) -> str | None:
 
 
 def _read_header(folder: Path, *, is_new: bool) -> dict[str, Any]:
-    """The header, after its own digest and the sizes and sha256 of the files were checked."""
+    """The header, with its own digest and the sizes and sha256 of the files verified."""
     header = read_sealed(folder / "header.json")
     for name, (size, sha256) in header["files"].items():
         path = folder / name
@@ -241,7 +241,7 @@ def _build(
 
 
 def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str) -> None:
-    """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
+    """Write the tokenizer and, last, the header; everything is synced before the folder is renamed."""
     (folder / TOKENIZER).write_bytes(tokenizer_json(tokenizer).encode())
     for path in folder.iterdir():
         with path.open("rb") as file:
@@ -262,7 +262,7 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str)
 
 
 def _columns(corpus: Corpus, scan: Scan) -> dict[str, tuple[str, int | None]]:
-    """{name: (type, values a row or None for one)} of what a batch holds besides tokens."""
+    """{name: (dtype, values per row, or None for a single one)} of the columns of a batch."""
     values = corpus.target.values(scan.label_sets[:1], scan.labels)
     if values is None:
         return {}

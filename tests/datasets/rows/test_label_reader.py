@@ -138,7 +138,7 @@ def test_a_repeat_in_a_list_of_labels_is_refused(value: Any) -> None:
     labels, problem = LabelReader("y", separator="|").read(value)
     assert labels == ()
     assert str(problem).startswith("a label twice in 'y' (")
-    assert str(problem).endswith("; repeats and order, as of a tag for each word, are not read")
+    assert str(problem).endswith("; repeats and order, as in tags per word, are not supported")
 
 
 @pytest.mark.parametrize(("label", "is_list"), [("['a']", True), ('["a", "b"]', True), ("[1 0 1]", True), ("1 0 1", True),
