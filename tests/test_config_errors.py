@@ -151,7 +151,7 @@ def test_a_bad_override_is_named(folder: Path, overrides: list[str], message: st
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     num = torch.cuda.device_count()
     assert refusal(["device=cuda:7"]) == (
-        f"command line: device 'cuda:7' is not there: this machine has {num} CUDA devices; try auto"
+        f"command line: device 'cuda:7' is not available: this machine has {num} CUDA devices; try auto"
     )
 
 
