@@ -236,7 +236,7 @@ class Corpus:
                 same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
                 num_read = sum(scan.report[s]["read"] for s in same_file)
                 reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
-                raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
+                raise DataError(f"{files[split]}: has no rows left for {split}{reasons}; {num_read} rows were read")
         self.target.check(found, scan.label_sets, files)
 
 

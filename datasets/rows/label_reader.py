@@ -52,7 +52,7 @@ class LabelReader:
         if len(labels) < len(names):
             is_multi_hot = all(name.lower() in POSITIONS for name in labels)
             hint = NAME_THEM if is_multi_hot else "repeats and order, as in tags per word, are not supported"
-            return (), f"a label twice in {self.column!r} ({names!r:.60}); {hint}"
+            return (), f"a repeated label in {self.column!r} ({names!r:.60}); {hint}"
         return labels, None
 
     def _split(self, cell: str) -> list[Any] | None:

@@ -49,7 +49,7 @@ def check_found(
     known = sorted(found["train"])
     if len(known) < 2:
         listed = ", ".join(map(repr, known))
-        raise DataError(f"{files['train']}: the column {column!r} holds one label only ({listed}); two are needed")
+        raise DataError(f"{files['train']}: the column {column!r} has only one label ({listed}); two are needed")
     if len(set(label_sets)) < 2:
         hint = f"; {NAME_THEM}" if set(known) <= set(POSITIONS) else ""
         raise DataError(f"{files['train']}: all texts have the same labels ({', '.join(map(repr, known))}){hint}")

@@ -117,7 +117,7 @@ class RecordReader:
         try:
             for text in (record.id, *texts, *(labels or ())):
                 text.isascii() or text.encode()
-        except UnicodeEncodeError:  # possible by a JSON escape
+        except UnicodeEncodeError:  # possible with a JSON escape
             return None, "half of a surrogate pair, which is not text"
         return record, None
 

@@ -78,8 +78,8 @@ def _dealt(
 ) -> np.ndarray:
     """(G,) the split of each group: the rows of each label divided in proportion, if all labels have enough rows.
 
-    Otherwise `stratify` keeps the sizes: rounding errors of many small labels add up, or leave a label without training rows.
-    The same for multi-label rows.
+    Otherwise, and for multi-label rows, `stratify` keeps the sizes: the rounding of many small labels adds up, or leaves a label
+    without training rows.
     """
     asked = np.array([shares.get(name, 0.0) for name in SPLITS])
     bounds, asked = np.cumsum(asked) / sum(shares.values()), asked / sum(shares.values()) * sizes.sum()

@@ -179,4 +179,4 @@ class NumberTarget(Target):
 
     def check(self, found: Found, sets: Sequence[Names], files: Files) -> None:
         if len(found["train"]) < 2:
-            raise DataError(f"{files['train']}: the column {self.column!r} holds one number only; two are needed")
+            raise DataError(f"{files['train']}: the column {self.column!r} has only one number; two are needed")

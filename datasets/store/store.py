@@ -193,7 +193,7 @@ def _try_open(folder: Path, *, may_remove: bool) -> TokenStore | None:
         store = TokenStore(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if may_remove and folder.exists():
-            logger.warning("warning: %s: is damaged (%s) and is rebuilt", folder, error)
+            logger.warning("warning: %s: is damaged (%s); rebuilding it", folder, error)
             remove(folder)
         return None
     logger.info("tokens of %s from the cache", time.strftime("%Y-%m-%d %H:%M", time.localtime(made)))

@@ -59,7 +59,7 @@ class WordTokenizer:
     cut_unspaced: split Chinese, Japanese, Thai and other scripts without spaces into characters; false: at spaces
     min_count: words that occur less often in the training texts are unknown
     max_size: maximum vocabulary size, the most frequent words; null: no limit
-    ngrams: maximum length of word n-grams, which are tokens, too; data.max_length does not count them; 1: words only
+    ngrams: maximum length of word n-grams, added as tokens; data.max_length does not count them; 1: words only
     ngram_min_count: n-grams that occur less often are ignored
     """
 

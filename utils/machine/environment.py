@@ -48,7 +48,7 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
             continue
         if name not in WARN_ONLY:
             is_made_by_code = name in ("tokens", "vocabulary") and old.get("data") == new.get("data")
-            way_back = BY_CODE if is_made_by_code else f"put the old {name} back"
+            way_back = BY_CODE if is_made_by_code else f"restore the old {name}"
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
                 f"{way_back}, give this run another name=, or start over with --fresh"

@@ -217,7 +217,7 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 def refuse_other(path: Path, name: str, found: str, facts: Mapping[str, Any], checkpoint: Path) -> None:
     """Raise CheckpointError unless the hash of a run's file is the fact `name` of its checkpoint."""
     if facts.get(name) != found:
-        raise CheckpointError(f"{path}: is not the one that {checkpoint} was trained with; put that back")
+        raise CheckpointError(f"{path}: is not the one that {checkpoint} was trained with; restore that file")
 
 
 def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:

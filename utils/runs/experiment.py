@@ -198,7 +198,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is not a config")
     if not text.rstrip().endswith(_seal(values)):  # a changed pooling, say, would silently change predictions
-        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start over with --fresh")
+        raise CheckpointError(f"{path}: is damaged, or was changed by hand; restore it, or start over with --fresh")
     return values
 
 

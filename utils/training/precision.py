@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 logger = logging.getLogger("glassbox")
-MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): an overflow at a smaller scale has another cause
+MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): below it, an overflow has another cause
 
 
 class Precision:

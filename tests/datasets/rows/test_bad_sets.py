@@ -60,7 +60,7 @@ def loop(folder: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Prepared, list[str]]] = {
-    "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' holds one label only ('yes'); two are needed"]),
+    "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' has only one label ('yes'); two are needed"]),
     "D62 a label of the test set alone": (rows(test=[ONE | {"label": "go"}]), ["test.jsonl: test holds the label 'go', which no training row has; known: 'chess', 'cooking', 'sailing'"]),
     "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space, composition or a final .0: 'Chess' and 'chess'; use one spelling for each"]),
     "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; write each"]),
@@ -68,10 +68,10 @@ REFUSED: dict[str, tuple[Prepared, list[str]]] = {
     "D64 a test set's labels that differ by case": (rows(test=[ONE | {"label": "CHESS"}]), ["'CHESS' and 'chess'"]),
     "D65 labels as whole numbers and as floats": (rows(train=relabelled(1, 2, 1.0)), ["a final .0: '1' and '1.0'; use one spelling for each"]),
     "D67 more labels than can be told apart": (rows(train=[ONE | {"label": str(i)} for i in range(5_001)]), ["train.jsonl: the column 'label' holds 5,001 labels, '0' to '999'; at most 5,000", "is data.label the right column?"]),
-    "D68 classes of one row, none left for validation": (rows(train=[ONE | {"label": str(i), "text": f"{i}"} for i in range(3)]), ["train.jsonl: leaves no row for valid; 3 rows were read"]),
-    "D69 an empty file": (rows(train=[]), ["train.jsonl: leaves no row for train; 0 rows were read"]),
-    "D69 an empty test file": (rows(test=[]), ["test.jsonl: leaves no row for test"]),
-    "D60 one text in all rows": (rows(train=[ONE | {"label": "ab"[i % 2]} for i in range(30)]), ["train.jsonl: leaves no row for"]),  # equal texts stay together
+    "D68 classes of one row, none left for validation": (rows(train=[ONE | {"label": str(i), "text": f"{i}"} for i in range(3)]), ["train.jsonl: has no rows left for valid; 3 rows were read"]),
+    "D69 an empty file": (rows(train=[]), ["train.jsonl: has no rows left for train; 0 rows were read"]),
+    "D69 an empty test file": (rows(test=[]), ["test.jsonl: has no rows left for test"]),
+    "D60 one text in all rows": (rows(train=[ONE | {"label": "ab"[i % 2]} for i in range(30)]), ["train.jsonl: has no rows left for"]),  # equal texts stay together
     "D78 no such file": (named("data.train=gone.csv"), ["gone.csv: no such file or folder (paths are relative to"]),
     "D79 a folder for a file": (made(lambda f: (f / "x").mkdir(), "data.train=x", "data.format=csv"), ["x: is a folder; format csv does not read that"]),
     "D79 a folder without classes": (made(lambda f: (f / "x").mkdir(), "data.train=x"), ["x: holds no file in a folder per class (expected x/LABEL/NAME.txt)"]),

@@ -64,10 +64,10 @@ def test_joined_fields_are_one_text(tmp_path: Path) -> None:
 
 ONE = {"title": "t", "text": "text", "label": "x"}
 REFUSED: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
-    ("no row", [], {}, "leaves no row for train; 0 rows were read"),
-    ("too few rows", [ONE, ONE | {"text": "b", "label": "y"}], {}, "leaves no row for valid; 2 rows were read"),
+    ("no row", [], {}, "has no rows left for train; 0 rows were read"),
+    ("too few rows", [ONE, ONE | {"text": "b", "label": "y"}], {}, "has no rows left for valid; 2 rows were read"),
     ("only bad rows", [ONE | {"text": None, "title": None}] * 3, {"on_bad_row": "skip"}, "(3 no text skipped)"),
-    ("one label", [ONE | {"text": f"text {i}"} for i in range(30)], {}, "one label only ('x'); two are needed"),
+    ("one label", [ONE | {"text": f"text {i}"} for i in range(30)], {}, "has only one label ('x'); two are needed"),
     ("a wrong name", [ONE], {"fields": ["title", "body"]}, "there is no column 'body'; there are 'title', 'text', 'label'"),
 ]  # fmt: skip
 
