@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[Prepared, list[str]]] = {
     "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' has only one label ('yes'); two are needed"]),
     "D62 a label of the test set alone": (rows(test=[ONE | {"label": "go"}]), ["test.jsonl: test holds the label 'go', which no training row has; known: 'chess', 'cooking', 'sailing'"]),
     "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space, composition or a final .0: 'Chess' and 'chess'; use one spelling for each"]),
-    "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; write each"]),
+    "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; use one spelling"]),
     "D64 labels that differ by composition": (rows(ONE | {"label": "caf\u00e9"}, ONE | {"label": "cafe\u0301"}), ["'cafe\u0301' and 'caf\u00e9'"]),
     "D64 a test set's labels that differ by case": (rows(test=[ONE | {"label": "CHESS"}]), ["'CHESS' and 'chess'"]),
     "D65 labels as whole numbers and as floats": (rows(train=relabelled(1, 2, 1.0)), ["a final .0: '1' and '1.0'; use one spelling for each"]),
