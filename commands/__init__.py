@@ -1,4 +1,4 @@
-"""The table of commands: each a module with SUMMARY, add_arguments(parser) and run(options)."""
+"""Registry of commands: each is a module with SUMMARY, add_arguments(parser) and run(options)."""
 
 from types import ModuleType
 
@@ -16,4 +16,4 @@ COMMANDS: dict[str, ModuleType] = {
     "minimal-pairs": minimal_pairs,
     "tokenizer": tokenizer,
 }
-SHARED = ("train", "test", "predict")  # those that several processes may do together, under torchrun
+SHARED = ("train", "test", "predict")  # commands that can run on several ranks, under torchrun

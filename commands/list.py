@@ -1,9 +1,9 @@
-"""Print every registered part with one line on what it is; of a section, or of one part, the options, too.
+"""Print every registered part with a one-line summary; for a section, or one part, also its options.
 
-All of it is taken from the code: the options from a constructor's signature, and the sentence on each from the docstring of its
-class, or of one that it extends, where it is a line of its own:
+Everything is taken from the code: options from the constructor's signature, and the sentence on each from a line of its own in
+the docstring of the class, or of a base class:
 
-    dropout: the share of the numbers that is set to zero in training
+    dropout: dropout probability of the hidden layers
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 
 from utils.errors import ConfigError
 
-ANY, SECTION = "(any)", "(section)"  # what stands in a table for the options that do not belong to one part
+ANY, SECTION = "(any)", "(section)"  # table entries for options that do not belong to one part
 HINT = "options: python main.py list SECTION, such as model; or list SECTION PART, such as model bilstm"
 SUMMARY = "print all agents, models, losses, ... and their options"
 
@@ -55,7 +55,7 @@ def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
 
 
 def describe_parts() -> dict[str, Any]:
-    """{section: {part: {"summary", "options": {option: {"type", "default", "about"}}}}}; a default of "required" has none."""
+    """{section: {part: {"summary", "options": {option: {"type", "default", "about"}}}}}; "required": no default."""
     from agents import AGENTS
     from utils.config.run_settings import RunSettings
 
@@ -79,7 +79,7 @@ def describe_parts() -> dict[str, Any]:
 
 
 def as_names(parts: Mapping[str, Any]) -> str:
-    """A line for each part; of a section without parts, the names of its options."""
+    """A line for each part; for a section without parts, the names of its options."""
     lines = []
     for section, table in parts.items():
         lines.append(f"{section}:")
@@ -109,7 +109,7 @@ def as_text(parts: Mapping[str, Any]) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """A default as it would stand in a config."""
+    """A default as written in a config."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(as_yaml, value))}]"
     return (value or "''") if isinstance(value, str) else json.dumps(value)
@@ -140,7 +140,7 @@ def _summary(part: Any) -> str:
 
 
 def sentences_of(part: Any) -> dict[str, str]:
-    """{option: sentence}; a class' own lines count before those of the classes that it extends."""
+    """{option: sentence}; a class' own lines override those of its base classes."""
     classes = reversed(getattr(part, "__mro__", (part,)))
     docs = [inspect.cleandoc(each.__doc__ or "") for each in classes]
     return {name: words for doc in docs for name, words in re.findall(r"^(\w+): (.+)$", doc, flags=re.MULTILINE)}

@@ -24,7 +24,7 @@ logger = logging.getLogger("glassbox")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, where texts come from and where lines go."""
+    """RUN, the source of the texts and the output."""
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--text",
-        help="""one text; it is the last field, or of several fields a JSON object, such as '{"title": "...", "text": "..."}'""",
+        help="""one text: the last field, or for several fields a JSON object, such as '{"title": "...", "text": "..."}'""",
     )
     parser.add_argument(
         "--attention", action="store_true", help="with --text: also its tokens and each layer's and head's attention"
@@ -45,18 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """How a file is read that is none of the run's own."""
+    """Options for reading a file other than the run's own."""
     formats = "csv, tsv, jsonl, parquet, text, labelled_lines, folder, file_per_class"
-    parser.add_argument("--format", default="auto", help=f"{formats}; by default the file's ending")
+    parser.add_argument("--format", default="auto", help=f"{formats}; default: by the file's extension")
     parser.add_argument(
         "--encoding",
-        help="of the file, such as latin-1, or several to try: utf-8,latin-1; default: data.encoding for files of the "
+        help="text encoding, such as latin-1, or several to try: utf-8,latin-1; default: data.encoding for files of the "
         "training files' format, utf-8 for others",
     )
     parser.add_argument(
         "--on-bad-row",
         choices=["error", "skip"],
-        help="skip: count a row that cannot be used, and predict null for it; default: error; of test: the run's data.on_bad_row",
+        help="skip: count an unusable row, and predict null for it; default: error; for test: the run's data.on_bad_row",
     )
 
 
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace, worker: "Worker") -> None:
-    """All processes predict their share of the texts; the first one writes all lines."""
+    """Predict on all ranks, each a share of the texts; rank 0 writes all lines."""
     from agents.running.other_rows import SKIP_OPTION, rows_of
     from agents.running.predictor import Predictor
     from datasets.formats.data_files import STDIN
@@ -99,13 +99,13 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
     with output as file:
         _write(file, predictor.predict_records(reader.answers(rows)))
-    with worker.first_alone("output"):  # the others stay until it is written
+    with worker.first_alone("output"):  # the other ranks wait until it is written
         pass
     logger.info("%s", describe_counts(reader.counts(), "predicted"))
 
 
 def text_of(given: str, fields: list[str]) -> str | dict[str, Any]:
-    """What --text says: a JSON object that names some of several fields, or else the last field's text as it is."""
+    """Parse --text: a JSON object with some of several fields, or else the last field's text as it is."""
     try:
         values = strict_json.parse(given) if len(fields) > 1 else given
     except ValueError:
@@ -114,7 +114,7 @@ def text_of(given: str, fields: list[str]) -> str | dict[str, Any]:
 
 
 def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
-    """file: None in a process that leaves the writing to another one."""
+    """file: None on ranks that do not write."""
     for line in lines:
         if file is not None:
             file.write(to_json(line, file))
@@ -124,7 +124,7 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def _output(name: str) -> Iterator[TextIO]:
-    """Standard output, or a file that has its name only when it is complete; a device or a pipe is written as it is."""
+    """Standard output, or a file that gets its name only when it is complete; a device or a pipe is written directly."""
     from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
 
     if name in STANDARD_OUTPUT:
@@ -136,7 +136,7 @@ def _output(name: str) -> Iterator[TextIO]:
             with path.open("a", encoding="utf-8") as file:
                 yield file
             return
-        target = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
+        target = Path(os.path.realpath(path))  # a link stays, and its target is replaced
         remove_leftovers(target.parent)
         with beside(target) as temporary:
             with temporary.open("w", encoding="utf-8") as file:

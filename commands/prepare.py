@@ -1,4 +1,4 @@
-"""Make a data set's files from its source: `papers` gives train.jsonl, valid.jsonl and test.jsonl of academic papers."""
+"""Create a data set's files from its source: `papers` writes train.jsonl, valid.jsonl and test.jsonl of academic papers."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ logger = logging.getLogger("glassbox")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What, from where, to where."""
+    """The data set, its source and the output folder."""
     parser.add_argument("dataset", choices=["papers"], help="which data set")
     parser.add_argument("--source", required=True, metavar="FOLDER", help="the folder with its original files")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="output folder")

@@ -1,4 +1,4 @@
-"""Measure a trained run on its test split, or on another file with the same columns."""
+"""Evaluate a trained run on its test split, or on another file with the same columns."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from commands.predict import add_reading
 
-SUMMARY = "measure a trained run on its test split or another file"
+SUMMARY = "evaluate a trained run on its test split or another file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Load the best weights, read, count, print."""
+    """Load the best weights, evaluate, print the result."""
     from agents.running.abilities import Predicts
     from agents.running.other_rows import check_format, labelled_records
     from agents.running.predictor import Predictor

@@ -1,10 +1,10 @@
-"""Train what a config says, from text to test report, in experiments/NAME. The same command again goes on where it stopped."""
+"""Train the model of a config, from text to test report, in experiments/NAME. The same command again resumes the run."""
 
 import argparse
 import logging
 import sys
 
-SUMMARY = "train what a config describes (the default: the word may be left out)"
+SUMMARY = "train the model of a config (the default command: `train` may be omitted)"
 
 logger = logging.getLogger("glassbox")
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))
         worker.refuse_small(config.train.batch_size, config.train.batch_tokens)
-        worker.choose_device(config.device)  # refuses more processes than devices, before --fresh removes anything
+        worker.choose_device(config.device)  # rejects more ranks than devices, before --fresh removes anything
         experiment = Experiment.open(config, is_fresh=options.fresh, worker=worker)
         if (report := experiment.report) is not None:
             experiment.close()
@@ -61,6 +61,6 @@ def run(options: argparse.Namespace) -> None:
         return
     try:
         print_report(report)
-    finally:  # the report is there, whatever has become of its reader
+    finally:  # the report exists, even if nobody reads it
         folder = experiment.folder
         logger.info("report: %s/report.json; compare: tensorboard --logdir %s", folder, folder.parent)

@@ -1,6 +1,6 @@
-"""Text file -> records -> tokens -> token store -> batches. The tables of data sets and tokenizers.
+"""Text file -> records -> tokens -> token store -> batches; registries of data sets and tokenizers.
 
-A new data set is one file with a class that has `splits`, `files(split)` and `rows(split)`, and its entry here.
+To add a data set, write one file with a class that has `splits`, `files(split)` and `rows(split)`, and register it here.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ TOKENIZERS: dict[str, type] = {
     "saved": SavedTokenizer,
 }
 
-# The types in a saved tokenizer.json; both subword tokenizers are read by the class that they share.
+# By the type in a saved tokenizer.json; one class reads both subword tokenizers.
 SAVED_TOKENIZERS: dict[str, Any] = {
     "word": WordTokenizer,
     "subword": SubwordTokenizer,

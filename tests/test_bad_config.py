@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[Change | str, str]] = {
     "D114 seed 2^70": (("num_threads: 1", f"seed: {2**70}"), f"x.yaml:2: seed must be a whole number, got {2**70}, which is beyond 64 bits"),
     "D115 validate every 0 steps": (("batch_size: 16", "validate_every: 0 steps"), "x.yaml:20: train: validate_every must be such as '200 steps' or '1 epoch', got '0 steps'"),
     "D116 a metric that there is not": (("batch_size: 16", "monitor: +acuracy"), "x.yaml:20: train.monitor: there is no metric 'acuracy'; known: loss, accuracy, macro_f1"),
-    "the label among the texts": (("fields: [title, text]", "fields: [title, label]"), "x.yaml:6: data: fields must not hold 'label', the column of the labels"),
+    "the label among the texts": (("fields: [title, text]", "fields: [title, label]"), "x.yaml:6: data: fields must not include 'label', the label column"),
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, list[str]]] = {
     "a folder without a run": (empty_folder, 4, ["experiments/other: holds no run"]),
     "no such run": (words("predict", "experiments/none", "--text", "a"), 4, ["experiments/none: no such folder"]),
     "init_from nothing": (words("tiny.yaml", "init_from=experiments/none"), 4, ["init_from: there is no folder experiments/none; known: the folder of a run"]),
-    "a device that is not there": (words("tiny.yaml", "device=cuda:7"), 2, ["command line: device 'cuda:7' is not there"]),
+    "a device that is not there": (words("tiny.yaml", "device=cuda:7"), 2, ["command line: device 'cuda:7' is not available"]),
     "several processes": (words("tiny.yaml"), 7, ["no RANK, MASTER_ADDR, MASTER_PORT in the environment: start several processes by torchrun"]),
 }  # fmt: skip
 

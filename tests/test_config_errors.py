@@ -67,7 +67,7 @@ CHANGED_LINES = [
     ("lr: 0.01", "betas: [0.9, 1.5]", "tiny.yaml:17: optimizer: Invalid betas at index 1: 1.5"),
     ("lr: 0.01", "weight_decay: -0.1", "tiny.yaml:17: optimizer: Invalid weight_decay value: -0.1"),
     ("split: [0.6, 0.2, 0.2]", "split: [0.6, 0.2, 0.3]",
-     "tiny.yaml:7: data: split must be three shares (train, valid, test) that add up to 1, got [0.6, 0.2, 0.3]"),
+     "tiny.yaml:7: data: split must be three fractions (train, valid, test) that add up to 1, got [0.6, 0.2, 0.3]"),
     ("fields: [title, text]", "fields: []",
      "tiny.yaml:6: data: fields must name one or more columns, each once, got []"),
     ("num_threads: 1", "num_threads: 0", "tiny.yaml:2: num_threads must be between 1 and 1024, got 0"),
@@ -151,7 +151,7 @@ def test_a_bad_override_is_named(folder: Path, overrides: list[str], message: st
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     num = torch.cuda.device_count()
     assert refusal(["device=cuda:7"]) == (
-        f"command line: device 'cuda:7' is not there: this machine has {num} CUDA devices; try auto"
+        f"command line: device 'cuda:7' is not available: this machine has {num} CUDA devices; try auto"
     )
 
 

@@ -1,15 +1,15 @@
-"""Everything that ends a run on purpose: one line for the user and an exit code each."""
+"""Errors that end a run: each has a one-line message for the user and an exit code."""
 
 from collections.abc import Mapping
 
 
 def printable(text: str) -> str:
-    """The text, with all that could drive a terminal (escapes, line ends, marks of direction) written out as repr does."""
+    """The text with non-printable characters (escapes, line ends, direction marks) written as repr writes them."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def in_words(counts: Mapping[str, int], at_most: int = 3) -> str:
-    """Reasons with their counts, the most frequent first; a line can hold only so many of them."""
+    """Reasons with their counts, the most frequent first, those beyond `at_most` summed up."""
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     words = [f"{count} {reason}" for reason, count in ordered[:at_most]]
     if rest := ordered[at_most:]:
@@ -25,8 +25,7 @@ def counted(count: int, noun: str) -> str:
 class GlassboxError(Exception):
     """A failure that the user can fix. Its text is one line: where, what was given, what is allowed.
 
-    What was given may hold anything: a character that is not printable (a line end, an escape that drives the terminal) is shown as
-    its escape.
+    What was given may contain anything: non-printable characters (line ends, terminal escapes) are shown as escapes.
     """
 
     exit_code = 1
@@ -36,7 +35,7 @@ class GlassboxError(Exception):
 
 
 class ConfigError(GlassboxError):
-    """A config, a command line, a changed run or a missing optional package."""
+    """An invalid config or command line, a changed run or a missing optional package."""
 
     exit_code = 2
 
@@ -60,7 +59,7 @@ class StorageError(GlassboxError):
 
 
 class ReaderGone(StorageError):
-    """The reader of standard output has gone, as `head` does: nobody misses the rest, and nothing is left to say."""
+    """The reader of standard output has gone, as `head` does: exit without a message."""
 
     exit_code = 0
 
@@ -69,19 +68,19 @@ class ReaderGone(StorageError):
 
 
 class NonFiniteError(GlassboxError):
-    """A loss or gradient that is not finite; the weights were not touched by it."""
+    """A loss or gradient that is not finite; the weights were not updated with it."""
 
     exit_code = 6
 
 
 class DistributedError(GlassboxError):
-    """A start with several processes that cannot work together."""
+    """Ranks that cannot work together."""
 
     exit_code = 7
 
 
 class Unsaid(DistributedError):
-    """The end of a process whose run another one has ended, and said why: nothing is left to say."""
+    """Exit without a message: another rank has already reported the failure."""
 
     def __init__(self, exit_code: int = DistributedError.exit_code) -> None:
         super().__init__("")
@@ -91,7 +90,7 @@ class Unsaid(DistributedError):
 class Stopped(SystemExit):
     """SIGINT or SIGTERM ended the work; exit code 128 + signal number, as shells expect.
 
-    It may come out of any line, and so it is no Exception: what catches those would take it for a failure of its own.
+    It may be raised at any line, so it is not an Exception: a handler of those would take it for a failure of its own.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:

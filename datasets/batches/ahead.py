@@ -1,4 +1,4 @@
-"""Batches made by a thread while the step before is computed: for a device that would otherwise wait for the host."""
+"""Batch prefetching in a background thread, for a device that would otherwise wait for the host."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-DEPTH = 2  # batches that wait; more would only take memory
+DEPTH = 2  # prefetched batches; more would only take memory
 
 
 def made_ahead(items: Iterator[T], *, is_on: bool) -> Iterator[T]:
-    """The items in their order, the next ones already being made; an error comes where its item would have.
+    """Prefetch items, in order; an error is raised in place of its item.
 
-    is_on: False makes each only when it is asked for, without a thread.
+    is_on: False makes each item on demand, without a thread.
     """
     if not is_on:
         yield from items

@@ -1,7 +1,7 @@
-"""A split as the loop sees it: numbered examples, which become batches.
+"""Interface of a split to the training loop: indexed examples that are collated into batches.
 
-Examples are stateless: (seed, epoch, row) decides every random thing about one, so that a resumed run, or one on another number of
-processes, sees the same ones without an iterator's state.
+Examples are stateless: all randomness is a function of (seed, epoch, row), so that a resumed run, or one on another number of
+ranks, sees the same examples without restoring an iterator.
 """
 
 from typing import Protocol, Self
@@ -13,10 +13,10 @@ EVALUATION = -1  # the "epoch" of every evaluation: the same masks each time
 
 
 class Batch(Protocol):
-    """Some examples, padded, on the host until `to`; a frozen dataclass.
+    """Padded batch of examples, on the host until `to`; a frozen dataclass.
 
-    rows (B,): their row numbers in the split; num_tokens: their real tokens; is_filler: whether it only keeps this process in step
-    with the others, and so is counted nowhere.
+    rows (B,): their row indices in the split; num_tokens: number of real tokens; is_filler: a dummy batch that keeps ranks in
+    step, excluded from loss and metrics.
     """
 
     @property
@@ -27,7 +27,7 @@ class Batch(Protocol):
     def is_filler(self) -> bool: ...
 
     def to(self, device: torch.device) -> Self:
-        """The batch on the device that computes."""
+        """The batch on the device."""
         ...
 
 
@@ -37,9 +37,9 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def lengths(self, epoch: int) -> np.ndarray:
-        """(N,) the tokens of each row, padding within it included."""
+        """(N,) number of tokens of each row, including padding within it."""
         ...
 
     def collate(self, rows: np.ndarray, epoch: int, step: int = 0) -> Batch:
-        """The rows (B,) as one batch; the same arguments give the same batch. step: how many updates came before it."""
+        """Collate the rows (B,) into one batch; the same arguments give the same batch. step: number of updates before it."""
         ...

@@ -1,4 +1,4 @@
-"""The batches of a split: which examples, in which order, and which of several processes takes which."""
+"""Batches of a split: which examples, in which order, and on which rank."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,9 @@ from datasets.batches.order import epoch_batches, ordered_batches, shares
 
 
 class Loader:
-    """The batches of one split: in the order of (seed, epoch) for training, longest first for evaluation.
+    """Batches of one split: shuffled by (seed, epoch) for training, longest first for evaluation.
 
-    Of several processes, each takes its part, about as many tokens as the others; all get the same number of batches, and where
-    there is nothing left for one, it gets a filler.
+    Each rank gets about the same number of tokens, and exactly the same number of batches: a filler if no examples are left.
     """
 
     def __init__(
@@ -37,20 +36,20 @@ class Loader:
         self.rank, self.num_ranks, self.shortened = rank, num_ranks, shortened
 
     def __len__(self) -> int:
-        """Examples in the split."""
+        """Number of examples in the split."""
         return len(self.examples)
 
     def num_steps(self, epoch: int = 0) -> int:
-        """Optimizer steps in an epoch; with batch_tokens it differs a little between epochs."""
+        """Optimizer steps in an epoch; with batch_tokens it varies slightly between epochs."""
         if self.batch_tokens is not None:
             return len(self._epoch(epoch))
         num_steps = -(-len(self.examples.lengths(epoch)) // self.batch_size)
         return min(num_steps, self.shortened.get(epoch, num_steps))
 
     def train_batches(self, epoch: int, start: int = 0, step: int = 0) -> Iterator[list[Batch]]:
-        """Global batches of an epoch from number `start` on, each cut into micro-batches whose gradients add up.
+        """Global batches from index `start` on, this rank's part of each split into micro-batches for gradient accumulation.
 
-        step: how many updates came before the first of them.
+        step: number of updates before the first of them.
         """
         lengths = self.examples.lengths(epoch)
         for now, rows in enumerate(self._epoch(epoch)[start:], start=step):
@@ -59,7 +58,7 @@ class Loader:
             yield [self._collate(part, rows, epoch, now) for part in np.array_split(own, num_parts)]
 
     def eval_batches(self) -> Iterator[Batch]:
-        """Every example once, by one of the processes."""
+        """Every example once, on one of the ranks."""
         lengths = self.examples.lengths(EVALUATION)
         batches = ordered_batches(lengths, batch_size=self.batch_size, batch_tokens=self.batch_tokens)
         for start in range(0, len(batches), self.num_ranks):
@@ -72,7 +71,7 @@ class Loader:
         return batches[: self.shortened.get(epoch)]
 
     def _collate(self, rows: np.ndarray, others: np.ndarray, epoch: int, step: int = 0) -> Batch:
-        """The rows as a batch; where there are none, the last of the others' as a filler."""
+        """Collate the rows; without any, the last of `others` as a filler."""
         if len(rows):
             return self.examples.collate(rows, epoch, step)
         return dataclasses.replace(self.examples.collate(others[-1:], epoch, step), is_filler=True)  # type: ignore[type-var]

@@ -1,7 +1,7 @@
-"""The order of examples as a pure function: (seed, epoch) gives an epoch's batches, so that resume has no iterator to restore.
+"""Order of examples: a pure function of (seed, epoch), so that a resume has no iterator to restore.
 
-Texts of like length come together, since padding costs as much as words: the shuffled texts are taken in pools, each pool is
-sorted by length, cut into batches, and the batches are shuffled.
+Texts of similar length are batched together, since padding costs as much as words: the shuffled texts are divided into pools,
+each pool is sorted by length and cut into batches, and the batches are shuffled.
 """
 
 import hashlib
@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 POOL = 50  # batches in a pool
-JITTER = 0.1  # lengths are blurred by so much, so that a small data set does not give the same batches every epoch
+JITTER = 0.1  # lengths are jittered by 10%, so that a small data set does not give the same batches every epoch
 
 
 def epoch_batches(
     lengths: np.ndarray, *, batch_size: int, batch_tokens: int | None, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """The global batches of an epoch, each the row numbers of its texts; every text is in exactly one.
+    """Global batches of an epoch, as arrays of row indices; every text is in exactly one.
 
-    batch_tokens, where given, counts instead of batch_size: a batch's longest text times its number of texts stays within it
-    (a single longer text is a batch of its own).
+    batch_tokens, if given, replaces batch_size: it limits a batch's longest text times its number of texts (a single longer text
+    is a batch of its own).
     """
     generator = torch.Generator().manual_seed(_mix(seed, epoch))
     order = torch.randperm(len(lengths), generator=generator).numpy()
@@ -36,12 +36,12 @@ def epoch_batches(
 
 
 def ordered_batches(lengths: np.ndarray, *, batch_size: int, batch_tokens: int | None) -> list[np.ndarray]:
-    """The batches of an evaluation: every text once, the longest first, so that memory runs out at once or never."""
+    """Evaluation batches: every text once, the longest first, so that memory runs out at once or never."""
     return cut(np.argsort(-lengths, kind="stable"), lengths, batch_size, batch_tokens)
 
 
 def cut(rows: np.ndarray, lengths: np.ndarray, batch_size: int, batch_tokens: int | None) -> list[np.ndarray]:
-    """Cut rows, in their order, into batches."""
+    """Cut rows into batches, in order."""
     if batch_tokens is None:
         return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     batches, start, longest = [], 0, 0
@@ -54,7 +54,7 @@ def cut(rows: np.ndarray, lengths: np.ndarray, batch_size: int, batch_tokens: in
 
 
 def shares(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
-    """A global batch in `size` parts of about equal numbers of tokens, in order; none is empty while there are as many rows."""
+    """Split a global batch, in order, into `size` parts with about equal numbers of tokens, none empty if there are enough rows."""
     tokens = lengths[rows]
     ends = np.searchsorted(np.cumsum(tokens) - tokens / 2, tokens.sum() * np.arange(1, size) / size)
     bounds = [0]
@@ -65,5 +65,5 @@ def shares(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """63 bits of both, so that neighbouring seeds and epochs share no order."""
+    """63-bit hash of both, so that neighbouring seeds and epochs have unrelated orders."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{epoch}".encode(), digest_size=8).digest(), "little") >> 1

@@ -1,4 +1,4 @@
-"""Texts and their columns, padded to one batch. B: texts, T: tokens of the longest, N: real tokens, W: windows of all texts."""
+"""Padded batch of texts and their columns. B: texts, T: tokens of the longest, N: real tokens, W: windows of all texts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,16 +13,16 @@ from datasets.tokenizers.tokens import Tokens
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Some texts, padded, on the host until `to`.
+    """Padded batch of texts, on the host until `to`.
 
     fields: for each field
         input_ids (B, T) int64, and attention_mask (B, T) bool, True at real tokens;
-        on any device but the CPU token_index (N,) int64, the places of the real tokens in the B * T: made on the host, so that
-        a model can take them without waiting to hear how many there are;
-        of pairs token_type_ids (B, T) int64, 0 in the first text and padding, 1 in the second;
-        of texts that are cut into windows text_index (W,) int64, the text (0 to B - 1) of each row of the other tensors, which then
-        have W rows for their B, and num_windows (B,) int64, how many each text has.
-    columns: what else a row has, such as "label": (B,) int64 with -100 where nothing is counted, or (B, L) float of 0 and 1
+        on any device but the CPU, token_index (N,) int64, positions of the real tokens in the flattened batch (B * T): computed
+        on the host, so that a model need not wait for the device to know their number;
+        for pairs, token_type_ids (B, T) int64, 0 in the first text and padding, 1 in the second;
+        for texts in windows, text_index (W,) int64, the text (0 to B - 1) of each row of the other tensors, which then have W
+        rows instead of B, and num_windows (B,) int64, the number of windows of each text.
+    columns: other values of the rows, such as "label": (B,) int64 with -100 for ignored rows, or (B, L) float of 0 and 1
     rows, num_tokens, is_filler: see datasets/batches/examples.py
     """
 
@@ -33,7 +33,7 @@ class TextBatch:
     is_filler: bool = False
 
     def to(self, device: torch.device) -> Self:
-        """The batch on the device that computes; from pinned memory, so that the host need not wait for the copies to CUDA."""
+        """The batch on the device; copied to CUDA from pinned memory, so that the host need not wait."""
         if device.type == "cpu":
             return self
         indexed = [field | {"token_index": field["attention_mask"].flatten().nonzero()[:, 0]} for field in self.fields]
@@ -42,7 +42,7 @@ class TextBatch:
 
 
 def collate(fields: list[Tokens], columns: Mapping[str, np.ndarray], rows: np.ndarray) -> TextBatch:
-    """Pad the chosen rows of every field, and choose those of every column; a column of 0s and 1s by label becomes float32."""
+    """Pad the given rows of every field, and select those of every column; multi-hot labels become float32."""
     padded = [_field(tokens, rows) for tokens in fields]
     chosen = {name: np.asarray(column[rows]) for name, column in columns.items()}
     return TextBatch(
@@ -54,7 +54,7 @@ def collate(fields: list[Tokens], columns: Mapping[str, np.ndarray], rows: np.nd
 
 
 def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """What `TextBatch.fields` says of one field."""
+    """One entry of `TextBatch.fields`."""
     ids, mask = tokens.pad(rows)
     field = {"input_ids": ids, "attention_mask": mask}
     if tokens.second_starts is not None:

@@ -1,4 +1,4 @@
-"""Data files as bytes and as lines: checked, unpacked and decoded, with a bound on what a line may hold."""
+"""Data files as bytes and as lines: checks, decompression, decoding, and a limit on the length of a line."""
 
 import codecs
 import contextlib
@@ -16,20 +16,20 @@ from utils.errors import DataError
 
 BOM, LINE_END = codecs.BOM_UTF8, ord("\n")
 STDIN = Path("stdin")  # this very object is standard input; another path of that name is a file
-NUL = "a NUL byte, which no text has; is it UTF-16, or no text at all?"
-NOT_TEXT = {  # how files begin that some encodings would read all the same
+NUL = "a NUL byte, which no text has; is it UTF-16, or a binary file?"
+NOT_TEXT = {  # first bytes of files that some encodings would accept
     codecs.BOM_UTF16_LE: "looks like UTF-16; convert it to UTF-8",
     codecs.BOM_UTF16_BE: "looks like UTF-16; convert it to UTF-8",
     b"\x1f\x8b": "looks like gzip; give it a name that ends in .gz",
 }
 FOLDERS = ("folder", "file_per_class")  # the formats that are folders
 WAY_OUT = "is it text? data.max_row_bytes sets the limit"
-MAX_RATIO = 1100  # deflate packs at most 1,032 bytes into one
+MAX_RATIO = 1100  # deflate compresses at most 1,032 bytes into one
 NO_CP1252 = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 
 
 def check_exists(path: Path) -> None:
-    """Raise DataError unless there is something at `path`."""
+    """Raise DataError if `path` does not exist."""
     with data_errors(path):
         if not path.exists():
             what = "is a broken link" if path.is_symlink() else "no such file or folder"
@@ -37,7 +37,7 @@ def check_exists(path: Path) -> None:
 
 
 def check_file(path: Path, kind: str) -> None:
-    """Raise DataError unless `path` is a regular file, or a folder where the format is one. A pipe may never be answered."""
+    """Raise DataError unless `path` is a regular file, or a folder if the format is one. Opening a pipe may block forever."""
     check_exists(path)
     if path.is_dir() != (kind in FOLDERS):
         raise DataError(f"{path}: is a {'folder' if path.is_dir() else 'file'}; format {kind} does not read that")
@@ -46,7 +46,7 @@ def check_file(path: Path, kind: str) -> None:
 
 
 def read_bytes(path: Path, limit: int = MAX_ROW_BYTES, way_out: str = WAY_OUT) -> bytes:
-    """A whole file, unpacked where it is `.gz`. Raises DataError where that is more than `limit` bytes."""
+    """Content of a file, decompressed if it is `.gz`. Raises DataError for more than `limit` bytes."""
     with data_errors(path), open_binary(path) as file:
         largest = limit if path is STDIN else min(limit, MAX_RATIO * max(path.stat().st_size, 1000))
         data: bytes = file.read(largest + 1)
@@ -56,7 +56,7 @@ def read_bytes(path: Path, limit: int = MAX_ROW_BYTES, way_out: str = WAY_OUT) -
 
 
 def open_binary(path: Path) -> Any:
-    """The file's bytes as a stream, unpacked where its name ends in .gz; of standard input what nobody has read yet."""
+    """Binary stream of a file, decompressed if its name ends in .gz, or of the unread rest of standard input."""
     if path is STDIN:
         if sys.__stdin__ is None:
             raise DataError("stdin: is closed; give a file, or pipe the rows in")
@@ -65,7 +65,7 @@ def open_binary(path: Path) -> Any:
 
 
 def too_long(limit: int, way_out: str = WAY_OUT) -> str:
-    """What is wrong with a line, a cell or a file that is one text."""
+    """The problem of an oversized line, cell or one-text file."""
     return f"is longer than {limit:,} bytes; {way_out}"
 
 
@@ -80,7 +80,7 @@ def byte_lines(path: Path, limit: int, way_out: str = WAY_OUT) -> Iterator[tuple
 
 @contextlib.contextmanager
 def data_errors(path: Path) -> Iterator[None]:
-    """Turn what a damaged or unreadable file raises into a DataError that names it."""
+    """Turn the errors of a damaged or unreadable file into a DataError that names it."""
     try:
         yield
     except (OSError, EOFError, zlib.error) as error:
@@ -90,7 +90,7 @@ def data_errors(path: Path) -> Iterator[None]:
 def decode(
     data: bytes, encodings: Sequence[str], likely: Callable[[], str | None] | None = None
 ) -> tuple[str, str | None]:
-    """(text, None) by the first encoding that fits, or (what can be read of it, problem); likely: the encoding to suggest."""
+    """Decode by the first encoding that fits -> (text, None), or (the readable part, problem); likely: the encoding to suggest."""
     problem = NOT_TEXT.get(data[:2]) or (NUL if b"\0" in data else None)
     if problem is not None:
         return "", problem
@@ -107,9 +107,9 @@ def decode(
 
 
 def likely_encoding(lines: Iterable[bytes]) -> str | None:
-    """utf-8, latin-1 or cp1252, by the bytes of a file; None where they look like none of these.
+    """Guess utf-8, latin-1 or cp1252 from the bytes of a file; None if none of these is likely.
 
-    Western text has few letters beyond ASCII in a row, so four are another script's; lines in UTF-8 beside others are damage.
+    Western text rarely has four non-ASCII letters in a row, so those are another script's; UTF-8 mixed with other lines is damage.
     """
     found: set[int] = set()
     are_utf8: set[bool] = set()
@@ -127,7 +127,7 @@ def likely_encoding(lines: Iterable[bytes]) -> str | None:
 
 
 def text_lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | None]]:
-    """(line number, text with its line end, problem); the encoding is one for the whole file, but for a pipe's lines."""
+    """(line number, text with its line end, problem); a file has one encoding, while a pipe is decoded line by line."""
     limit, encodings = layout.max_row_bytes, layout.encodings
     is_file = path is not STDIN and path.is_file()  # a pipe cannot be read twice
 
@@ -146,7 +146,7 @@ def text_lines(path: Path, layout: Layout) -> Iterator[tuple[int, str, str | Non
             text = line.decode(encodings[0])
         except UnicodeDecodeError:
             text = "\0"
-        if "\0" in text:  # bad in one way or the other; all else has taken the fast way
+        if "\0" in text:  # undecodable, or with a NUL; all else takes the fast path
             yield number, *decode(line, encodings, likely)
         else:
             yield number, text, None

@@ -12,14 +12,14 @@ from utils.errors import DataError
 
 
 def read_csv(path: Path, layout: Layout) -> Iterator[Row]:
-    """Comma-separated values with a header line, quoted as RFC 4180 says."""
+    """Comma-separated values with a header line, quoted as in RFC 4180."""
     return _read_delimited(path, layout, layout.delimiter or ",", layout.has_quotes is not False)
 
 
 def read_tsv(path: Path, layout: Layout) -> Iterator[Row]:
-    """Tab-separated values with a header line. A quote is a character like any other, as the format's own definition has it.
+    """Tab-separated values with a header line. A quote is an ordinary character, as the format's definition says.
 
-    (IANA, text/tab-separated-values.) Read with quotes, a stray one at the start of a cell takes in all lines up to the next.
+    (IANA, text/tab-separated-values.) With quoting, a stray quote at the start of a cell would swallow all lines up to the next.
     """
     return _read_delimited(path, layout, layout.delimiter or "\t", layout.has_quotes is True)
 
@@ -57,9 +57,9 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
         place, problem = f"{path}:{first}", problems[0] if problems else None
         problems.clear()
         if problem and (header is None or (is_at_end and last > first)):
-            raise DataError(f"{place}: {problem}")  # no header; or a quote never closed, which swallows all the rest
+            raise DataError(f"{place}: {problem}")  # no header, or an unclosed quote, which swallows all the rest
         if problem:
-            # a stray quote may have taken in the rows of several lines: each counts
+            # a stray quote may have swallowed several lines: each counts as a row
             for number in range(first, last + 1 if cells is None else first + 1):
                 yield Row(f"{path}:{number}", {}, problem)
         elif not cells:
@@ -71,7 +71,7 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
 
 
 class Header:
-    """The columns of a file. Those without a name, and those whose name is repeated, are read over."""
+    """Columns of a file. Unnamed columns, and those whose name is repeated, are ignored."""
 
     def __init__(self, columns: Sequence[str], place: str) -> None:
         self.columns, self.place = list(columns), place
@@ -80,7 +80,7 @@ class Header:
         self.num_named = max((i for i, name in enumerate(columns, 1) if name.strip()), default=len(columns))
 
     def row(self, place: str, cells: list[str], has_quotes: bool) -> Row:
-        """A row of cells; spare empty ones at its end are none, and those of columns without a name may be missing."""
+        """The row of these cells; extra empty cells at the end are dropped, and those of unnamed columns may be missing."""
         size = len(self.columns)
         if len(cells) != size and (len(cells) < self.num_named or any(cells[size:])):
             hint = "; if quotes enclose cells, write data.quotes: true" if '"' in "".join(cells) else ""

@@ -1,4 +1,4 @@
-"""Folders of files: a folder for each class, or a file for each class."""
+"""Folders of files: one folder or one file per class."""
 
 import os
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ BELOW = "is in a subfolder, but format file_per_class reads files side by side; 
 
 
 def read_folder(path: Path, layout: Layout) -> Iterator[Row]:
-    """A folder per class: FOLDER/LABEL/NAME.txt, one text a file; columns `text`, `label` and `id` (LABEL/NAME.txt).
+    """A folder per class: FOLDER/LABEL/NAME.txt, one text per file; columns `text`, `label` and `id` (LABEL/NAME.txt).
 
-    A class may have folders in its folder: the label is the first of LABEL/2023/NAME.txt.
+    Class folders may be nested: the label of LABEL/2023/NAME.txt is LABEL.
     """
     used, skipped = folder_files(path, "folder")
     for file in used:
@@ -28,9 +28,9 @@ def read_folder(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def read_file_per_class(path: Path, layout: Layout) -> Iterator[Row]:
-    """A file per class: FOLDER/LABEL.txt, one text a line; columns `text` and `label`.
+    """A file per class: FOLDER/LABEL.txt, one text per line; columns `text` and `label`.
 
-    The label is the file's name less its ending (and `.gz`), or with it where two files would have one label (mr.pos, mr.neg).
+    The label is the file name without its extension (and `.gz`), or with it if two files would share a label (mr.pos, mr.neg).
     """
     used, skipped = folder_files(path, "file_per_class")
     names = [file.name.removesuffix(".gz") for file in used]
@@ -43,9 +43,9 @@ def read_file_per_class(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def folder_files(path: Path, kind: str) -> tuple[list[Path], list[Row]]:
-    """The files that are read, sorted by class and name, and a row for each of the others, with the reason.
+    """Files to read, sorted by class and name, and a row for each skipped file, with the reason.
 
-    The others come last, so that one more of them changes no row's number.
+    Skipped files come last, so that adding one changes no row's index.
     """
     used, skipped = [], []
     for file in sorted(_all_files(path)):
@@ -57,7 +57,7 @@ def folder_files(path: Path, kind: str) -> tuple[list[Path], list[Row]]:
 
 
 def _skipped(file: Path, parts: tuple[str, ...], kind: str) -> str | None:
-    """Why a file of the folder is none of its texts; None where it is one."""
+    """The reason to skip a file of the folder; None if it is read."""
     if any(part.startswith(".") for part in parts):
         return HIDDEN
     if parts[-1].partition(".")[0].lower() == "readme":
@@ -70,7 +70,7 @@ def _skipped(file: Path, parts: tuple[str, ...], kind: str) -> str | None:
 
 
 def _all_files(path: Path) -> Iterator[Path]:
-    """Everything below a folder that is no folder; links to folders are followed, but not in circles."""
+    """All files below a folder; links to folders are followed. Raises DataError for a cycle."""
     waiting = [(path, [os.path.realpath(path)])]
     while waiting:
         folder, above = waiting.pop()
@@ -81,4 +81,4 @@ def _all_files(path: Path) -> Iterator[Path]:
                 elif (real := os.path.realpath(entry)) not in above:
                     waiting.append((Path(entry), [*above, real]))
                 else:
-                    raise DataError(f"{entry.path}: is a link to a folder that holds it")
+                    raise DataError(f"{entry.path}: is a link to a folder that contains it")

@@ -1,7 +1,7 @@
-"""Files of rows: CSV, TSV, JSON lines, Parquet, lines of text, and folders of a folder or a file per class, each also `.gz`.
+"""Readers of CSV, TSV, JSON lines, Parquet, plain text, and folders with a folder or a file per class, each also `.gz`.
 
-A reader yields every row with its line; a row that cannot be read comes with what is wrong instead of values, so that the caller
-may refuse or count it. Nothing is ever dropped here.
+A reader yields every row with its location; an unreadable row has a problem instead of values, and the caller raises an error
+or counts it. No row is ever dropped here.
 """
 
 import io
@@ -21,12 +21,12 @@ from utils.errors import ConfigError, DataError
 
 LABEL = "__label__"  # fastText's
 MARKED = re.compile(rf"(?<!\S){LABEL}(\S+)\s*")
-MAX_UNPACKED = 2**28  # bytes of a packed Parquet file, which is unpacked in memory
-BATCH_BYTES = 2**25  # of Parquet that are rows at a time
+MAX_UNPACKED = 2**28  # bytes of a gzipped Parquet file, which is decompressed in memory
+BATCH_BYTES = 2**25  # of Parquet converted to rows at a time
 
 
 def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
-    """JSON lines: one object a line, in UTF-8 (RFC 8259); other encodings are tried where a file is not UTF-8."""
+    """JSON lines: one object per line, in UTF-8 (RFC 8259); other encodings are tried if a file is not UTF-8."""
     encodings = list(dict.fromkeys(["utf-8", *layout.encodings]))
     hint = "; for lines of plain text (runs with one field) write --format text" if path is STDIN else ""
     for number, line, problem in text_lines(path, replace(layout, encodings=encodings)):
@@ -48,7 +48,7 @@ def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; the library would silently keep the last of a repeated key."""
+    """A JSON object. Raises ValueError for a repeated key, of which the library would silently keep the last."""
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key appears twice")
@@ -67,9 +67,9 @@ def read_text(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def read_labelled_lines(path: Path, layout: Layout) -> Iterator[Row]:
-    """Lines `LABEL TEXT`, or fastText's `__label__x __label__y TEXT`, as the first line is; columns `label` and `text`.
+    """Lines `LABEL TEXT`, or fastText's `__label__x __label__y TEXT`, as in the first line; columns `label` and `text`.
 
-    In prediction a file whose first line begins with no label of the run is plain text.
+    In prediction, a file whose first line does not begin with a label of the run is plain text.
     """
     is_marked, is_plain = None, False
     for row in read_text(path, replace(layout, columns=None)):
@@ -94,13 +94,13 @@ def read_labelled_lines(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def _marked(line: str) -> dict[str, Any]:
-    """A line of fastText: its labels, wherever they stand, and the rest."""
+    """Parse a fastText line: its labels, anywhere in the line, and the remaining text."""
     labels = MARKED.findall(line)
     return {"label": labels if len(labels) > 1 else "".join(labels), "text": MARKED.sub("", line).strip()}
 
 
 def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
-    """Parquet, by the optional package pyarrow; the line is the row's number."""
+    """Parquet, through the optional package pyarrow; the row number stands for the line number."""
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -124,7 +124,7 @@ def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def _rows_at_a_time(metadata: Any, path: Path, layout: Layout) -> int:
-    """How many rows of the longest rows are BATCH_BYTES. Raises DataError where a row is too long, by the file's own figures."""
+    """Number of rows that fit BATCH_BYTES. Raises DataError if rows are too long according to the file's metadata."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     mean = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
     if mean > layout.max_row_bytes:
@@ -147,7 +147,7 @@ ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", 
 
 
 def format_of(path: Path) -> str:
-    """The format by the file's ending, less `.gz`. Raises DataError where it says nothing."""
+    """Format by file extension, ignoring `.gz`. Raises DataError for an unknown extension."""
     if path.is_dir():
         return "folder"
     ending = ending_of(path)
@@ -158,5 +158,5 @@ def format_of(path: Path) -> str:
 
 
 def ending_of(path: Path) -> str:
-    """The ending that says the format: that of x.CSV.gz is .csv."""
+    """File extension without `.gz`, in lower case: .csv for x.CSV.gz."""
     return Path(path.name.removesuffix(".gz")).suffix.lower()

@@ -1,4 +1,4 @@
-"""A row of a data file, and how the files of a data set are written."""
+"""Rows of data files, and the layout of the files of a data set."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ MAX_ROW_BYTES = 50_000_000
 
 
 class Harmless(str):
-    """A problem that is counted, and never an error."""
+    """A reason to skip a row that is counted, but never an error."""
 
 
 BLANK = Harmless("blank line")
 
 
 class Row(NamedTuple):
-    """One row: FILE:LINE, its values by column, or the problem; header: the place of the header; twice: the columns it repeats."""
+    """One row: FILE:LINE, and its values by column or the problem; header: location of the header; twice: its repeated columns."""
 
     place: str
     values: dict[str, Any]
@@ -26,30 +26,30 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How the files of a data set are written.
+    """Layout of the files of a data set.
 
-    columns: their names where the file has no header line; max_row_bytes: more than that is no text, or has no end; is_label: in
+    columns: column names of files without a header line; max_row_bytes: a longer row is binary or endless; is_label: in
     prediction, whether a word is a label of the run: a file of labelled lines may then have none.
     """
 
     encodings: Sequence[str] = ("utf-8",)
     delimiter: str | None = None
-    has_quotes: bool | None = None  # None: in CSV, where quotes enclose a field with a comma, and not in TSV
+    has_quotes: bool | None = None  # None: in CSV, but not in TSV
     columns: Sequence[str] | None = None
-    optional: str | None = None  # one of `columns` that a file may lack, as texts to predict lack the label
+    optional: str | None = None  # one of `columns` that may be missing, such as the label of texts to predict
     max_row_bytes: int = MAX_ROW_BYTES
     is_label: Callable[[str], bool] | None = None
 
 
 class Source(Protocol):
-    """What a data set gives: the splits that it has files for, their files, and their rows."""
+    """Interface of a data set: the splits that have files, their files and their rows."""
 
     @property
     def splits(self) -> Any:
-        """Names out of train, valid and test; train is always one."""
+        """Some of train, valid and test; always including train."""
 
     def files(self, split: str) -> Any:
-        """The files whose content makes the split."""
+        """Files with the content of the split."""
 
     def rows(self, split: str) -> Iterator[Row]:
         """The rows, the same in every pass."""

@@ -1,1 +1,1 @@
-"""Records, their targets, and which split each goes into."""
+"""Records, their targets and their assignment to splits."""

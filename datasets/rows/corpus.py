@@ -1,4 +1,4 @@
-"""A data set as records of three splits: which row goes where, and every pass over them the same."""
+"""Records of a data set and their assignment to three splits, the same in every pass."""
 
 from array import array
 from collections import Counter
@@ -19,10 +19,10 @@ from utils.errors import DataError, in_words
 
 @dataclass
 class Scan:
-    """What one pass over all rows finds.
+    """Result of one pass over all rows.
 
-    rows[split]: numbers of its rows in their file; label_sets: the gold labels by number; used[split]: the rows of the split's
-    own file that were not skipped.
+    rows[split]: indices of its rows in their file; label_sets: the distinct sets of gold labels, indexed by label_numbers;
+    used[split]: indices of the rows that were not skipped, for a split with a file of its own.
     """
 
     labels: list[str]
@@ -33,7 +33,7 @@ class Scan:
     report: dict[str, Any] = field(default_factory=dict)
 
     def labels_of(self, split: str) -> set[str]:
-        """The labels that the rows of a split have."""
+        """Labels that occur in a split."""
         return {label for n in np.unique(self.label_numbers[split]) for label in self.label_sets[n]}
 
 
@@ -41,27 +41,27 @@ class Scan:
 class _FileScan:
     keys: np.ndarray
     numbers: "array[int]"
-    ids: "array[int]"  # their hashes, where the rows have ids
+    ids: "array[int]"  # hashes of the row ids, if the rows have ids
     reader: RecordReader
     assigned: np.ndarray
 
 
 class Corpus:
-    """The options that every data set has: which columns, how it is split, how long a text may be, what a bad row does.
+    """Options common to all data sets: columns, splits, maximum length, bad rows.
 
     fields: the text columns, one or more
-    id: the column of the row ids in predictions.jsonl; null: FILE:LINE
-    join_fields: true: the fields are joined into one text; false: each has its own encoder
-    pair: the two fields are one input with two segments, as in BERT
-    split: the shares of training, validation and test where they have no file; 0 leaves a split out, as in [0.9, 0.1, 0]
+    id: the column with the row ids for predictions.jsonl; null: FILE:LINE
+    join_fields: join the fields into one text; false: each field has its own encoder
+    pair: encode the two fields as one input with two segments, as in BERT
+    split: fractions for training, validation and test, where they have no file; 0 leaves a split out, as in [0.9, 0.1, 0]
     split_seed: random seed of the split
-    max_length: maximum number of tokens of a text, with special tokens, without word n-grams; null: no limit
-    long_texts: the part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
-    stride: number of tokens that adjacent windows share
-    on_bad_row: whether a row that cannot be used ends the run, or is skipped and counted
+    max_length: maximum number of tokens per text, including special tokens but not word n-grams; null: no limit
+    long_texts: which part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
+    stride: number of tokens by which adjacent windows overlap
+    on_bad_row: end the run at an unusable row, or skip and count it
     limit: maximum number of rows used from each file, stratified by label; null: all
-    num_workers: number of tokenising processes
-    cache_folder: for tokens and teachers' predictions, reused by runs on the same texts
+    num_workers: number of worker processes for tokenisation
+    cache_folder: cache of tokens and teacher predictions, reused by runs on the same texts
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Corpus:
         if not fields or len(set(fields)) != len(fields):
             raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
         if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
-            raise ValueError(f"split must be three shares (train, valid, test) that add up to 1, got {list(split)}")
+            raise ValueError(f"split must be three fractions (train, valid, test) that add up to 1, got {list(split)}")
         if target.column in fields:
-            raise ValueError(f"fields must not hold {target.column!r}, the column of the labels")
+            raise ValueError(f"fields must not include {target.column!r}, the label column")
         for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -114,37 +114,37 @@ class Corpus:
 
     @property
     def splits(self) -> list[str]:
-        """The splits that have rows: those with a file of their own, or with a share of the training file."""
+        """Splits with a file of their own or a fraction of the training file."""
         return [split for split in SPLITS if split in self.source.splits or self.shares[split] > 0]
 
     @property
     def num_encoder_texts(self) -> int:
-        """How many texts `encoder_texts` makes of a record."""
+        """Number of texts that `encoder_texts` returns for a record."""
         return 1 if self.join_fields or self.pair else len(self.fields)
 
     @property
     def length_options(self) -> dict[str, Any]:
-        """What becomes of long texts, as a tokenizer's `encode` takes it."""
+        """Options for long texts, as a tokenizer's `encode` takes them."""
         return {"max_length": self.max_length, "long_texts": self.long_texts, "stride": self.stride}
 
     def reader(self, *, has_target: bool = True) -> RecordReader:
-        """A reader of this corpus' columns; for prediction without that of the target."""
+        """Reader of this corpus' columns, without the target's for prediction."""
         target = self.target if has_target else None
         return RecordReader(self.fields, target, id=self.id, on_bad_row=self.on_bad_row)
 
     def encoder_texts(self, record: Record) -> tuple[Any, ...]:
-        """The texts that each get an encoder: the fields, or all of them joined, or as one the pair of them."""
+        """The input of each encoder: one field, all fields joined, or the pair."""
         if self.pair:
             return (record.texts,)
         return (" ".join(record.texts),) if self.join_fields else record.texts
 
     def records(self, split: str, rows: np.ndarray) -> Iterator[Record]:
-        """The records of a split by the numbers of its rows, in file order."""
+        """Records of a split by row index, in file order."""
         origin = split if split in self.source.splits else "train"
         wanted = iter(rows.tolist())
         next_row = next(wanted, None)
         reader = self.reader()
-        reader.on_bad_row = "skip"  # what was to be refused was refused by the scan
+        reader.on_bad_row = "skip"  # the scan has already raised for bad rows
         for number, record in enumerate(reader.read(self.source.rows(origin))):
             if number == next_row and record is not None:
                 yield record
@@ -153,9 +153,9 @@ class Corpus:
             raise DataError(f"{self.source.files(origin)[0]}: changed while it was being read")
 
     def scan(self, take: Callable[[str, Iterator[Record]], np.ndarray] | None = None) -> Scan:
-        """Read every row once: labels, splits and counts. Raises DataError for what cannot be trained on.
+        """Read every row once for labels, splits and counts. Raises DataError for data that cannot be trained on.
 
-        take: gets every split that has a file, and its records, all of which it has to read as they go by; -> their text keys.
+        take: called with each split that has a file and its records, all of which it must consume; -> their text keys.
         """
         label_sets: dict[tuple[str, ...], int] = {}
         watch = LabelWatch(self.fields)
@@ -197,7 +197,7 @@ class Corpus:
             for record in reader.read(self.source.rows(origin)):
                 numbers.append(label_sets.setdefault(record.labels or (), len(label_sets)) if record else -1)
                 if self.id is not None:
-                    ids.append(hash((origin, record.id if record else len(ids))))  # each file may number its own
+                    ids.append(hash((origin, record.id if record else len(ids))))  # ids are unique within a file only
                 if record is not None:
                     watch.see(record)
                     yield record
@@ -215,7 +215,7 @@ class Corpus:
         return _FileScan(keys, numbers, ids, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
-        """read = used + skipped; what is skipped of a file that is split here counts as read for training."""
+        """read = used + skipped; rows skipped in a file that is split here count as read for training."""
         file = scans.get(split)
         used = int((scans.get(split, scans["train"]).assigned == SPLITS.index(split)).sum())
         if file is None:
@@ -236,10 +236,10 @@ class Corpus:
                 same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
                 num_read = sum(scan.report[s]["read"] for s in same_file)
                 reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
-                raise DataError(f"{files[split]}: leaves no row for {split}{reasons}; {num_read} rows were read")
+                raise DataError(f"{files[split]}: has no rows left for {split}{reasons}; {num_read} rows were read")
         self.target.check(found, scan.label_sets, files)
 
 
 def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:
-    """A `take` of `Corpus.scan` that only lets the scan see the records; -> (N,) uint64, the text key of each."""
+    """A `take` for `Corpus.scan` that only computes the text keys, (N,) uint64."""
     return np.fromiter((text_key(record.texts) for record in records), np.uint64)

@@ -1,4 +1,4 @@
-"""A value of the label column -> the names of a text's labels."""
+"""Parsing of the label column: a value -> the names of a text's labels."""
 
 import ast
 import functools
@@ -9,23 +9,23 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-Labels = tuple[tuple[str, ...], str | None]  # the labels and None, or none and what is wrong
+Labels = tuple[tuple[str, ...], str | None]  # (labels, None), or ((), problem)
 POSITIONS = {"0": False, "1": True, "0.": False, "1.": True, "0.0": False, "1.0": True, "false": False, "true": True}
 NAME_THEM = "if these are positions, name them: data.label_names: [first, second, ...]"
-_MULTI_HOT = re.compile(r"[\[(]?\s*[01]\.?([\s,;|]+[01]\.?)+\s*[\])]?")  # in one cell, numpy's way of writing included
-_WRITTEN = re.compile(  # a list as text, and not [deleted] or (other)
+_MULTI_HOT = re.compile(r"[\[(]?\s*[01]\.?([\s,;|]+[01]\.?)+\s*[\])]?")  # in one cell, also as NumPy prints it
+_WRITTEN = re.compile(  # a list written as text, but not [deleted] or (other)
     r"""\[(?![^\W\d][^'",]*\]).*\]|(set)?\(\)|[({]\s*(?=['"]|-?[\d.]+\s*[,}]).*[)}]""", re.DOTALL
 )
 
 
 class LabelReader:
-    """Reads one label, or with a separator any number of them, which `names` gives where they are a list of 0s and 1s."""
+    """Reads one label, or with a separator any number; `names`: the label of each position in a multi-hot list of 0s and 1s."""
 
     def __init__(self, column: str, *, separator: str | None = None, names: Sequence[str] | None = None) -> None:
         self.column, self.separator, self.names = column, separator, names
 
     def read(self, value: Any) -> Labels:
-        """The labels of a row, sorted, each once."""
+        """The labels of a row, sorted and distinct."""
         if self.separator is not None:
             parts = self._split(value) if isinstance(value, str) else value
             return self._read_list([parts] if self.names is None and isinstance(parts, int | float) else parts)
@@ -51,12 +51,12 @@ class LabelReader:
         labels = tuple(sorted(set(names)))
         if len(labels) < len(names):
             is_multi_hot = all(name.lower() in POSITIONS for name in labels)
-            hint = NAME_THEM if is_multi_hot else "repeats and order, as of a tag for each word, are not read"
-            return (), f"a label twice in {self.column!r} ({names!r:.60}); {hint}"
+            hint = NAME_THEM if is_multi_hot else "repeats and order, as in tags per word, are not supported"
+            return (), f"a repeated label in {self.column!r} ({names!r:.60}); {hint}"
         return labels, None
 
     def _split(self, cell: str) -> list[Any] | None:
-        """The parts of a cell: of a list written as text (pandas, JSON), or what the separator separates."""
+        """Split a cell that holds a list written as text (pandas, JSON), or labels between separators."""
         cell = cell.strip()
         if self.names is not None:
             return [part for part in re.split(r"[\s,;|\[\]()]+", cell.replace(self.separator or "|", " ")) if part]
@@ -66,20 +66,20 @@ class LabelReader:
 
 
 def is_written_list(label: str) -> bool:
-    """Whether a label looks like a list that was written as text: "['sport', 'food']" or "[1 0 1]"."""
+    """Whether a label looks like a list written as text: "['sport', 'food']" or "[1 0 1]"."""
     return bool(_WRITTEN.fullmatch(label) or _MULTI_HOT.fullmatch(label))
 
 
 @functools.lru_cache(maxsize=10_000)
 def _parsed_list(cell: str) -> list[Any] | None:
-    """The list that a text writes, as JSON or as Python and pandas do; None where it is none."""
+    """Parse a list written as JSON or by Python or pandas; None if it is not a list."""
     try:
         value = json.loads(cell)
     except (ValueError, RecursionError):
-        if re.search(r"""['"]\s+['"]""", cell):  # numpy writes no commas, and Python would join the texts
+        if re.search(r"""['"]\s+['"]""", cell):  # NumPy prints no commas, and Python would concatenate the strings
             return None
         try:
-            with warnings.catch_warnings(action="ignore"):  # of backslashes
+            with warnings.catch_warnings(action="ignore"):  # about backslashes
                 value = ast.literal_eval(cell)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return None
@@ -87,7 +87,7 @@ def _parsed_list(cell: str) -> list[Any] | None:
 
 
 def _name(value: Any) -> str | None:
-    """A label as text: a number as CSV would show it, a bool as JSON does. None for what is no label, blank text included."""
+    """A label as text: numbers as in CSV, booleans as in JSON; None for blank text and anything that is not a label."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What a set of labels must be before anything is trained on it, and what is said of one that cannot be measured."""
+"""Checks of the label set before training, and warnings about labels that cannot be evaluated."""
 
 import hashlib
 import json
@@ -10,26 +10,26 @@ from pathlib import Path
 from datasets.rows.label_reader import NAME_THEM, POSITIONS, is_written_list
 from utils.errors import DataError
 
-MAX_LABELS = 5000  # as utils.metrics.labels.MAX_LABELS, whose module imports torch
-MAX_LISTED = 5  # labels that a warning names
+MAX_LABELS = 5000  # the same as utils.metrics.labels.MAX_LABELS, whose module imports torch
+MAX_LISTED = 5  # labels named in a warning
 
 
 def labels_hash(labels: list[str]) -> str:
-    """What a checkpoint knows the labels by, order included."""
+    """Hash of the labels and their order, for checkpoints."""
     return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
 def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str) -> None:
-    """Raise DataError where labels differ only in how they are written, or are so many that the column is hardly one of labels.
+    """Raise DataError for labels that differ only in spelling, or that are too many for a label column.
 
-    Space around a label is not cut off: a run's labels are those of its file, letter for letter, so that its predictions can be
-    joined to it. Two that differ only there, or in case, are one class written twice, and a model would learn to guess which.
+    Labels are not stripped: they stay exactly as in the file, so that predictions can be joined to it. Two that differ only in
+    space or case are one class spelt in two ways, and a model would learn to guess which.
     """
     labels = sorted({label for labels in label_sets for label in labels})
     if len(labels) > MAX_LABELS:
         raise DataError(
             f"{place}: the column {column!r} holds {len(labels):,} labels, {labels[0]!r} to {labels[-1]!r}; "
-            f"at most {MAX_LABELS:,} can be told apart here; is data.label the right column?"
+            f"at most {MAX_LABELS:,} are supported; is data.label the right column?"
         )
     groups: dict[str, list[str]] = {}
     for label in labels:
@@ -38,18 +38,18 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
         listed = "; ".join(" and ".join(map(repr, group)) for group in variants[:10])
         raise DataError(
             f"{place}: labels in {column!r} that differ only by case, space, composition or a final .0: {listed}; "
-            "write each in one way"
+            "use one spelling for each"
         )
 
 
 def check_found(
     found: Mapping[str, set[str]], label_sets: Sequence[tuple[str, ...]], files: Mapping[str, Path], column: str
 ) -> None:
-    """Raise DataError where training has fewer labels than two, or a split one that training has not; found: by split."""
+    """Raise DataError for fewer than two training labels, or for a label unseen in training; found: labels by split."""
     known = sorted(found["train"])
     if len(known) < 2:
         listed = ", ".join(map(repr, known))
-        raise DataError(f"{files['train']}: the column {column!r} holds one label only ({listed}); two are needed")
+        raise DataError(f"{files['train']}: the column {column!r} has only one label ({listed}); two are needed")
     if len(set(label_sets)) < 2:
         hint = f"; {NAME_THEM}" if set(known) <= set(POSITIONS) else ""
         raise DataError(f"{files['train']}: all texts have the same labels ({', '.join(map(repr, known))}){hint}")
@@ -62,7 +62,7 @@ def check_found(
 
 
 def describe_odd(label_sets: Iterable[tuple[str, ...]], column: str, names: Sequence[str] | None) -> list[str]:
-    """What was hardly meant: lists that are read as one label, and names of positions that no row has."""
+    """Warnings about likely mistakes: lists read as one label, and data.label_names that no row has."""
     labels = sorted({label for labels in label_sets for label in labels})
     lines = []
     if labels and all(map(is_written_list, labels)):
@@ -76,7 +76,7 @@ def describe_odd(label_sets: Iterable[tuple[str, ...]], column: str, names: Sequ
 
 
 def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *, is_multi_label: bool) -> list[str]:
-    """A line for each split that is measured and has no row of some labels; found: the labels of each split's rows."""
+    """A warning for each evaluated split in which some labels do not occur; found: labels by split."""
     effect = "counts as 0 in macro F1" if is_multi_label else "counts in macro F1 only where it is predicted, as 0"
     lines = []
     for split, present in found.items():

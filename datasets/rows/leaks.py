@@ -1,6 +1,6 @@
-"""What makes a score say more than it should: texts on two sides, one text over and over, a label that stands in its text.
+"""Leak checks: texts in two splits, repeated texts, labels contained in their text.
 
-Nothing here refuses a run, since a benchmark may be what it is; each finding is one line on stderr and in report.json.
+Findings are warnings, one line each on stderr and in report.json: a published benchmark may be flawed.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ import numpy as np
 from datasets.rows.records import Record
 from datasets.rows.split import SPLITS
 
-MIN_SHARE, MIN_DIFFERENCE = 0.9, 0.5  # of the rows whose text holds their own label, and how much more than another one
-MIN_ROWS = 20  # fewer say nothing
-ALL, EVERY = 2000, 8  # all of so many rows are looked at, then every so-many-th: more would not say more
+MIN_SHARE, MIN_DIFFERENCE = 0.9, 0.5  # of rows whose text contains their own label, and the margin over another label
+MIN_ROWS = 20  # fewer are no evidence
+ALL, EVERY = 2000, 8  # the first 2,000 rows are examined, then every 8th: enough for an estimate
 
 
 class LabelWatch:
-    """Counts, in the pass over the records, which fields hold their own label as a word, as a path or an id may.
+    """Counts how often a field contains its own label as a word, as a path or an id may.
 
-    Memory and time a record are flat. Some texts hold the word "sport" and are about sport; so a label of another row is counted
-    beside it, as what chance gives.
+    Memory and time per record are constant. A text about sport may contain the word "sport"; so occurrences of another row's
+    label are counted, too, as the chance level.
     """
 
     def __init__(self, fields: list[str]) -> None:
@@ -28,7 +28,7 @@ class LabelWatch:
         self.num_seen = self.num_rows = self.num_compared = 0
         self.own, self.other = [0] * len(fields), [0] * len(fields)
         self._last: tuple[str, ...] = ()
-        self._different: tuple[str, ...] = ()  # the last labels before that are others
+        self._different: tuple[str, ...] = ()  # the most recent labels that differ from these
 
     def see(self, record: Record) -> None:
         """Count one record."""
@@ -45,7 +45,7 @@ class LabelWatch:
             self.other[i] += holds_all(text, self._different)
 
     def found(self) -> dict[str, float]:
-        """{field: the share of its texts that hold their own label} of the fields that give it away."""
+        """{field: fraction of its texts that contain their own label}, for the fields that give the label away."""
         shares = {}
         for field, own, other in zip(self.fields, self.own, self.other, strict=True):
             share, chance = own / max(self.num_rows, 1), other / max(self.num_compared, 1)
@@ -55,7 +55,7 @@ class LabelWatch:
 
 
 def holds_all(text: str, labels: tuple[str, ...]) -> bool:
-    """Whether every label stands in the text, with no letter or digit beside it."""
+    """Whether the text contains every label as a whole word."""
     return bool(labels) and all(_holds(text, label) for label in labels)
 
 
@@ -70,7 +70,7 @@ def _holds(text: str, label: str) -> bool:
 
 
 def count_leaks(keys: Mapping[str, np.ndarray], watch: LabelWatch) -> dict[str, Any]:
-    """What `describe_leaks` says; keys[split] (N,): the hashes of its texts, as `text_key` makes them."""
+    """Counts for `describe_leaks`; keys[split] (N,): the text keys of its rows."""
     distinct = {split: np.unique(keys[split]) for split in SPLITS}
     pairs = {}
     for first, second in (("valid", "train"), ("test", "train"), ("test", "valid")):
@@ -85,7 +85,7 @@ def count_leaks(keys: Mapping[str, np.ndarray], watch: LabelWatch) -> dict[str, 
 
 
 def describe_leaks(leaks: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
-    """A line for each finding; sizes[split]: its number of rows."""
+    """A warning for each finding; sizes[split]: its number of rows."""
     lines = []
     for pair, count in leaks["texts"].items():
         split, _, other = pair.partition(" in ")
@@ -96,7 +96,7 @@ def describe_leaks(leaks: Mapping[str, Any], sizes: Mapping[str, int]) -> list[s
     for split, count in leaks["repeats"].items():
         if count and 2 * count >= sizes[split]:
             num_texts = sizes[split] - count
-            lines.append(f"{split} has {num_texts} different texts in {sizes[split]} rows: the others are repetitions")
+            lines.append(f"{split} has {num_texts} different texts in {sizes[split]} rows: the others are duplicates")
     for field, share in leaks["labels"].items():
-        lines.append(f"{100 * share:.0f}% of the texts in {field!r} hold their own label as a word; is that intended?")
+        lines.append(f"{100 * share:.0f}% of the texts in {field!r} contain their label as a word; is that intended?")
     return lines

@@ -1,4 +1,4 @@
-"""What is predicted for one row, as a line of predictions.jsonl."""
+"""The lines of predictions.jsonl."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ OWN_KEYS = {"id", "gold", "predicted", "probabilities", "truncated", "problem", 
 
 
 def texts_by_field(fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
-    """The texts as a line holds them: by their fields' names, or all under `fields` where one has the name of another key."""
+    """The texts by field name, or nested under `fields` if a field's name clashes with another key."""
     named = dict(zip(fields, texts, strict=True))
     return {"fields": named} if named.keys() & OWN_KEYS else named
 
 
 def prediction_line(corpus: Corpus, record: Record, answer: Mapping[str, Any], *, truncated: bool) -> dict[str, Any]:
-    """id, the text fields, gold (where the target was read), the answer (`predicted` and what belongs to it), truncated."""
+    """id, the text fields, gold (if the target was read), the answer (`predicted` and its details), truncated."""
     gold = {} if record.labels is None else corpus.target.gold(record.labels)
     texts = texts_by_field(corpus.fields, record.texts)
     return {"id": record.id, **texts, **gold, **answer, "truncated": bool(truncated)}

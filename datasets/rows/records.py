@@ -1,4 +1,4 @@
-"""Rows -> records: the columns that the config names, every row used or counted with the reason."""
+"""Rows -> records with the config's columns; every row is used, or skipped and counted with the reason."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ from utils.errors import DataError, in_words, printable
 if TYPE_CHECKING:
     from datasets.rows.targets import Target
 
-# Up to what is only this row's, in brackets or behind a semicolon; a quoted column or label may hold both.
+# A problem without the row's own details, in brackets or after a semicolon; quoted columns and labels may contain both.
 REASON = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?! \(|;).)*+""", re.DOTALL)
 WITH_LABELS = (
     "if each line begins with its label, write data.format: labelled_lines; a folder may hold a file for each class "
@@ -22,7 +22,7 @@ WITH_LABELS = (
 
 
 class Record(NamedTuple):
-    """One row: where it stands, its id, its texts, and what its target says (labels; None where they are not asked for)."""
+    """A usable row: its location, id, texts and labels (None without a target)."""
 
     place: str
     id: str
@@ -31,14 +31,14 @@ class Record(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A row that was not used: its id and why."""
+    """A skipped row: its id and the reason."""
 
     id: str
     problem: str
 
 
 class RecordReader:
-    """Turns rows into records. `skipped` counts what was not used by reason, `num_read` all."""
+    """Turns rows into records. `skipped` counts unused rows by reason, `num_read` all rows."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class RecordReader:
         id: str | None = None,
         on_bad_row: str = "error",
     ) -> None:
-        """target: None where the rows are to be predicted."""
+        """target: None for prediction."""
         self.fields, self.target, self.id = list(fields), target, id
         self.label = None if target is None else target.column
         self.on_bad_row = on_bad_row
@@ -58,7 +58,7 @@ class RecordReader:
         self.last_skipped: Skipped | None = None
 
     def read(self, rows: Iterable[Row]) -> Iterator[Record | None]:
-        """A record for every row, None for one that is skipped. Raises DataError at a bad row unless they are to be skipped."""
+        """Yield a record per row, None for a skipped one. Raises DataError for a bad row unless bad rows are skipped."""
         missing = None  # what the first row lacks, until a row has every column
         has_columns = has_good = False
         for row in (rows := iter(rows)):
@@ -80,12 +80,12 @@ class RecordReader:
             raise DataError(missing)
 
     def counts(self) -> dict[str, Any]:
-        """How many rows were read, used, and skipped for which reason, so far."""
+        """Rows read, used and skipped by reason, so far."""
         skipped = dict(self.skipped)
         return {"read": self.num_read, "used": self.num_read - sum(skipped.values()), "skipped": skipped}
 
     def answers(self, rows: Iterable[Row]) -> Iterator[Record | Skipped]:
-        """A record for every row, and where bad rows are skipped what is wrong with each of those."""
+        """Yield a record per row and, if bad rows are skipped, a Skipped for each of those."""
         for record in self.read(rows):
             if record is not None:
                 yield record
@@ -104,7 +104,7 @@ class RecordReader:
         for field in self.fields:
             text = row.values.get(field)
             if text is None and field in row.values:
-                text = ""  # null is what an empty cell of CSV is
+                text = ""  # null is like an empty CSV cell
             if not isinstance(text, str):
                 kind = type(text).__name__
                 return None, f"no text in {field!r}" if text is None else f"{field!r} is {kind}, not text"
@@ -117,13 +117,13 @@ class RecordReader:
         try:
             for text in (record.id, *texts, *(labels or ())):
                 text.isascii() or text.encode()
-        except UnicodeEncodeError:  # as a JSON escape can make it
+        except UnicodeEncodeError:  # possible with a JSON escape
             return None, "half of a surrogate pair, which is not text"
         return record, None
 
     def _id(self, row: Row) -> str:
         id = row.values.get(self.id) if self.id else None
-        has_id = id is not None and id == id and str(id).strip() != ""  # NaN is a missing number
+        has_id = id is not None and id == id and str(id).strip() != ""  # NaN is a missing value
         return str(id) if has_id else printable(row.place)
 
     def _missing_column(self, row: Row) -> str | None:
@@ -145,9 +145,9 @@ class RecordReader:
         return self.on_bad_row == "error" and not isinstance(problem, Harmless)
 
     def _refusal(self, place: str, problem: str, rest: Iterator[Row], *, has_good: bool) -> DataError:
-        """The first bad row in full, and how many others of which kinds the rest of the file has.
+        """The error for the first bad row, with counts by reason of the bad rows in the rest of the file.
 
-        In prediction there is no rest: it may be a pipe without an end.
+        In prediction the rest is not read: the input may be an endless pipe.
         """
         more: Counter[str] = Counter()
         first: dict[str, str] = {}
@@ -165,28 +165,28 @@ class RecordReader:
         others = f"; {more.total():,} more bad rows: {listed}" if more else ""
         hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
         if self.target is not None and not has_good:
-            hint = "; no other row can be used either"  # and to skip all would leave nothing
+            hint = "; no other row can be used either"  # skipping all would leave nothing
         return DataError(f"{place}: {problem}{others}{end}{hint}")
 
 
 def ignored_label(label: str) -> Harmless:
-    """Why a row of a label in data.ignore_labels is skipped."""
+    """The reason to skip a row whose label is in data.ignore_labels."""
     return Harmless(f"of the ignored label {label!r}")
 
 
 def describe_unused(ignored: Iterable[str], skipped: Sequence[Mapping[str, int]]) -> list[str]:
-    """A line for every label of data.ignore_labels that no row has; skipped: the counts of each file."""
+    """A warning for each label in data.ignore_labels that no row has; skipped: the counts of each file."""
     unused = [label for label in ignored if not any(ignored_label(label) in counts for counts in skipped)]
     return [f"data.ignore_labels: no row has the label {label!r}" for label in unused]
 
 
 def _reason(problem: str) -> str:
-    """The kind of a problem, which rows are counted by."""
+    """The reason under which a problem is counted."""
     return REASON.match(problem).group()  # type: ignore[union-attr]  # it may be empty
 
 
 def _similar_column(column: str, values: dict[str, Any]) -> str:
-    """What may have gone wrong with a column that is not there: its case, a space, a slip, the delimiter."""
+    """Hint for a missing column: letter case, a space, a typo or the delimiter."""
     for name in values:
         if name.strip().casefold() == column.strip().casefold():
             return f"; did you mean {name!r}?"

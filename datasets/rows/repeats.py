@@ -1,4 +1,4 @@
-"""Rows that contradict each other: one text with two sets of labels, one id for several rows. Each is reported, none refused."""
+"""Warnings about contradictory rows: one text with different labels, one id for several rows."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-Place = Callable[[int], str]  # the number of a row -> FILE:LINE
+Place = Callable[[int], str]  # row index -> FILE:LINE
 
 
 def describe_repeats(files: Sequence[Any], label_sets: Sequence[tuple[str, ...]], source: Any) -> list[str]:
-    """Warnings about the rows that the corpus' scan found in the files of a source."""
+    """Warnings about the scanned rows of all files of a source."""
     names = ("keys", "numbers", "ids", "assigned")
     keys, numbers, ids, assigned = (np.concatenate([getattr(file, name) for file in files]) for name in names)
 
@@ -25,12 +25,12 @@ def describe_repeats(files: Sequence[Any], label_sets: Sequence[tuple[str, ...]]
 def describe_contradictions(
     keys: np.ndarray, labels: np.ndarray, label_sets: Sequence[tuple[str, ...]], place: Place
 ) -> list[str]:
-    """A line where a text has different labels in different rows.
+    """A warning if a text has different labels in different rows.
 
-    keys (N,): the rows' text keys; labels (N,): the index of their labels in label_sets, -1 where a row is not used.
+    keys (N,): the rows' text keys; labels (N,): indices into label_sets, -1 for unused rows.
     """
     used = np.flatnonzero(labels >= 0)
-    ordered = np.sort(keys[used])  # of a text that stands there once there is nothing to compare
+    ordered = np.sort(keys[used])  # a text that occurs once cannot be contradictory
     used = used[np.isin(keys[used], np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))]
     order = used[np.lexsort((labels[used], keys[used]))]
     is_odd = (keys[order][1:] == keys[order][:-1]) & (labels[order][1:] != labels[order][:-1])
@@ -41,11 +41,11 @@ def describe_contradictions(
     other = rows[(keys[rows] == keys[rows[0]]) & (labels[rows] != labels[rows[0]])]
     names = [", ".join(map(repr, label_sets[labels[row]])) or "no label" for row in (rows[0], other[0])]
     example = f"{place(int(rows[0]))} ({names[0]}) and {place(int(other[0]))} ({names[1]})"
-    return [f"texts that have different labels in different rows: {len(odd)} ({len(rows)} rows), such as {example}"]
+    return [f"texts with different labels in different rows: {len(odd)} ({len(rows)} rows), such as {example}"]
 
 
 def describe_repeated_ids(ids: np.ndarray, place: Place) -> list[str]:
-    """A line where rows share an id; ids (N,): hashes of the rows' ids."""
+    """A warning if rows share an id; ids (N,): hashes of the row ids."""
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse] != np.arange(len(ids)))
     if not len(again):

@@ -1,6 +1,6 @@
-"""Which row goes into which split: seeded, stratified by label, and equal texts always on one side.
+"""Train, validation and test split: seeded, stratified by label, with equal texts always in the same split.
 
-The order in which texts are dealt out is a hash of the text and the seed, so that it does not depend on the order of the file.
+Texts are assigned in the order of a hash of text and seed, so the split does not depend on the order of the file.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from datasets.rows.stratified import stratify
 
 SPLITS = ("train", "valid", "test")
 UNUSED = -1
-CLOSE = 0.02  # how far the size of a split may be from its share, or one row where that is more
-WHITE = b"\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"  # all white space of ASCII but the space itself
+CLOSE = 0.02  # tolerated relative deviation of a split's size; at least one row
+WHITE = b"\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"  # ASCII white space except the space itself
 
 
 def text_key(texts: Sequence[str]) -> int:
-    """64 bits that two texts share if they are equal but for case, white space and the composition of accents."""
+    """64-bit hash of a text that ignores case, white space and Unicode composition."""
     normal = "\0".join(texts).lower()
     if not _is_single_spaced(normal):
         normal = "\0".join(" ".join(unicodedata.normalize("NFC", text.lower()).split()) for text in texts)
@@ -27,7 +27,7 @@ def text_key(texts: Sequence[str]) -> int:
 
 
 def _is_single_spaced(text: str) -> bool:
-    """Whether white space is one space between words, as in most texts: that is seen faster than it is made so."""
+    """Whether words are separated by single spaces, as in most texts: checking is cheaper than normalising."""
     if not text.isascii() or "  " in text or " \0" in text or "\0 " in text or text[:1] == " " or text[-1:] == " ":
         return False
     return len(text.encode().translate(None, WHITE)) == len(text)
@@ -41,11 +41,11 @@ def assign(
     limit: int | None = None,
     label_sets: Sequence[Sequence[int]] | None = None,
 ) -> np.ndarray:
-    """(N,) the index in SPLITS of each row, or UNUSED beyond `limit`; keys (N,) uint64 from text_key, labels (N,) int.
+    """Assign rows to splits: (N,) indices into SPLITS, UNUSED beyond `limit`; keys (N,) uint64 from text_key, labels (N,) int.
 
-    Each label's texts are dealt out in the given shares; with a limit, first so many rows are kept, an equal share of every
-    label. A text that stands there with several labels is dealt out with those of the least. label_sets: where a row may have any
-    number of labels, what each number in `labels` stands for, as `stratify` takes it.
+    Each label's texts are divided in the given proportions; with a limit, that many rows are selected first, the same fraction of
+    every label. A text that occurs with several labels counts as the lowest of them. label_sets: for multi-label rows, the label
+    ids of each value in `labels`, as `stratify` takes them.
     """
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int8)
@@ -76,10 +76,10 @@ def _dealt(
     shares: Mapping[str, float],
     label_sets: Sequence[Sequence[int]] | None,
 ) -> np.ndarray:
-    """(G,) the split of each group: the rows of its label cut by the shares, where every label has enough of them for that.
+    """(G,) the split of each group: the rows of each label divided in proportion, if all labels have enough rows.
 
-    Where it does not, since the rounding of many small labels adds up, or leaves a label without a row for training, and for
-    several labels a text, `stratify` keeps the sizes.
+    Otherwise, and for multi-label rows, `stratify` keeps the sizes: the rounding of many small labels adds up, or leaves a label
+    without training rows.
     """
     asked = np.array([shares.get(name, 0.0) for name in SPLITS])
     bounds, asked = np.cumsum(asked) / sum(shares.values()), asked / sum(shares.values()) * sizes.sum()
@@ -96,11 +96,11 @@ def _dealt(
 
 
 def _quantiles(labels: np.ndarray, sizes: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Where the middle of each group lies among the rows of its label, 0 to 1, in the order of `rank`."""
+    """Quantile (0 to 1) of each group's midpoint among the rows of its label, in the order of `rank`."""
     order = np.lexsort((rank, labels))
     ends = np.cumsum(sizes[order])
     middles = ends - sizes[order] / 2
-    starts = np.searchsorted(labels[order], labels[order], side="left")  # of each label's run
+    starts = np.searchsorted(labels[order], labels[order], side="left")  # of each label's block
     before = np.concatenate([[0], ends])[starts]
     totals = np.bincount(labels, weights=sizes)[labels[order]]
     quantiles = np.empty(len(sizes))

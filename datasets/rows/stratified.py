@@ -1,7 +1,7 @@
-"""Rows dealt out so that each split gets its share of every label, though a row may have several labels, or a label few rows.
+"""Stratified splits for rows with several labels, and for labels with few rows.
 
-A greedy kin of iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): rare labels first, each row to the split that
-lacks its labels most. All labels of a row count here, not the rarest alone, which leaves the frequent ones to chance.
+A greedy variant of iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): rare labels first, each row to the split that
+lacks its labels most. All labels of a row count here, not only the rarest, which would leave frequent ones to chance.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def ids_of(label_sets: Sequence[Sequence[str]]) -> list[tuple[int, ...]]:
-    """Sets of labels as `stratify` takes them."""
+    """Label sets as tuples of ids, as `stratify` takes them."""
     ids = {label: id for id, label in enumerate(sorted(set(itertools.chain.from_iterable(label_sets))), start=1)}
     return [(0, *(ids[label] for label in labels)) for labels in label_sets]
 
@@ -25,17 +25,17 @@ def stratify(
     *,
     trains: bool = True,
 ) -> np.ndarray:
-    """(G,) the split of each group of rows that stay together; a split gets its target (S,) where groups are that small.
+    """(G,) the split of each group of rows that stay together; splits meet their target sizes (S,) if the groups are small enough.
 
-    numbers, sizes, rank (G,): its label set, its number of rows, and a random number to order the groups by; label_sets: the ids
-    of each, and in every one 0, which stands for all rows; trains: whether split 0 gets the first group of each label, whatever
-    its target, so that no label is tested that was not learnt.
+    numbers, sizes, rank (G,): a group's label set, number of rows and random sort key; label_sets: the ids of each set, always
+    including 0, which stands for all rows; trains: whether split 0 gets the first group of each label regardless of its target,
+    so that no label is tested that was not trained on.
     """
     lengths = np.fromiter(map(len, label_sets), np.int64, len(label_sets))
     ids = np.fromiter(itertools.chain.from_iterable(label_sets), np.intp, lengths.sum())
     starts, owners = np.cumsum(lengths) - lengths, np.repeat(np.arange(len(lengths)), lengths)
     counts = np.bincount(ids, weights=np.bincount(numbers, weights=sizes, minlength=len(lengths))[owners])
-    weights = counts.clip(min=1) ** -0.5  # a row more or less is much to a rare label and nothing to a frequent one
+    weights = counts.clip(min=1) ** -0.5  # one row matters to a rare label, and not to a frequent one
     rarest = np.minimum.reduceat(counts[ids], starts)[numbers]
     masses = np.add.reduceat(weights[ids], starts).tolist()
     is_first = _is_first(numbers, ids, owners, rank)
@@ -47,7 +47,7 @@ def stratify(
         own = ids[starts[number] : starts[number] + lengths[number]]
         chosen = 0
         if not (trains and is_first[group]):
-            has = np.add.reduce(dealt.take(own, axis=0)).tolist()  # in half the time of dealt[own].sum(axis=0)
+            has = np.add.reduce(dealt.take(own, axis=0)).tolist()  # twice as fast as dealt[own].sum(axis=0)
             chosen = _neediest(has, sum(has) + masses[number] * size, size, shares, left)
         dealt[own, chosen] += weights[own] * size
         left[chosen] -= size
@@ -56,7 +56,7 @@ def stratify(
 
 
 def _neediest(has: list[float], all_rows: float, size: int, shares: list[float], left: list[int]) -> int:
-    """The split that lacks most of all rows' labels among those with room for the group; without one, that with most room."""
+    """Among the splits with room for the group, the one that most lacks its labels; else the one with the most room."""
     lacks = [
         (share * all_rows - own, s) for s, (share, own) in enumerate(zip(shares, has, strict=True)) if left[s] >= size
     ]
@@ -64,7 +64,7 @@ def _neediest(has: list[float], all_rows: float, size: int, shares: list[float],
 
 
 def _is_first(numbers: np.ndarray, ids: np.ndarray, owners: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """(G,) whether a group is the first of a label in the order of rank."""
+    """(G,) whether a group is the first one with some label, in the order of rank."""
     order = np.lexsort((numbers, rank))
     of_set, of_label = np.full(owners[-1] + 1, len(order)), np.full(ids.max() + 1, len(order))
     np.minimum.at(of_set, numbers[order], np.arange(len(order)))

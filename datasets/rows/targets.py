@@ -1,6 +1,6 @@
-"""What is to be predicted for a row, read from one of its columns: labels, a number, or nothing.
+"""Prediction targets, read from one column: labels, a number, or nothing.
 
-A task chooses one of these (`BaseAgent.target`); its options stand in the section `data` beside those that every task has.
+A task selects one (`BaseAgent.target`); its options are in the section `data`, next to those common to all tasks.
 """
 
 import math
@@ -16,16 +16,16 @@ from datasets.rows.records import describe_unused
 from datasets.rows.stratified import ids_of
 from utils.errors import DataError
 
-Names = tuple[str, ...]  # what the column says of a row: its labels, sorted, or its number as text
+Names = tuple[str, ...]  # the target of a row: its labels, sorted, or its number as text
 Found = Mapping[str, set[str]]  # the names in each split
 Files = Mapping[str, Path]
 Strata = tuple[np.ndarray, Sequence[Sequence[int]] | None]
 
 
 class Target:
-    """No target: texts alone, as for pre-training.
+    """No target: texts only, as for pre-training.
 
-    column: the column that is read; key: the name of its values in a batch; ignored: labels whose rows are not used.
+    column: the target's column; key: the name of its values in a batch; ignored: labels whose rows are skipped.
     """
 
     column: str | None = None
@@ -33,50 +33,50 @@ class Target:
     ignored: frozenset[str] = frozenset()
 
     def read(self, value: Any) -> Labels:
-        """A value of the column -> (names, None), or ((), what is wrong with it)."""
+        """Parse a value of the column -> (names, None), or ((), problem)."""
         return (), None
 
     def vocabulary(self, found: set[str]) -> list[str]:
-        """The labels that a model tells apart, of the names found in training."""
+        """The labels of the model, given the names found in training."""
         return []
 
     def values(self, sets: Sequence[Names], labels: Sequence[str]) -> np.ndarray | None:
-        """What a batch holds of rows with these names, (N,) or (N, L); of a row without any, what is not counted."""
+        """The target values of rows with these names, (N,) or (N, L); an ignored value for a row without any."""
         return None
 
     def strata(self, sets: Sequence[Names]) -> Strata:
-        """For `split.assign`: (N,) the stratum of each and, where a row may have several labels, what every stratum holds."""
+        """For `split.assign`: (N,) the stratum of each set and, for multi-label rows, the label ids of each stratum."""
         return np.zeros(len(sets), dtype=np.int64), None
 
     def gold(self, names: Names) -> dict[str, Any]:
-        """What a line of predictions.jsonl says of a row's own answer."""
+        """The gold entry of a line of predictions.jsonl."""
         return {}
 
     def is_answer(self, word: str, labels: Sequence[str]) -> bool:
-        """Whether a word of a file to predict is what this column holds, and no text; labels: those of the trained run."""
+        """Whether a word in a file to predict is a value of this column and not text; labels: those of the trained run."""
         return False
 
     def check_known(self, names: Names, labels: Sequence[str], place: str) -> None:
-        """Raise DataError for a row with a label that is none of a trained run's."""
+        """Raise DataError for a label that the trained run does not have."""
 
     def check_names(self, sets: Sequence[Names], place: str) -> None:
-        """Raise DataError for names that can hardly be meant; place: the training file."""
+        """Raise DataError for implausible names; place: the training file."""
 
     def check(self, found: Found, sets: Sequence[Names], files: Files) -> None:
-        """Raise DataError where nothing can be learned, or a split has what training has not."""
+        """Raise DataError if nothing can be learned, or a split has names unseen in training."""
 
     def describe(self, found: Found, sets: Sequence[Names], skipped: Sequence[Mapping[str, int]]) -> list[str]:
-        """Warnings; skipped: how many rows of each file were skipped for which reason."""
+        """Warnings; skipped: the skipped rows of each file, counted by reason."""
         return []
 
 
 class LabelTarget(Target):
-    """The labels of a classification.
+    """Classification labels.
 
-    label: the column of the label
-    multi_label: whether a text may have any number of labels
-    label_separator: between the labels in the label column, with multi_label
-    label_names: the labels in the order of the positions if a text's labels are a list of 0s and 1s
+    label: the label column
+    multi_label: allow any number of labels per text
+    label_separator: separator of the labels in the label column, with multi_label
+    label_names: for multi-hot labels (a list of 0s and 1s), the label of each position
     ignore_labels: skip rows with these labels, such as IMDB's unsup
     """
 
@@ -120,7 +120,7 @@ class LabelTarget(Target):
         return values
 
     def strata(self, sets: Sequence[Names]) -> Strata:
-        in_order = sorted(sets)  # the same in any order of the rows
+        in_order = sorted(sets)  # independent of the order of the rows
         rank = {names: i for i, names in enumerate(in_order)}
         has_several = any(len(names) != 1 for names in in_order)
         return np.array([rank[names] for names in sets], dtype=np.int64), ids_of(in_order) if has_several else None
@@ -149,9 +149,9 @@ class LabelTarget(Target):
 
 
 class NumberTarget(Target):
-    """A number to be predicted, such as a rating.
+    """Regression target: a number, such as a rating.
 
-    label: the column of the number
+    label: the column with the number
     """
 
     column: str
@@ -179,4 +179,4 @@ class NumberTarget(Target):
 
     def check(self, found: Found, sets: Sequence[Names], files: Files) -> None:
         if len(found["train"]) < 2:
-            raise DataError(f"{files['train']}: the column {self.column!r} holds one number only; two are needed")
+            raise DataError(f"{files['train']}: the column {self.column!r} has only one number; two are needed")

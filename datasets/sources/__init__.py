@@ -1,1 +1,1 @@
-"""Where rows come from."""
+"""Data sets, the sources of rows."""

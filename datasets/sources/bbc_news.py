@@ -32,7 +32,7 @@ class BBCNews:
             )
 
     def _articles(self) -> list[tuple[str, Path]]:
-        """(LABEL/NAME.txt, path): found by the package's list of files, since importing the package does work and prints."""
+        """(LABEL/NAME.txt, path), by the package's list of files: importing the package has side effects and prints."""
         try:
             files = importlib.metadata.files(PACKAGE) or []
         except importlib.metadata.PackageNotFoundError:
@@ -41,5 +41,5 @@ class BBCNews:
             ) from None
         articles = [f for f in files if f.parts[:3] == (PACKAGE, "bbcnews", "data") and f.suffix == ".txt"]
         if not articles:
-            raise ConfigError(f"data.name: bbc_news: the package {PACKAGE} that is installed holds no articles")
+            raise ConfigError(f"data.name: bbc_news: the installed package {PACKAGE} contains no articles")
         return sorted(("/".join(f.parts[-2:]), Path(str(f.locate()))) for f in articles)

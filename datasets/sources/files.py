@@ -1,4 +1,4 @@
-"""Data of your own: files for training, validation and test, or one that is split here."""
+"""Your own data: files for training, validation and test, or one file that is split here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +11,17 @@ from utils.errors import DataError
 
 
 class Files:
-    """Files of rows or lines, or folders of texts, each also .gz; what is not given is split off `train`.
+    """Data files or folders of texts, each also .gz; a split without a file is split off `train`.
 
-    train: the file or folder of the training texts
-    valid: the same for validation; null: data.split's share of train
-    test: the same for the test; null: data.split's share of train
-    format: csv, tsv, jsonl, parquet, text, labelled_lines, folder (LABEL/NAME.txt) or file_per_class; auto goes by the name
-    encoding: of the files, or several to try in this order; JSON is tried as UTF-8 first
-    delimiter: between two cells; null: a comma in CSV, a tab in TSV
-    quotes: whether quotes enclose a cell; null: in CSV they do, in TSV not
+    train: training file or folder
+    valid: validation file or folder; null: split off train by data.split
+    test: test file or folder; null: split off train by data.split
+    format: csv, tsv, jsonl, parquet, text, labelled_lines, folder (LABEL/NAME.txt) or file_per_class; auto: by the file's name
+    encoding: text encoding, or several to try in this order; for JSON, UTF-8 is tried first
+    delimiter: cell delimiter; null: a comma in CSV, a tab in TSV
+    quotes: whether cells may be quoted; null: in CSV, but not in TSV
     columns: column names of files without a header line
-    max_row_bytes: maximum size of a line, a cell or a file with one text; a longer one is refused
+    max_row_bytes: maximum size in bytes of a line, a cell or a one-text file; a larger one is an error
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Files:
         return list(self.paths)
 
     def files(self, split: str) -> list[Path]:
-        """The files whose content makes the split. Raises DataError where there is none."""
+        """Files with the content of the split. Raises DataError where there is none."""
         path = self.paths[split]
         kind = self._format(path)
         check_file(path, kind)
@@ -68,7 +68,7 @@ class Files:
         found, others = folder_files(path, kind)
         if not found:
             expected = "LABEL.txt" if kind == "file_per_class" else "LABEL/NAME.txt"
-            hint = "; is data.format: file_per_class?" if kind == "folder" and others else ""
+            hint = "; did you mean data.format: file_per_class?" if kind == "folder" and others else ""
             raise DataError(f"{path}: holds no file in a folder per class (expected {path}/{expected}){hint}")
         return found
 
@@ -80,13 +80,13 @@ class Files:
         return FORMATS[kind](path, self.layout)
 
     def format_of(self, path: Path) -> str:
-        """The format of a file that is none of the data set: data.format where one of those ends alike, or else by its ending."""
+        """Format of another file: data.format if a file of the data set has the same extension, else by its extension."""
         is_alike = path.is_dir() or ending_of(path) in map(ending_of, self.paths.values())
         is_alike = is_alike and self.format != "auto" and path.is_dir() == (self.format in FOLDERS)
         return self.format if is_alike else format_of(path)
 
     def layout_of(self, kind: str) -> Layout:
-        """How a file of this format is written: as those of the data set that have it, or else as is usual."""
+        """Layout of a file of this format: the data set's if its files have that format, else the default."""
         return (
             self.layout
             if kind in map(self._format, self.paths.values())
@@ -98,11 +98,11 @@ class Files:
             return self.format
         with data_errors(path):
             is_known = path.exists() or ending_of(path) in ENDINGS
-            return format_of(path) if is_known else "folder"  # `check_file` says that it is not there
+            return format_of(path) if is_known else "folder"  # `check_file` reports that it does not exist
 
 
 def check_encodings(encoding: str | list[str]) -> list[str]:
-    """The encodings to try, in this order. Raises ValueError for one that is unknown, or in which a line end is not one byte."""
+    """The encodings to try, in this order. Raises ValueError for an unknown one, or one in which a line feed is not one byte."""
     given = [encoding] if isinstance(encoding, str) else encoding
     encodings = ["utf-8" if name == "utf-8-sig" else name for name in given]  # a byte order mark is never text here
     for name in encodings:
@@ -111,7 +111,7 @@ def check_encodings(encoding: str | list[str]) -> list[str]:
         except (LookupError, UnicodeError, ValueError):
             raise ValueError(f"encoding {name!r} is unknown; utf-8, latin-1 and cp1252 are common") from None
         if not is_ascii_like:
-            raise ValueError(f"encoding {name!r} is not read; convert the file to UTF-8")
+            raise ValueError(f"encoding {name!r} is not supported; convert the file to UTF-8")
     if not encodings:
         raise ValueError("encoding is an empty list")
     return encodings

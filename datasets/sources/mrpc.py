@@ -1,7 +1,7 @@
-"""MRPC: 5,801 pairs of sentences from news, each a paraphrase or not (Dolan and Brockett 2005), read as published.
+"""MRPC: 5,801 sentence pairs from news, paraphrase or not (Dolan and Brockett 2005), read as published.
 
-Training and test file are Microsoft's; of the training file, the pairs that dev_ids.tsv names are GLUE's validation set (Wang et
-al. 2019): 3,668 pairs train, 408 validate, 1,725 test.
+The training and test files are Microsoft's; the pairs of the training file listed in dev_ids.tsv are GLUE's validation set (Wang
+et al. 2019): 3,668 training, 408 validation and 1,725 test pairs.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class MRPC:
         self.folder = Path(folder)
 
     def files(self, split: str) -> list[Path]:
-        """The files whose content makes the split. Raises DataError where one is missing."""
+        """Files with the content of the split. Raises DataError where one is missing."""
         names = [TEST] if split == "test" else [TRAIN, DEV_IDS]
         return [self._file(name) for name in names]
 
@@ -54,7 +54,7 @@ class MRPC:
             raise DataError(f"{place}: the pair {missing[0]} is in no row of {path} ({len(missing)} such pairs)")
 
     def _dev_ids(self) -> dict[str, str]:
-        """The pairs that validate, and the line that says so; the file has no header."""
+        """The validation pairs, each with its FILE:LINE; the file has no header."""
         ids = {}
         for row in read_tsv(self._file(DEV_IDS), Layout(columns=IDS)):
             if row.problem is not None:
@@ -63,7 +63,7 @@ class MRPC:
         return ids
 
     def _file(self, name: str) -> Path:
-        """A file of the folder, packed or not."""
+        """A file of the folder, gzipped or not."""
         path, packed = self.folder / name, self.folder / f"{name}.gz"
         found = packed if packed.exists() and not path.exists() else path
         check_file(found, "tsv")
@@ -71,7 +71,7 @@ class MRPC:
 
 
 def _pair(row: Row) -> Row:
-    """A row of Microsoft's files with our columns."""
+    """Convert a row of Microsoft's files to our columns."""
     if row.problem is not None:
         return row
     if missing := [column for column in ("Quality", *IDS, *COLUMNS) if column not in row.values]:

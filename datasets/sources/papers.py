@@ -1,7 +1,7 @@
 """Academic papers, title + abstract -> AI, ML or ACL: the split behind every published figure of this project.
 
-The source is one JSON array per conference and year (papercopilot/paperlists); the field is that of the conference. The split
-is a hash of the title, so that it depends on nothing else: sha256 of the title, lower-cased and with single spaces, its first 8
+The source is one JSON array per conference and year (papercopilot/paperlists); a paper's field is that of its conference. The
+split depends on a hash of the title alone: sha256 of the title, lower-cased and with single spaces, its first 8
 hex digits modulo 10: 0 is test, 1 is valid, the rest train.
 """
 
@@ -19,7 +19,7 @@ from utils.errors import DataError
 from utils.files import strict_json
 from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder, write_synced
 
-LARGEST = 2**26  # bytes of a file: as JSON it takes many times as much memory
+LARGEST = 2**26  # bytes of a file; parsed JSON takes many times as much memory
 VENUES = {
     "aaai": "AI", "ijcai": "AI",
     "aistats": "ML", "uai": "ML", "colt": "ML", "acml": "ML",
@@ -28,7 +28,7 @@ VENUES = {
 
 
 def write_splits(source: Path, out: Path) -> dict[str, Any]:
-    """Write train.jsonl, valid.jsonl and test.jsonl with title, abstract and venue; -> what was read, used and skipped."""
+    """Write train.jsonl, valid.jsonl and test.jsonl with title, abstract and venue; -> counts read, used and skipped."""
     with data_errors(source):
         if not source.is_dir():
             raise DataError(f"{source}: no such folder; it should hold the papers' *.json.gz files")
@@ -61,7 +61,7 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
 
 
 def _publish(out: Path, files: dict[str, bytes]) -> None:
-    """Write files that belong together. The first, which every config names, is there only beside the others of its kind."""
+    """Write files that belong together. The first, which every config names, exists only alongside the others of its set."""
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     with contextlib.ExitStack() as stack:
@@ -83,7 +83,7 @@ def split_of(key: str) -> str:
 
 
 def _papers(source: Path) -> Iterator[tuple[str, str, str]]:
-    """(title, abstract, venue) of every paper of the files that are named after a conference, in name order."""
+    """(title, abstract, venue) of every paper in the files named after a known conference, in name order."""
     files = sorted(path for path in source.glob("*.json*") if _venue(path) is not None)
     if not files:
         raise DataError(f"{source}: holds no file of a known conference, such as acl2021.json.gz ({', '.join(VENUES)})")

@@ -1,1 +1,1 @@
-"""Tokens on disk, made once."""
+"""The token store: tokens on disk, computed once."""

@@ -1,4 +1,4 @@
-"""A hash of the code that makes tokens, so that an edited data set or tokenizer is not answered from the cache."""
+"""Hash of the code that makes tokens, so that an edited data set or tokenizer invalidates the cache."""
 
 import hashlib
 import os.path
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
-MAKER = os.path.join(HERE, "writer.py")  # it imports what makes tokens whatever the data set
-PASSED_OVER = "progress_bar"  # progress bars
+MAKER = os.path.join(HERE, "writer.py")  # it imports the code that makes tokens of any data set
+PASSED_OVER = "progress_bar"  # it affects no tokens
 IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]*(\([^)]*\)|.*)|import[ \t]+(.*))", re.MULTILINE)
 
 
 def code_hash(parts: Iterable[object]) -> str:
-    """sha256 of the source files of the parts' classes and of all that these import from the project, or from beside them.
+    """sha256 of the source files of the parts' classes and of all that they import from the project or from their own folders.
 
-    Found by reading the import statements, which takes 3 ms: comments count as code, and modules that are named at run time do not.
+    Found by scanning the import statements, which takes 3 ms: comments count as code, and dynamic imports do not.
     """
     waiting = [MAKER, *filter(None, map(_file_of, {base for part in parts for base in type(part).__mro__}))]
     roots, hashes = {PROJECT, *map(os.path.dirname, waiting)}, dict[str, str]()
@@ -31,7 +31,7 @@ def code_hash(parts: Iterable[object]) -> str:
 
 
 def _file_of(cls: type) -> str | None:
-    """The source file of a class; None for one of a library, or typed in at a prompt."""
+    """The source file of a class; None for a library's, or one defined at a prompt."""
     path = getattr(sys.modules.get(cls.__module__), "__file__", None)
     if path is None or "-packages" in path or path.startswith(os.path.dirname(os.__file__)):
         return None
@@ -39,7 +39,7 @@ def _file_of(cls: type) -> str | None:
 
 
 def _imported(path: str, source: bytes, roots: Iterable[str]) -> Iterator[str]:
-    """The files of the modules that a source file imports, those of libraries left out."""
+    """Files of the modules that a source file imports, except libraries."""
     for statement in IMPORT.findall(source):
         module, names, plain = (part.decode("utf-8", "replace") for part in statement)
         for name in [module] if module else re.findall(r"[\w.]+", plain):

@@ -1,6 +1,6 @@
-"""Content hashes of files, remembered by size, times and inode, so that a start does not read everything twice.
+"""Content hashes of files, cached by size, timestamps and inode, so that a start need not read everything again.
 
-The time of the last change of the inode is one of them: an editor or `touch -r` may set the other one back, but not this.
+The timestamps include ctime: an editor or `touch -r` may set mtime back, but not ctime.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from datasets.formats.data_files import data_errors
 from utils.errors import StorageError
 from utils.files.storage import atomic_write, probe, read_sealed, remove_leftovers, sealed
 
-RACY_SECONDS = 2.0  # a file changed so recently may change again without a new time of change
+RACY_SECONDS = 2.0  # a file changed this recently may change again without a new timestamp
 
 
 def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path) -> str:
-    """sha256 of the files' contents and the options that shape what is made of them.
+    """sha256 of the files' contents and the options that affect the tokens.
 
-    A file's name and its folders' below the one that holds all files count as content: they may be the id and the label.
+    A file's path below the common folder counts as content: it may hold the id and the label.
     """
     files = list(files)
     root = os.path.commonpath([path.absolute().parent for path in files])
@@ -32,15 +32,15 @@ def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path)
 
 
 def file_hashes(files: list[Path], memory: Path) -> list[str]:
-    """The sha256 of each file; `memory` is the JSON file in which they are remembered."""
+    """The sha256 of each file; `memory` is the JSON file that caches them."""
     known: dict[str, Any] = {}
     hashes, is_changed, is_readable = [], False, True
     try:
         known = read_sealed(memory)
     except StorageError:
-        is_readable = False  # it holds other data sets' hashes, and is not replaced
+        is_readable = False  # it may hold other data sets' hashes, so it is not replaced
     except (OSError, ValueError):
-        pass  # there is none, or a damaged one
+        pass  # missing or damaged
     for path in files:
         with data_errors(path):
             stat = path.stat()
@@ -49,7 +49,7 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
             if not (isinstance(entry, list) and len(entry) == 5 and entry[:4] == stamp):
                 entry = [*stamp, sha256_of(path)]
                 age = time.time() - max(stat.st_mtime, stat.st_ctime)
-                if age > RACY_SECONDS:  # a time to come is not trusted either
+                if age > RACY_SECONDS:  # a time in the future is not trusted either
                     known[str(path.resolve())] = entry
                     is_changed = True
             hashes.append(str(entry[4]))
@@ -68,11 +68,11 @@ def sha256_of(path: Path) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise StorageError unless the folder is there, or can be made, and takes files; what dead processes left there is swept."""
+    """Create the folder if needed, and remove what dead processes left there. Raises StorageError if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
         probe(folder)
-    except (OSError, ValueError) as error:  # ValueError: a name that holds \0
+    except (OSError, ValueError) as error:  # ValueError: a name with \0
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"{folder}: cannot be written: {reason}; see data.cache_folder") from None

@@ -30,8 +30,8 @@ from utils.files.storage import (
 logger = logging.getLogger("glassbox")
 T = TypeVar("T")
 HEADER = "header.json"
-MAPPED = 2**26  # bytes from which ids are mapped instead of read: they may be more than memory holds
-VERIFIED = 2**28  # bytes; of a larger array the size alone is checked: reading it would delay the start by seconds
+MAPPED = 2**26  # bytes above which ids are memory-mapped instead of read: they may exceed the memory
+VERIFIED = 2**28  # bytes; of a larger array only the size is checked: hashing it would delay the start by seconds
 
 
 def opened(
@@ -62,15 +62,17 @@ def opened(
 
 
 def _try_open(folder: Path, open_: Callable[[Path], T], *, may_remove: bool) -> T | None:
-    """What is there, or None where there is nothing or something damaged. Only who holds its lock may remove that: no other builds
-    it then. Raises StorageError where it cannot be read now, which is no damage."""
+    """What is there, or None if it is missing or damaged. may_remove: only under its lock, so that no other process is building it.
+
+    Raises StorageError if it cannot be read at the moment, which is not damage.
+    """
     try:
         with readable(folder):
             made = (folder / HEADER).stat().st_mtime
         found = open_(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if may_remove and folder.exists():
-            logger.warning("warning: %s: is damaged (%s) and is rebuilt", folder, error)
+            logger.warning("warning: %s: is damaged (%s); rebuilding it", folder, error)
             remove(folder)
         return None
     logger.info("tokens of %s from the cache", time.strftime("%Y-%m-%d %H:%M", time.localtime(made)))

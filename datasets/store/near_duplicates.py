@@ -1,6 +1,6 @@
-"""Texts of validation and test of which one training text holds nearly all: phrases of a sentence, copies that differ by a number.
+"""Near-duplicate check: validation and test texts that one training text contains almost whole.
 
-A sample of the texts is cut into runs of five tokens, which are looked for in the training texts: time and memory stay small.
+A sample of the texts is cut into runs of five tokens, which are searched in the training texts at little time and memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ import numpy as np
 
 from datasets.tokenizers.tokens import Tokens
 
-RUN, MIN_RUNS, MAX_RUNS = 5, 4, 16  # tokens of a run, and runs of a text: shorter ones share them by chance
-NEAR, MIN_SHARE = 0.8, 0.2  # of a text's runs in one training text; of a split's texts (SMS spam has 0.07)
-SAMPLE, MIN_TEXTS = 400, 50  # texts of a split; fewer say nothing
-BLOCK, MAX_TOKENS = 2**17, 2**25  # tokens at a time, and in all: of a longer training split, every second, ... block
-MAX_FOUND = 100  # times that one run is noted
-BITS = 20  # of a run's number, by which most are passed over
+RUN, MIN_RUNS, MAX_RUNS = 5, 4, 16  # tokens per run, and runs per text: shorter texts share runs by chance
+NEAR, MIN_SHARE = 0.8, 0.2  # fractions: of a text's runs in one training text, and of a split's texts (SMS spam: 0.07)
+SAMPLE, MIN_TEXTS = 400, 50  # texts per split; fewer are no evidence
+BLOCK, MAX_TOKENS = 2**17, 2**25  # tokens at a time, and in total: of a longer training split, every second, ... block
+MAX_FOUND = 100  # matches recorded per run
+BITS = 20  # of a run's hash, to discard most runs early
 
 
 def describe_near_duplicates(splits: Mapping[str, Tokens], train: Tokens, skipped_ids: Sequence[int]) -> list[str]:
-    """A line for each split of whose texts many are hardly new; skipped_ids: unknown and special tokens, which make no run."""
+    """A warning for each split with many near-duplicates; skipped_ids: unknown and special tokens, which are in no run."""
     samples = {split: _sample(texts, skipped_ids) for split, texts in splits.items()}
     runs = [codes for sample in samples.values() if len(sample) >= MIN_TEXTS for codes in sample]
     shares = _shares_in_one(runs, train) if runs and len(train.ids) else np.zeros(0)
@@ -34,7 +34,7 @@ def describe_near_duplicates(splits: Mapping[str, Tokens], train: Tokens, skippe
 
 
 def _sample(texts: Tokens, skipped_ids: Sequence[int]) -> list[np.ndarray]:
-    """The numbers of the runs of some of the texts, each number once."""
+    """The distinct run hashes of each text in a sample."""
     found = []
     for row in np.unique(np.linspace(0, len(texts) - 1, SAMPLE).astype(int)) if len(texts) else []:
         ids = np.asarray(texts.text(row))
@@ -46,7 +46,7 @@ def _sample(texts: Tokens, skipped_ids: Sequence[int]) -> list[np.ndarray]:
 
 
 def _codes(ids: np.ndarray) -> np.ndarray:
-    """(T,) token ids -> (T - RUN + 1,) uint32, a number for each run of RUN tokens."""
+    """(T,) token ids -> (T - RUN + 1,) uint32, a hash of each run of RUN tokens."""
     codes = np.zeros(max(len(ids) - RUN + 1, 0), dtype=np.uint32)
     ids = ids.astype(np.uint32)
     for i in range(RUN):
@@ -57,7 +57,7 @@ def _codes(ids: np.ndarray) -> np.ndarray:
 
 
 def _shares_in_one(runs: list[np.ndarray], train: Tokens) -> np.ndarray:
-    """(N,) the largest share of each text's runs that one training text holds."""
+    """(N,) the largest fraction of each text's runs that one training text contains."""
     lengths = np.array(list(map(len, runs)))
     owners, codes = np.repeat(np.arange(len(runs)), lengths), np.concatenate(runs)
     order = np.argsort(codes, kind="stable")
@@ -66,11 +66,11 @@ def _shares_in_one(runs: list[np.ndarray], train: Tokens) -> np.ndarray:
     holders = np.searchsorted(train.offsets, places, side="right")
     is_inside = places + RUN <= train.offsets[holders]
     holders, found = holders[is_inside], found[is_inside]
-    # A place and an owner of its run, for all owners of it.
+    # Each match is paired with every text that has the run.
     each = np.repeat(np.arange(len(found)), counts[found])
     starts = np.repeat(np.cumsum(counts[found]) - counts[found], counts[found])
     sharing = owners[order][first[found[each]] + np.arange(len(each)) - starts]
-    # Each run once, though it may stand twice in a text.
+    # Each run counts once, even if it occurs twice in a text.
     shared = np.unique((sharing * (len(train) + 1) + holders[each]) * len(known) + found[each])
     pairs, num_shared = np.unique(shared // len(known), return_counts=True)
     most = np.zeros(len(runs))
@@ -79,7 +79,7 @@ def _shares_in_one(runs: list[np.ndarray], train: Tokens) -> np.ndarray:
 
 
 def _find(train: Tokens, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(place among the training tokens, index in the sorted `known`) of each run that is one of these."""
+    """(position in the training tokens, index in the sorted `known`) of each match."""
     is_possible = np.zeros(2**BITS, dtype=bool)
     is_possible[known >> np.uint32(32 - BITS)] = True
     places, found = [], []

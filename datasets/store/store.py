@@ -1,17 +1,17 @@
-"""The token store: texts become tokens once, and are then read as memory-mapped integer arrays.
+"""The token store: texts are tokenised once, and then read as memory-mapped integer arrays.
 
     .cache/tokens/KEY/header.json            labels, counts, the size and sha256 of every array; written last
                       tokenizer.json
-                      train.0.ids            int32, the first field's tokens, text after text
+                      train.0.ids            int32, the first field's tokens, texts concatenated
                       train.0.offsets        int64, where each text begins
-                      train.0.truncated      bool, whether it was cut
-                      train.0.second_starts  int32, of pairs alone: where in each the second text begins
-                      train.labels           int64 label ids, or uint8 (N, num_labels) for several labels a text; or
+                      train.0.truncated      bool, whether each text was truncated
+                      train.0.second_starts  int32, for pairs only: where in each the second text begins
+                      train.labels           int64 label ids, or uint8 (N, num_labels) for multi-label; or
                       train.numbers          float32
-                      train.rows             int64, the number of each text's row in its file
+                      train.rows             int64, the row index of each text in its file
 
-KEY is the sha256 of the files' content, of every option that shapes the arrays and of the code that makes them. A store is built
-beside and renamed.
+KEY is the sha256 of the files' content, of every option that affects the arrays and of the code that makes them. A store is built
+under a temporary name and renamed.
 """
 
 import functools
@@ -42,14 +42,14 @@ from utils.files.storage import digest_of, read_regular, read_sealed
 
 logger = logging.getLogger("glassbox")
 FORMAT = 7  # part of the key: a store of another format is never opened
-DATA_FORMAT = 4  # part of what checkpoints know their data by, and so never to change
+DATA_FORMAT = 4  # part of the data hash in checkpoints, so it must never change
 TOKENIZER = "tokenizer.json"
 SMALL = 8_000_000  # bytes of text below which starting workers costs more than it saves
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """One split: the tokens of each field, its columns by name, such as "label" (N,) or (N, L), and the numbers of its rows."""
+    """One split: the tokens of each field, its columns by name, such as "label" (N,) or (N, L), and its row indices."""
 
     fields: list[Tokens]
     columns: dict[str, np.ndarray]
@@ -63,7 +63,7 @@ class SplitData:
         return np.sum([tokens.padded_lengths for tokens in self.fields], axis=0)
 
     def lengths(self, epoch: int = EVALUATION) -> np.ndarray:
-        """(N,) the places that each text takes in a batch, all fields together; the same in every epoch."""
+        """(N,) padded length of each text, summed over the fields; the same in every epoch."""
         return self._lengths
 
     def collate(self, rows: np.ndarray, epoch: int = EVALUATION, step: int = 0) -> TextBatch:
@@ -72,20 +72,20 @@ class SplitData:
 
     @property
     def truncated(self) -> np.ndarray:
-        """(N,) whether any field was cut."""
+        """(N,) whether any field was truncated."""
         return np.any([tokens.truncated for tokens in self.fields], axis=0)
 
 
 class TokenStore:
-    """The tokens of a data set's splits, mapped from a folder."""
+    """The tokens of a data set's splits, memory-mapped from a folder."""
 
     def __init__(self, folder: Path, *, is_new: bool = False) -> None:
-        """is_new: this process has just written and hashed the files, and need not do so again."""
+        """is_new: this process has just written and hashed the files, and need not hash them again."""
         self.header = read_header(folder, is_new=is_new)
         self.key = folder.name
         self.tokenizer_json = read_regular(folder / TOKENIZER)
         self.tokenizer = parse_tokenizer(self.tokenizer_json)
-        self.vocabulary: str = self.header["files"][TOKENIZER][1]  # what `tokenizer_hash` gives
+        self.vocabulary: str = self.header["files"][TOKENIZER][1]  # see `tokenizer_hash`
         self.facts = {
             "data": self.header["data"],
             "vocabulary": self.vocabulary,
@@ -113,7 +113,7 @@ class TokenStore:
 
 
 def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> str:
-    """What a checkpoint knows a corpus by: what its files hold now, and the options that shape what is made of them.
+    """Hash that identifies a corpus in checkpoints: the present content of its files, and the options that affect the tokens.
 
     options: plain values; trained: a tokenizer to use as it is instead of training one.
     """
@@ -122,7 +122,7 @@ def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> s
 
 
 def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
-    """The store of a corpus, built where the cache has none; `options` and `trained` as for `data_hash`."""
+    """Open the store of a corpus, or build it if it is not cached; `options` and `trained` as for `data_hash`."""
     data, used = data_hash(corpus, options, trained), trained or tokenizer
     key = digest_of({"data": data, "format": FORMAT, "code": code_hash([corpus.source, used])})[:32]
 
@@ -144,7 +144,7 @@ def _files(corpus: Corpus) -> list[Path]:
 
 
 def parse_tokenizer(content: bytes) -> Any:
-    """The tokenizer of a saved file's content. Raises ValueError where it is not one."""
+    """Parse the content of a saved tokenizer file. Raises ValueError for any other content."""
     try:
         values = strict_json.parse(content)
         return SAVED_TOKENIZERS[values["type"]].from_json(values)
@@ -153,17 +153,17 @@ def parse_tokenizer(content: bytes) -> Any:
 
 
 def tokenizer_json(tokenizer: Any) -> str:
-    """The tokenizer as the text of its file."""
+    """The content of the tokenizer's file."""
     return json.dumps(tokenizer.to_json(), ensure_ascii=False)
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """sha256 of the vocabulary and all else that makes ids of texts."""
+    """sha256 of the vocabulary and everything else that determines the ids."""
     return hashlib.sha256(tokenizer_json(tokenizer).encode()).hexdigest()
 
 
 def _older_tokens(folder: Path) -> str | None:
-    """What the first versions made of the same data, if the cache still has it; their checkpoints do not say."""
+    """Digest of the tokens that early versions made of the same data, if still cached; their checkpoints do not record it."""
     try:
         return digest_of(read_sealed(folder / "header.json")["files"])
     except (OSError, ValueError, KeyError):
@@ -171,7 +171,7 @@ def _older_tokens(folder: Path) -> str | None:
 
 
 def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str) -> None:
-    """The tokenizer and, last, the header; everything on the disk before the folder gets its name."""
+    """Write the tokenizer and, last, the header; everything is synced before the folder is renamed."""
     (folder / TOKENIZER).write_bytes(tokenizer_json(tokenizer).encode())
     header = {
         "format": FORMAT,
@@ -187,7 +187,7 @@ def _finish(folder: Path, corpus: Corpus, scan: Scan, tokenizer: Any, data: str)
 
 
 def _columns(corpus: Corpus, scan: Scan) -> dict[str, tuple[str, int | None]]:
-    """{name: (type, values a row or None for one)} of what a batch holds besides tokens."""
+    """{name: (dtype, values per row, or None for a single one)} of the columns of a batch."""
     values = corpus.target.values(scan.label_sets[:1], scan.labels)
     if values is None:
         return {}

@@ -1,4 +1,4 @@
-"""Texts as pieces of words: one pass to scan, one or two for the vocabulary, one to encode; the library uses every core itself."""
+"""Subword tokenisation: one pass to scan, one or two for the vocabulary, one to encode; the library itself uses all cores."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from utils.machine.progress_bar import StepBar
 
 
 class SubwordSource:
-    """The tokens of a corpus by a tokenizer that is trained on texts (`train(chunks)`) and encodes them (`encode`)."""
+    """Tokens of a corpus from a tokenizer that is trained on texts (`train(chunks)`) and encodes them (`encode`)."""
 
     def __init__(self, corpus: Corpus, tokenizer: Any, folder: Path, num_workers: int) -> None:
         self.corpus, self.tokenizer = corpus, tokenizer
@@ -27,7 +27,7 @@ class SubwordSource:
         return None
 
     def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
-        """Only let the scan see them."""
+        """Only compute the text keys."""
         return read_all(origin, records)
 
     def train(self, scan: Scan) -> None:
@@ -37,7 +37,7 @@ class SubwordSource:
             self.tokenizer.train(_Texts(self.corpus, rows, bar))
 
     def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
-        """The tokens of a split's rows, part after part, for each field."""
+        """Tokens of a split's rows in parts, each with all fields."""
         rows = scan.rows[split]
         with StepBar(len(rows), f"tokens of {split}", "texts") as bar:
             for chunk in parallel.chunked(_counted(self.corpus.records(split, rows), bar), parallel.CHUNK):
@@ -47,7 +47,7 @@ class SubwordSource:
 
 @dataclass(frozen=True)
 class _Texts:
-    """The training texts in chunks, read anew as often as a tokenizer asks for them."""
+    """The training texts in chunks, read again at each iteration."""
 
     corpus: Corpus
     rows: np.ndarray

@@ -1,8 +1,8 @@
-"""Texts as words, in one pass over the files: a word is a number from the moment it is cut, and what it means is decided later.
+"""Word tokenisation in one pass: words get provisional numbers on first sight, mapped to vocabulary ids later.
 
-While the rows are scanned, workers cut the texts into words and number those of a chunk; here the chunks' numbers become numbers
-of the whole corpus, which go to the disk. Once the scan knows which rows train, their words are counted, the frequent ones get
-their ids, and the numbers are read back, part after part, as ids.
+During the scan, workers split texts into words and number the words of each chunk; here the chunks' numbers are mapped to numbers
+of the whole corpus, which are written to disk. Once the training rows are known, their words are counted, the frequent ones get
+vocabulary ids, and the numbers are read back in parts and mapped to ids.
 """
 
 import functools
@@ -28,25 +28,25 @@ from datasets.tokenizers.word import UNKNOWN, UNKNOWN_ID, WordTokenizer
 from utils.errors import DataError
 from utils.machine.progress_bar import StepBar
 
-BLOCK = 2048  # records that are turned into ids at a time: memory stays flat, and they fit the processor's cache
+BLOCK = 2048  # records converted to ids at a time: memory is constant, and they fit the processor's cache
 
 
 class WordSource:
-    """The tokens of a corpus by a vocabulary of words, with their n-grams where the tokenizer has them."""
+    """Tokens of a corpus from a vocabulary of words, with n-grams if the tokenizer has them."""
 
     def __init__(self, corpus: Corpus, tokenizer: WordTokenizer, folder: Path, num_workers: int) -> None:
         self.corpus, self.tokenizer, self.num_workers = corpus, tokenizer, num_workers
         self.num_fields = corpus.num_encoder_texts
-        self._numbers = {UNKNOWN: 0}  # of every word; a text without any is one unknown word
+        self._numbers = {UNKNOWN: 0}  # of every word; a text without words is one unknown word
         self._folder = folder
         self._workers = parallel.Workers(
             partial(number_words, tokenizer.split, is_joined=corpus.join_fields), num_workers
         )
         self._files: dict[str, IO[bytes]] = {}
-        self._lengths: dict[str, array[int]] = {}  # of every text: num_fields of them a record
+        self._lengths: dict[str, array[int]] = {}  # of every text, num_fields texts per record
 
     def __enter__(self) -> "WordSource":
-        gc.disable()  # it would look through every list of words for cycles, and there are none: 7% of the time
+        gc.disable()  # it would search every list of words for cycles, and there are none: 7% of the time
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -57,7 +57,7 @@ class WordSource:
             Path(file.name).unlink(missing_ok=True)
 
     def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
-        """Cut the texts of a file into numbered words."""
+        """Split the texts of a file into words, and number them."""
         file = self._files[origin] = (self._folder / f"{origin}.words").open("wb")
         lengths = self._lengths[origin] = array("i")
         keys = [np.zeros(0, dtype=np.uint64)]
@@ -74,7 +74,7 @@ class WordSource:
         return np.concatenate(keys)
 
     def train(self, scan: Scan) -> None:
-        """Learn the words of the training split, then its pairs, triples, ..."""
+        """Learn the words of the training split, then its bigrams, trigrams, ..."""
         counts = np.zeros(len(self._numbers), dtype=np.int64)
         for fields in self._numbered("train", scan):
             for tokens in fields:
@@ -90,7 +90,7 @@ class WordSource:
             table.fit(parts, len(self.tokenizer.words), level)
 
     def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
-        """The tokens of a split's rows, part after part, for each field."""
+        """Tokens of a split's rows in parts, each with all fields."""
         with StepBar(len(scan.rows[split]), f"tokens of {split}", "texts") as bar:
             with parallel.Workers(self._with_ngrams, self.num_workers, are_threads=True) as workers:
                 for done, fields in enumerate(workers.map(self._words(split, scan))):
@@ -101,23 +101,23 @@ class WordSource:
         return [self.tokenizer.add_ngrams(tokens) for tokens in fields]
 
     def _words(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
-        """The ids of the words, made to fit max_length."""
+        """Word ids, truncated or windowed to max_length."""
         ids, options = self._word_ids, self.corpus.length_options
         for fields in self._numbered(split, scan):
             yield [fit(Tokens(ids[t.ids], t.offsets, t.truncated), **options) for t in fields]
 
     @functools.cached_property
     def _word_ids(self) -> np.ndarray:
-        """The id of every number, once the vocabulary is there."""
+        """The vocabulary id of every provisional number."""
         get = self.tokenizer.ids.get
         return np.fromiter((get(word, UNKNOWN_ID) for word in self._numbers), np.int32, len(self._numbers))
 
     def _numbered(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
-        """The numbers of the words of a split's rows, read back block after block."""
+        """Word numbers of a split's rows, read back block by block."""
         origin = split if split in self._files else "train"
         path, lengths = Path(self._files[origin].name), np.frombuffer(self._lengths[origin], dtype=np.int32)
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        records = np.searchsorted(scan.used[origin], scan.rows[split])  # numbers among those that were taken
+        records = np.searchsorted(scan.used[origin], scan.rows[split])  # indices among the records taken
         for start in range(0, len(records), BLOCK):
             texts = records[start : start + BLOCK] * self.num_fields
             first, last = texts[0], texts[-1] + self.num_fields
@@ -129,9 +129,9 @@ class WordSource:
 def number_words(
     split: Callable[[str], list[str]], records: list[tuple[str, ...]], *, is_joined: bool
 ) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """The fields of records, each a text or all joined to one; done by the workers.
+    """Number the words of records, each field a text or all fields joined; runs in the workers.
 
-    -> (distinct words, the place of every word among them, how many words each text has, the text key of each record).
+    -> (distinct words, the index of every word among them, the number of words of each text, the text key of each record).
     """
     words: list[str] = []
     texts = [" ".join(fields) for fields in records] if is_joined else [text for fields in records for text in fields]
@@ -146,7 +146,7 @@ def number_words(
 
 
 def _read(path: Path, start: int, end: int) -> np.ndarray:
-    """Numbers start to end of a file; mapped, so that only what is looked at takes memory, and only until it is let go."""
+    """Numbers start to end of a file, memory-mapped, so that only pages in use take memory."""
     if end == start:
         return np.zeros(0, dtype=np.int32)
     return np.asarray(np.memmap(path, np.int32, mode="r", offset=4 * start, shape=(end - start,)))

@@ -1,7 +1,7 @@
-"""The arrays of a token store: the tokens, labels and row numbers of every split, appended part after part.
+"""Writer of a token store's arrays: the tokens, labels and row indices of every split.
 
-Where the tokens come from is the tokenizer's kind: words are cut while the rows are scanned (word_source.py), pieces of words in
-passes of their own (subword_source.py).
+The passes depend on the kind of tokenizer: words are split during the scan (word_pass.py), subwords in passes of their own
+(subword_pass.py).
 """
 
 from collections.abc import Iterator
@@ -19,24 +19,24 @@ from datasets.store.word_pass import WordSource
 from datasets.tokenizers.tokens import Tokens
 from datasets.tokenizers.word import WordTokenizer
 
-KINDS = {"ids": np.int32, "offsets": np.int64, "truncated": np.bool_, "second_starts": np.int32}  # the last: of pairs
+KINDS = {"ids": np.int32, "offsets": np.int64, "truncated": np.bool_, "second_starts": np.int32}  # the last: pairs only
 
 
 class TokenSource(Protocol):
-    """Texts as tokens. `take` sees every usable record of a file once, as it is scanned."""
+    """Source of tokens. `take` sees every usable record of a file once, during the scan."""
 
     def take(self, origin: str, records: Iterator[Record]) -> np.ndarray:
-        """Read all records of the split `origin` has a file for; -> (N,) uint64, the text key of each."""
+        """Consume all records of the file of split `origin`; -> their text keys, (N,) uint64."""
 
     def train(self, scan: Scan) -> None:
         """Learn the vocabulary from the training split alone."""
 
     def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
-        """The tokens of a split's rows, part after part, for each field."""
+        """Tokens of a split's rows in parts, each with all fields."""
 
 
 def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int, *, is_trained: bool) -> Scan:
-    """Scan the corpus, train the tokenizer unless it is, and write the arrays of every split into `folder`; -> the scan."""
+    """Scan the corpus, train the tokenizer unless is_trained, and write the arrays of every split into `folder`; -> the scan."""
     kind = WordSource if isinstance(tokenizer, WordTokenizer) else SubwordSource
     source: TokenSource
     with kind(corpus, tokenizer, folder, num_workers) as source:
@@ -52,7 +52,7 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
         (folder / f"{split}.rows").write_bytes(scan.rows[split].astype(np.int64).tobytes())
     field = max(range(corpus.num_encoder_texts), key=lambda i: (folder / f"train.{i}.ids").stat().st_size)
     train, *others = (_written(folder, split, field) for split in SPLITS)
-    overlap = scan.report["overlap"]  # a large one has been reported already
+    overlap = scan.report["overlap"]  # a large overlap has been reported already
     is_new = {split: overlap[split] < MIN_SHARE * len(scan.rows[split]) for split in SPLITS[1:]}
     splits = {split: texts for split, texts in zip(SPLITS[1:], others, strict=True) if is_new[split]}
     skipped_ids = [tokenizer.unknown_id, *tokenizer.special.ids]
@@ -61,14 +61,14 @@ def write_arrays(folder: Path, corpus: Corpus, tokenizer: Any, num_workers: int,
 
 
 def _written(folder: Path, split: str, field: int) -> Tokens:
-    """A field's tokens, mapped from their files."""
+    """A field's tokens, memory-mapped from their files."""
     ids, offsets = (folder / f"{split}.{field}.{kind}" for kind in ("ids", "offsets"))
     mapped = np.memmap(ids, KINDS["ids"], mode="r") if ids.stat().st_size else np.zeros(0, KINDS["ids"])
     return Tokens(mapped, np.fromfile(offsets, KINDS["offsets"]), np.zeros(0, dtype=bool))
 
 
 def _write(folder: Path, split: str, parts: Iterator[list[Tokens]], num_fields: int, *, is_pair: bool) -> None:
-    """Append part after part; offsets go on from the part before."""
+    """Append the parts; offsets continue from one part to the next."""
     names = [(i, kind) for i in range(num_fields) for kind in KINDS if is_pair or kind != "second_starts"]
     files = {(i, kind): (folder / f"{split}.{i}.{kind}").open("wb") for i, kind in names}
     try:

@@ -1,4 +1,4 @@
-"""Texts made to fit `max_length`: cut, or taken in windows, with the special tokens around what is left.
+"""Long texts: truncation to `max_length`, or windows, with the special tokens around them.
 
 Sun et al. 2019, section 5.2 (https://arxiv.org/abs/1905.05583): of texts over BERT's 510 tokens, head + tail keeps the first 128
 and the last 382; windows keep everything, and the model takes the mean of their vectors.
@@ -11,7 +11,7 @@ import numpy as np
 from datasets.tokenizers.special_tokens import Ids, SpecialTokens
 from datasets.tokenizers.tokens import Tokens
 
-HEAD_SHARE = 4  # a quarter of a cut text is its head, the rest its tail
+HEAD_SHARE = 4  # a quarter of a truncated text is its head, the rest its tail
 
 
 def fit(
@@ -21,7 +21,7 @@ def fit(
     stride: int = 0,
     special: tuple[Ids, Ids] = ((), ()),
 ) -> Tokens:
-    """Bare texts -> texts of at most max_length tokens, or windows of that size that share `stride`, special tokens and all."""
+    """Bare texts -> texts of at most max_length tokens, or windows of that size that overlap by `stride`, with special tokens."""
     if max_length is None:
         return wrap(tokens, *special)
     room = max_length - sum(map(len, special))
@@ -31,10 +31,9 @@ def fit(
 
 
 def fit_pairs(first: Tokens, second: Tokens, max_length: int | None, special: tuple[Ids, Ids, Ids]) -> Tokens:
-    """Bare pairs -> pairs of at most max_length tokens, the longer text of each cut until both together fit.
+    """Bare pairs -> pairs of at most max_length tokens, the longer text of each truncated until both together fit.
 
-    As the tokenizers library does it (`longest_first`): of an odd room the longer text gets the odd token, the second where both
-    are alike.
+    As in the tokenizers library (`longest_first`): of an odd room the longer text gets the odd token, at a tie the second text.
     """
     before, between, after = special
     if max_length is not None:
@@ -45,15 +44,15 @@ def fit_pairs(first: Tokens, second: Tokens, max_length: int | None, special: tu
 
 
 def longest_first(first: np.ndarray, second: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lengths (N,) of the two texts of pairs after cutting: only the longer one is, until both are alike."""
-    shorter = np.minimum(np.minimum(first, second), room // 2)  # what the shorter one keeps whatever happens
+    """Truncated lengths (N,) of the two texts of pairs: only the longer one is truncated, until both are equal."""
+    shorter = np.minimum(np.minimum(first, second), room // 2)  # what the shorter one keeps in any case
     longer = np.minimum(np.maximum(first, second), room - shorter)
     is_first_longer = first > second
     return np.where(is_first_longer, longer, shorter), np.where(is_first_longer, shorter, longer)
 
 
 def wrap(tokens: Tokens, before: Ids, after: Ids) -> Tokens:
-    """Every text between these ids."""
+    """Put these ids before and after every text."""
     if not before and not after:
         return tokens
     lengths = tokens.lengths + len(before) + len(after)
@@ -69,9 +68,9 @@ def wrap(tokens: Tokens, before: Ids, after: Ids) -> Tokens:
 
 
 def check_fits(tokenizer: Any, *, pair: bool, max_length: int | None, long_texts: str, stride: int) -> None:
-    """Raise ValueError where a tokenizer cannot do what these options of the data ask for."""
+    """Raise ValueError if a tokenizer does not support these data options."""
     special: SpecialTokens | None = tokenizer.special
-    if special is None:  # it comes with weights, and is looked at when they are there
+    if special is None:  # it comes with the weights, and is checked once they are loaded
         return
     if pair and not special.pair[1]:
         raise ValueError(
@@ -93,7 +92,7 @@ def check_fits(tokenizer: Any, *, pair: bool, max_length: int | None, long_texts
 
 
 def _head_tail(tokens: Tokens, room: int) -> Tokens:
-    """The first quarter of the room from the beginning of a longer text, the rest from its end."""
+    """Truncate longer texts: a quarter of the room from the beginning, the rest from the end."""
     lengths, head = tokens.lengths, -(-room // HEAD_SHARE)
     if lengths.max(initial=0) <= room:
         return tokens
@@ -106,14 +105,14 @@ def _head_tail(tokens: Tokens, room: int) -> Tokens:
 
 
 def _windows(tokens: Tokens, room: int, stride: int, max_length: int, special: tuple[Ids, Ids]) -> Tokens:
-    """Each text as windows back to back; all but its last are full, so that a batch finds them again by counting."""
+    """Each text as consecutive windows, all but the last full, so that a batch can recover them by counting."""
     lengths, step = tokens.lengths, room - stride
     counts = 1 + np.maximum(0, -(-(lengths - room) // step))
     last = np.concatenate([[0], np.cumsum(counts)])
     places = np.arange(last[-1]) - np.repeat(last[:-1], counts)  # of each window in its text
     starts = np.repeat(tokens.offsets[:-1], counts) + step * places
     sizes = np.minimum(room, np.repeat(tokens.offsets[1:], counts) - starts)
-    skipped = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)  # from a token's new place to its old one
+    skipped = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)  # from a token's new position to its old one
     windows = Tokens.from_lengths(
         tokens.ids[np.arange(len(skipped)) + skipped], sizes, np.zeros(len(sizes), dtype=bool)
     )
@@ -122,7 +121,7 @@ def _windows(tokens: Tokens, room: int, stride: int, max_length: int, special: t
 
 
 def _joined(first: Tokens, second: Tokens) -> Tokens:
-    """Text by text the one and then the other."""
+    """Concatenate the two texts of each pair."""
     texts = np.concatenate([np.repeat(np.arange(len(part)), part.lengths) for part in (first, second)])
     ids = np.concatenate([first.ids, second.ids])[np.argsort(texts, kind="stable")]
     pairs = Tokens.from_lengths(ids, first.lengths + second.lengths, first.truncated | second.truncated)

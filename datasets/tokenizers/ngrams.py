@@ -1,8 +1,8 @@
-"""Word n-grams as ids of a compact table: only those that the training texts hold often enough.
+"""Word n-grams as ids of a compact table of those that are frequent enough in the training texts.
 
-A hashed table of millions of rows (Joulin et al. 2016) costs twice the step and gains nothing on data of this size. An n-gram is
-a number: the index of its first n - 1 words in the table of that order (for a pair, the first word's id), times the number of
-words, plus the last word's id. An n-gram is at most as frequent as its first n - 1 words, so their index is always there.
+A hash table of millions of rows (Joulin et al. 2016) doubles the time of a step and gains nothing on data of this size. The code of
+an n-gram is the index of its first n - 1 words in the table of that order (for a bigram, the first word's id), times the number
+of words, plus the last word's id. An n-gram is at most as frequent as its first n - 1 words, so they always have an index.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,11 +13,11 @@ import numpy as np
 from datasets.tokenizers.tokens import Tokens
 
 WORTH_A_SORT = 4_000_000  # n-grams: 32 MB
-FIRST_WORD = 2  # ids below are padding and unknown, which begin and end no n-gram
+FIRST_WORD = 2  # lower ids are padding and unknown, which are in no n-gram
 
 
 class NgramTable:
-    """The n-grams of order 2 to `order`; `codes[n - 2]` holds the sorted numbers of those of order n."""
+    """The n-grams of order 2 to `order`; `codes[n - 2]` holds the sorted codes of those of order n."""
 
     def __init__(self, order: int, min_count: int) -> None:
         self.order, self.min_count = order, min_count
@@ -25,7 +25,7 @@ class NgramTable:
 
     @property
     def size(self) -> int:
-        """How many n-grams of all orders there are."""
+        """Number of n-grams of all orders."""
         return sum(map(len, self.codes))
 
     def fit(self, parts: Iterable[Tokens], num_words: int, level: int) -> None:
@@ -36,7 +36,7 @@ class NgramTable:
         self.codes[level - 2] = codes[counts >= self.min_count]
 
     def extend(self, tokens: Tokens, num_words: int) -> Tokens:
-        """The words of each text, then its pairs, triples, ... that are in the table, ids from num_words on."""
+        """The words of each text, then its bigrams, trigrams, ... that are in the table, with ids from num_words on."""
         if self.size == 0:
             return tokens
         texts, ids = [np.repeat(np.arange(len(tokens)), tokens.lengths)], [tokens.ids]
@@ -47,7 +47,7 @@ class NgramTable:
             texts.append(texts[0][positions[is_known]])
             ids.append((first_id + index[is_known]).astype(np.int32))
             first_id += len(self.codes[level - 2])
-        order = np.argsort(np.concatenate(texts), kind="stable")  # runs that are sorted already: cheap
+        order = np.argsort(np.concatenate(texts), kind="stable")  # concatenated sorted runs: cheap
         lengths = sum(np.bincount(text, minlength=len(tokens)) for text in texts)
         return Tokens.from_lengths(np.concatenate(ids)[order], np.asarray(lengths), tokens.truncated)
 
@@ -96,7 +96,7 @@ class NgramTable:
 
 
 def _gathered(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Arrays put together until they are worth a sort."""
+    """Concatenate arrays until they are worth a sort."""
     waiting: list[np.ndarray] = []
     for part in parts:
         waiting.append(part)
@@ -110,7 +110,7 @@ def _gathered(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 def _merged(
     codes: np.ndarray, counts: np.ndarray, new_codes: np.ndarray, new_counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct codes of both in order, and their counts added up."""
+    """Merge two sorted lists of codes, and add up their counts."""
     if len(codes) == 0:
         return new_codes, new_counts
     merged = np.unique(np.concatenate([codes, new_codes]))
@@ -121,7 +121,7 @@ def _merged(
 
 
 def _find(table: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(index in the sorted table, whether it is there) of each code."""
+    """(index in the sorted table, whether it is present) of each code."""
     if len(table) == 0:
         return np.zeros(len(codes), dtype=np.int64), np.zeros(len(codes), dtype=bool)
     order = np.argsort(codes)  # in this order a search goes through the table once, which is 2.5 times faster

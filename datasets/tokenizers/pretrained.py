@@ -1,4 +1,4 @@
-"""The tokenizer of a published model, read from its folder in one of the forms that Hugging Face gives it."""
+"""Tokenizer of a published model, read from its folder in any of Hugging Face's formats."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,16 +14,16 @@ from utils.errors import DataError
 from utils.files import strict_json
 from utils.files.storage import read_regular
 
-SECONDS = 30.0  # that a published tokenizer may take for a few short texts
+SECONDS = 30.0  # limit on the time of a published tokenizer for a few short texts
 
 
 class PretrainedTokenizer:
     """The tokenizer that comes with the weights of `init_from`."""
 
-    special: SpecialTokens | None = None  # not known before the weights are
+    special: SpecialTokens | None = None  # unknown until the weights are loaded
 
     def train(self, chunks: Iterable[list[str]]) -> None:
-        """Raise ValueError: nothing is learnt here."""
+        """Raise ValueError: it cannot be trained."""
         raise ValueError(
             "tokenizer.name: pretrained is not trained; it comes with init_from, a published model's folder"
         )
@@ -32,7 +32,7 @@ class PretrainedTokenizer:
 def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
     """The tokenizer of a model's folder: tokenizer.json, or BERT's vocab.txt, or RoBERTa's vocab.json and merges.txt.
 
-    Its casing and special tokens are kept; the length it cuts or pads to is not, since that is `data.max_length` here. Raises
+    Its casing and special tokens are kept; its truncation and padding are not: `data.max_length` decides here. Raises
     DataError for a folder without these files, or with damaged ones.
     """
     for names, read in FORMS.items():
@@ -41,7 +41,7 @@ def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
                 return _tried({"tokenizer": strict_json.parse(read(folder))})
             except OSError as error:
                 raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
-            except Exception as error:  # the library's own are bare ones
+            except Exception as error:  # the library raises bare Exceptions
                 reason = " ".join(str(error).split())[:200]
                 raise DataError(f"{folder / names[0]}: cannot be read: {reason}") from None
     known = ", or ".join(" and ".join(names) for names in FORMS)
@@ -49,13 +49,13 @@ def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
 
 
 def _tried(values: dict[str, Any]) -> SubwordTokenizer:
-    """The tokenizer, after another process has read it and a few texts with it: a stranger's may abort, or never end."""
+    """The tokenizer, after a trial in another process: an untrusted one may abort, or never return."""
     try_apart(lambda: _try_texts(SubwordTokenizer.from_json(values)), SECONDS)
     return SubwordTokenizer.from_json(values)
 
 
 def _try_texts(tokenizer: SubwordTokenizer) -> None:
-    """Raise ValueError for a tokenizer that makes far more of a text than it is; bad patterns do not end on such texts."""
+    """Raise ValueError for a tokenizer that makes far too many tokens; bad patterns never return on such texts."""
     for text in [
         *(character * 300 + "!" for character in "aA1 -.\n\xe9\u4e2d"),
         "The 3 quick-brown foxes, isn't it? " * 20,
@@ -66,7 +66,7 @@ def _try_texts(tokenizer: SubwordTokenizer) -> None:
 
 
 def _read_vocab(folder: Path) -> str:
-    """BERT's: a piece a line, whose number is its id (Devlin et al. 2019); tokenizer_config.json says how texts are normalised."""
+    """BERT's: one piece per line, whose number is its id (Devlin et al. 2019); tokenizer_config.json sets the normalisation."""
     lines = read_regular(folder / "vocab.txt").decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
     vocab, options = {piece: id for id, piece in enumerate(lines)}, _options(folder)
     names = {kind: _named(options, kind, f"[{kind.upper()}]") for kind in ("unk", "pad", "cls", "sep", "mask")}
@@ -114,14 +114,14 @@ FORMS: dict[tuple[str, ...], Callable[[Path], str]] = {
 
 
 def _options(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json, where there is one."""
+    """The values of tokenizer_config.json, if there is one."""
     path = folder / "tokenizer_config.json"
     options = strict_json.parse(read_regular(path)) if path.exists() else {}
     return dict(options)
 
 
 def _named(options: dict[str, Any], kind: str, default: str) -> str:
-    """The text of a special token; the library writes it as a text or as an object with its `content`."""
+    """The text of a special token, which the library writes as a string or as an object with `content`."""
     value = options.get(f"{kind}_token") or default
     return str(value["content"] if isinstance(value, dict) else value)
 

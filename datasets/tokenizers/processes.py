@@ -1,4 +1,4 @@
-"""A function over chunks in several processes or threads, results in order, only a few chunks in memory at a time."""
+"""Ordered parallel map over chunks, in processes or threads, with only a few chunks in memory at a time."""
 
 import contextlib
 import gc
@@ -20,7 +20,7 @@ from utils.errors import DataError
 CHUNK = 1000  # records a worker gets at a time
 MEMORY = 2**32  # bytes, see `try_apart`
 Item = TypeVar("Item")
-_function: Callable[[Any], Any] | None = None  # in a worker: what it does
+_function: Callable[[Any], Any] | None = None  # in a worker: the function to apply
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -31,9 +31,9 @@ def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def try_apart(function: Callable[[], Any], seconds: float) -> None:
-    """Call a function first in a process of its own. Raises ValueError where it fails, aborts or does not end in time.
+    """Try a function in a process of its own. Raises ValueError if it fails, aborts or does not return in time.
 
-    What it prints is dropped, and it may take MEMORY bytes more than this process has.
+    Its output is discarded, and it may use MEMORY bytes more than this process.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -57,17 +57,17 @@ def _tried(function: Callable[[], Any], sender: Any) -> None:
     os.dup2(nowhere, 2)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent kills it
     try:
         function()
         sender.send("")
-    except BaseException as error:  # a panic is no Exception
+    except BaseException as error:  # a panic is not an Exception
         sender.send(" ".join(str(error).split())[:200] or type(error).__name__)
     os._exit(0)
 
 
 class Workers:
-    """Processes that apply one function, started with the first chunk; with num_workers 1 it is applied here."""
+    """Pool of processes that apply one function, started with the first chunk; with num_workers 1, this process applies it."""
 
     def __init__(self, function: Callable[[Any], Any], num_workers: int, *, are_threads: bool = False) -> None:
         """are_threads: threads instead of processes, for a function that spends its time in NumPy."""
@@ -78,7 +78,7 @@ class Workers:
             threads = self._pool = ThreadPoolExecutor(num_workers)
             self._submit = lambda chunk: threads.submit(function, chunk)
         elif num_workers > 1:
-            # fork hands the function over without copying what it holds, and needs no second `import torch`
+            # fork passes the function on without copying its data, and needs no second `import torch`
             method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
             context = multiprocessing.get_context(method)
             processes = ProcessPoolExecutor(num_workers, context, initializer=_start, initargs=(function,))
@@ -91,13 +91,13 @@ class Workers:
         self.close(is_waiting=kind is None)
 
     def close(self, *, is_waiting: bool = True) -> None:
-        """End the processes, and what they still have to do; without waiting after an error, as one may never answer."""
+        """Stop the workers, and cancel pending chunks; after an error without waiting, as a worker may be stuck."""
         if self._pool is not None:
             with contextlib.suppress(RuntimeError):  # a signal came while it started: there is no thread to wait for
                 self._pool.shutdown(wait=is_waiting, cancel_futures=True)
 
     def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
-        """function of each chunk, in order. Raises DataError if a worker dies."""
+        """Apply the function to each chunk, in order. Raises DataError if a worker dies."""
         if self._submit is None:
             yield from map(self.function, chunks)
             return
@@ -111,21 +111,21 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise DataError(
-                "a tokenising process was killed (out of memory?); data.num_workers: 1 needs none"
+                "a tokenisation worker was killed (out of memory?); data.num_workers: 1 needs none"
             ) from None
 
 
 def _start(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    gc.disable()  # lists of words by the thousand, and no cycles among them
+    gc.disable()  # thousands of lists of words, without cycles
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A worker waits for work forever, even when its parent was killed; so it leaves with the parent."""
+    """Exit with the parent: a worker would wait for work forever, even if its parent was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""The special tokens that a tokenizer puts around a text or a pair, such as BERT's [CLS] a [SEP] b [SEP]."""
+"""Special tokens that a tokenizer puts around a text or a pair, such as BERT's [CLS] a [SEP] b [SEP]."""
 
 from dataclasses import dataclass
 
@@ -16,18 +16,18 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, tokenizer: tokenizers.Tokenizer) -> "SpecialTokens":
-        """What a tokenizer of the library adds, found by trying. Raises ValueError for one that takes texts in another order."""
+        """The special tokens of a library tokenizer, found by encoding examples. Raises ValueError if it reorders texts."""
         before, after = _gaps(tokenizer.encode("a"), [0])
         first, middle, last = _gaps(tokenizer.encode("a", "b"), [0, 1])
         return cls((before, after), (first, middle, last))
 
     @property
     def ids(self) -> set[int]:
-        """All of them."""
+        """The distinct ids."""
         return {id for part in (*self.single, *self.pair) for id in part}
 
     def num(self, *, is_pair: bool) -> int:
-        """How many tokens of `max_length` they take."""
+        """Number of special tokens, which count in `max_length`."""
         return sum(map(len, self.pair if is_pair else self.single))
 
 
@@ -42,5 +42,5 @@ def _gaps(encoding: tokenizers.Encoding, order: list[int]) -> list[Ids]:
             found.append(text)
             gaps.append([])
     if found != order:
-        raise ValueError("its post-processor does not take a text, or two, in their order")
+        raise ValueError("its post-processor does not keep the order of the texts")
     return [tuple(gap) for gap in gaps]

@@ -19,12 +19,12 @@ PAD_ID, UNKNOWN_ID = 0, 1
 
 
 class SubwordTokenizer:
-    """What WordPiece and byte-level BPE share: a tokenizer of the tokenizers library, in its own JSON format.
+    """Base of WordPiece and byte-level BPE: a tokenizer of the tokenizers library, in its own JSON format.
 
     vocab_size: maximum vocabulary size, special tokens included
-    min_count: minimum frequency of a pair of pieces to be merged
+    min_count: minimum frequency of a pair of subwords to be merged
     special_tokens: put [CLS] and [SEP] around a text, as BERT expects
-    nfc: normalise the text to Unicode's form NFC
+    nfc: normalise the text to Unicode NFC
     """
 
     nfc = False  # a published tokenizer has a normaliser of its own
@@ -33,10 +33,10 @@ class SubwordTokenizer:
         self.use(tokenizer)
 
     def use(self, tokenizer: tokenizers.Tokenizer) -> None:
-        """Take this tokenizer of the library from now on."""
+        """Use this tokenizer of the library from now on."""
         tokenizer.encode_special_tokens = True  # a "[PAD]" in a text is five characters, not padding
-        tokenizer.no_truncation()  # a published tokenizer may hold both: here lengths are those of data.max_length,
-        tokenizer.no_padding()  # and a batch pads
+        tokenizer.no_truncation()  # a published tokenizer may have both: here data.max_length decides on truncation,
+        tokenizer.no_padding()  # and batches are padded later
         self.tokenizer = tokenizer
         self.special = SpecialTokens.of(tokenizer)
         self.unknown_id = _unknown_id(tokenizer)
@@ -54,9 +54,9 @@ class SubwordTokenizer:
         long_texts: str = "head",
         stride: int = 0,
     ) -> Tokens:
-        """Texts, or pairs of them, -> ids with special tokens; what is not even those is one unknown token.
+        """Texts or pairs -> ids with special tokens; a text that would be empty is one unknown token.
 
-        Special tokens count in max_length, and longest texts of pairs are cut first; for longer texts see long_texts.py.
+        Special tokens count in max_length, and the longer text of a pair is truncated first: see long_texts.py.
         """
         if len(texts) and not isinstance(texts[0], str):
             first, second = (self.bare(list(side), may_be_empty=True) for side in zip(*texts, strict=True))
@@ -65,11 +65,11 @@ class SubwordTokenizer:
         return fit(tokens, max_length, long_texts, stride, self.special.single)
 
     def bare(self, texts: list[str], *, may_be_empty: bool) -> Tokens:
-        """The ids of whole texts, without special tokens."""
+        """Ids of untruncated texts, without special tokens."""
         texts = self._composed(texts)
         try:
             encodings = _encodings(self.tokenizer, texts)
-        except (TypeError, UnicodeError):  # half of a surrogate pair, which the library cannot take
+        except (TypeError, UnicodeError):  # half of a surrogate pair, which the library rejects
             encodings = _encodings(self.tokenizer, [text.encode("utf-8", "replace").decode() for text in texts])
         nothing = [] if may_be_empty else [self.unknown_id]
         encoded = [encoding.ids or nothing for encoding in encodings]
@@ -78,11 +78,11 @@ class SubwordTokenizer:
         return Tokens.from_lengths(flat, lengths, np.zeros(len(encoded), dtype=bool))
 
     def _composed(self, texts: list[str]) -> list[str]:
-        """Texts in NFC where that is asked for; the library's own normaliser would take half of the time of its BPE."""
+        """Texts in NFC if `nfc` is set; the library's own normaliser would take half the time of its BPE."""
         return [unicodedata.normalize("NFC", text) for text in texts] if self.nfc else texts
 
     def token(self, id: int) -> str:
-        """The piece of text behind an id."""
+        """The subword with this id."""
         return str(self.tokenizer.id_to_token(id))
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class SubwordTokenizer:
         return {"type": "subword", **nfc, "tokenizer": json.loads(self.tokenizer.to_str())}
 
     def published(self) -> str:
-        """The library's own format, which holds the normaliser, too."""
+        """The library's own format, including the NFC normaliser."""
         tokenizer = tokenizers.Tokenizer.from_str(self.tokenizer.to_str())
         if self.nfc:
             own = [tokenizer.normalizer] if tokenizer.normalizer else []
@@ -100,13 +100,13 @@ class SubwordTokenizer:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "SubwordTokenizer":
-        """The trained tokenizer that `to_json` described. Raises ValueError for a file that is not one."""
+        """The trained tokenizer that `to_json` described. Raises ValueError for any other file."""
         try:
             bare = values["tokenizer"] | {"padding": None, "truncation": None}  # padding to 10^9 aborts the process
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(bare))
             _encodings(tokenizer, ["a b", "", "\u4dbf \U0001f9ff"])  # some files fail only here
             found = SubwordTokenizer(tokenizer)
-        except BaseException as error:  # the library panics on some files, and its PanicException is no Exception
+        except BaseException as error:  # the library panics on some files, and its PanicException is not an Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise ValueError(f"not a tokenizer ({error})") from None
@@ -117,7 +117,7 @@ class SubwordTokenizer:
 
 
 class WordPieceTokenizer(SubwordTokenizer):
-    """BERT's WordPiece: the longest known piece first, ## inside words (Wu et al. 2016; Devlin et al. 2019).
+    """BERT's WordPiece: greedy longest match, ## inside words (Wu et al. 2016; Devlin et al. 2019).
 
     lower: lowercase the text and strip accents
     """
@@ -139,12 +139,12 @@ class WordPieceTokenizer(SubwordTokenizer):
     def train(self, chunks: Iterable[list[str]]) -> None:
         """Learn the vocabulary from chunks of training texts.
 
-        The library numbers ##a, ##b, ... in the order of a hash table and breaks ties by these numbers, so that no two trainings
-        give the same vocabulary (huggingface/tokenizers#1794). Hence a first pass that finds them, and a second one that gets
-        them in order, as special tokens; they are none in what comes out.
+        The library numbers ##a, ##b, ... in hash-table order and breaks ties by these numbers, so that two trainings give different
+        vocabularies (huggingface/tokenizers#1794). Hence one pass to find them, and a second one that gets them in sorted order,
+        as special tokens; in the trained tokenizer they are ordinary ones.
         """
         if isinstance(chunks, Iterator):
-            raise TypeError("the chunks are read twice: give a list or what makes a new iterator each time")
+            raise TypeError("the chunks are read twice: pass a list, or an iterable that starts over each time")
         letters = self._learnt(chunks, SPECIAL, vocab_size=0)
         inside = sorted(letter for letter in letters if letter.startswith("##"))
         self.use(self._of(self._learnt(chunks, [*SPECIAL, *inside], vocab_size=self.vocab_limit)))
@@ -197,18 +197,18 @@ class ByteBPETokenizer(SubwordTokenizer):
 
 
 def _encodings(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> list[tokenizers.Encoding]:
-    """What the library makes of texts; a pattern of a published tokenizer may never return, and a signal then ends the wait."""
+    """Encode texts with the library; interruptible by a signal, as a published tokenizer's pattern may never return."""
     return list(interruptible(lambda: tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
 
 
 def _around_texts() -> processors.PostProcessor:
-    """BERT's [CLS] and [SEP] around texts."""
+    """Post-processor that adds BERT's [CLS] and [SEP]."""
     ids = [(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")]
     return processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids)
 
 
 def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
-    """The id of what is not known: the model's own (BERT's [UNK] is 100), or that of the special token; else ours."""
+    """The id of the unknown token: the model's own (BERT's [UNK] is 100), or that of a special token; else ours."""
     model = tokenizer.model
     named = [getattr(model, "unk_token", None), "[UNK]", "<unk>", "<|endoftext|>"]
     ids = [tokenizer.token_to_id(name) for name in named if name]
@@ -216,7 +216,7 @@ def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
 
 
 def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
-    """Raise ValueError unless the ids are 0 to vocab_size - 1, and what is unknown has one."""
+    """Raise ValueError unless the ids are 0 to vocab_size - 1, and the unknown token has one."""
     vocab = tokenizer.get_vocab()
     if sorted(vocab.values()) != list(range(len(vocab))):
         raise ValueError("not a tokenizer (its ids have gaps or duplicates)")
@@ -227,7 +227,7 @@ def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
 
 
 def _check_special(tokenizer: SubwordTokenizer) -> None:
-    """Raise ValueError where a text could pass for one of the tokens that are put around texts, or for padding."""
+    """Raise ValueError if the text itself could be tokenised as a special token or as padding."""
     if max(tokenizer.special.ids, default=0) >= tokenizer.vocab_size:
         raise ValueError("not a tokenizer (its special tokens have ids that it does not have)")
     vocab = tokenizer.tokenizer.get_vocab()

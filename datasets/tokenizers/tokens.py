@@ -1,4 +1,4 @@
-"""Many texts as one flat array of ids and the offsets where each begins: the form in which tokens are made, stored and batched."""
+"""Tokenised texts as one flat array of ids and their offsets: the format in which tokens are made, stored and batched."""
 
 import contextlib
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ import numpy as np
 
 from utils.errors import StorageError
 
-LARGE = 2**26  # tokens, beyond which counting them would delay the start
+LARGE = 2**26  # tokens; counting more would delay the start
 
 
 @dataclass(frozen=True)
 class Tokens:
     """ids: (total,) int32; offsets: (N + 1,) int64, text i is ids[offsets[i]:offsets[i + 1]]; truncated: (N,).
 
-    window: where given, a text is windows of so many tokens that lie back to back, the last one as long as it happens to be;
-    second_starts: (N,) int32 where the texts are pairs, the place in each at which the second one begins.
+    window: if given, each text is stored as consecutive windows of this size, the last of which may be shorter;
+    second_starts: (N,) int32, for pairs: the position in each at which the second text begins.
     """
 
     ids: np.ndarray
@@ -28,7 +28,7 @@ class Tokens:
 
     @classmethod
     def from_lengths(cls, ids: np.ndarray, lengths: np.ndarray, truncated: np.ndarray) -> "Tokens":
-        """Flat ids and the number of them in each text."""
+        """From flat ids and the length of each text."""
         return cls(ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64), truncated)
 
     def __len__(self) -> int:
@@ -36,12 +36,12 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) tokens of each text."""
+        """(N,) number of tokens of each text."""
         return np.diff(self.offsets)
 
     @property
     def padded_lengths(self) -> np.ndarray:
-        """(N,) the places that each text takes in a batch of its own: its tokens, or its windows, the last one padded."""
+        """(N,) padded length of each text in a batch of its own: its tokens, or its windows, the last one padded."""
         lengths = self.lengths
         if self.window is None:
             return lengths
@@ -52,14 +52,14 @@ class Tokens:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def select(self, rows: np.ndarray) -> "Tokens":
-        """Some of the texts, in the order of rows."""
+        """The texts of these rows, in this order."""
         starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
         parts = [self.ids[start:end] for start, end in zip(starts, ends, strict=True)]
         ids = np.concatenate(parts) if parts else self.ids[:0]
         return Tokens.from_lengths(ids, self.lengths[rows], self.truncated[rows])
 
     def cut(self, max_length: int | np.ndarray | None) -> "Tokens":
-        """Every text cut after max_length tokens, or each after its own number of them, and marked where it was longer."""
+        """Truncate texts to max_length tokens, one limit or one per text, and mark those that were longer."""
         lengths = self.lengths
         if max_length is None or (lengths <= max_length).all():
             return self
@@ -68,15 +68,15 @@ class Tokens:
         return Tokens.from_lengths(ids, np.minimum(lengths, max_length), self.truncated | (lengths > max_length))
 
     def num_windows(self, rows: np.ndarray) -> np.ndarray:
-        """(B,) int64, the windows of some texts; each text is one where they are not cut into windows."""
+        """(B,) int64, the number of windows of each text; 1 if texts are not windowed."""
         if self.window is None:
             return np.ones(len(rows), dtype=np.int64)
         return _num_windows(self.offsets[rows + 1] - self.offsets[rows], self.window)
 
     def pad(self, rows: np.ndarray, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Some texts, or their windows, as (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
+        """Pad texts, or their windows, to (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
         _refuse_cut(self.ids)
-        ids, offsets = np.asarray(self.ids), self.offsets  # slices of a memmap object cost 10 times an array's
+        ids, offsets = np.asarray(self.ids), self.offsets  # slicing a memmap takes 10 times as long as slicing an array
         starts, ends = offsets[rows], offsets[rows + 1]
         if self.window is not None:
             starts, ends = _windows(starts, ends, self.window)
@@ -90,9 +90,9 @@ class Tokens:
 
 
 def _refuse_cut(ids: np.ndarray) -> None:
-    """Raise StorageError where the file behind mapped ids was cut: a read beyond its end would kill the process without a word."""
+    """Raise StorageError if the file behind memory-mapped ids was truncated: reading past its end kills the process silently."""
     if isinstance(ids, np.memmap):
-        with contextlib.suppress(OSError):  # a file that is removed stays readable
+        with contextlib.suppress(OSError):  # a removed file stays readable
             if Path(str(ids.filename)).stat().st_size < ids.nbytes:
                 raise StorageError(
                     f"{ids.filename}: was truncated while in use; run the same command to rebuild it and resume"
@@ -104,7 +104,7 @@ def _num_windows(lengths: np.ndarray, window: int) -> np.ndarray:
 
 
 def _windows(starts: np.ndarray, ends: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each window of the texts from starts to ends begins and ends, text after text."""
+    """Start and end of each window of the texts from `starts` to `ends`, in order."""
     counts = _num_windows(ends - starts, window)
     places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each window in its text
     window_starts = np.repeat(starts, counts) + window * places
@@ -112,7 +112,7 @@ def _windows(starts: np.ndarray, ends: np.ndarray, window: int) -> tuple[np.ndar
 
 
 def num_unknown(fields: Sequence[Tokens], unknown_ids: Sequence[int]) -> int:
-    """How many texts hold in every field only these ids, of unknown and special tokens; 0 where there are too many to look at."""
+    """Number of texts with only these ids (unknown and special tokens) in all fields; 0 if there are too many tokens to count."""
     if sum(len(tokens.ids) for tokens in fields) > LARGE:
         return 0
     is_known = np.zeros(len(fields[0]), dtype=bool)
@@ -120,12 +120,12 @@ def num_unknown(fields: Sequence[Tokens], unknown_ids: Sequence[int]) -> int:
         is_token = tokens.ids != unknown_ids[0]
         for id in unknown_ids[1:]:
             is_token &= tokens.ids != id
-        is_known |= np.logical_or.reduceat(is_token, tokens.offsets[:-1])  # no text is without a token
+        is_known |= np.logical_or.reduceat(is_token, tokens.offsets[:-1])  # no text is empty
     return int((~is_known).sum())
 
 
 def unknown_share(fields: Sequence[Tokens], unknown_id: int, special_ids: Sequence[int]) -> float:
-    """The share of all tokens but special ones that are unknown; 0 where there are too many to look at."""
+    """Fraction of tokens that are unknown, special ones not counted; 0 if there are too many tokens to count."""
     num_tokens = sum(len(tokens.ids) for tokens in fields)
     if not 0 < num_tokens <= LARGE:
         return 0.0

@@ -1,4 +1,4 @@
-"""Words and punctuation marks, a vocabulary of the frequent ones, and n-grams of them."""
+"""Word tokenizer: words and punctuation marks, a vocabulary of the frequent ones, and their n-grams."""
 
 import functools
 import re
@@ -16,14 +16,14 @@ from datasets.tokenizers.tokens import Tokens
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 PAD_ID, UNKNOWN_ID = 0, 1
-FLAGS = ("nfc", "cut_unspaced")  # saved where they are true: an older tokenizer has neither, and keeps its hash
+FLAGS = ("nfc", "cut_unspaced")  # saved only if true: an older tokenizer has neither, and keeps its hash
 PUNCTUATION = re.compile(r"([^\w\s])")  # what is neither a letter, a digit, an underscore nor white space
 ASCII_CHARACTERS = [(character, f" {character} ") for character in map(chr, range(128)) if PUNCTUATION.match(character)]
 PRINTABLE_CHARACTERS = [(character, spaced) for character, spaced in ASCII_CHARACTERS if character.isprintable()]
-# Python's \w has no combining marks: PUNCTUATION takes Hindi, pointed Arabic and a decomposed "cafe\u0301" to pieces. The pattern
-# that keeps them together takes twice the time, so only texts that may hold a mark get it, or what NFC changes: a cheap look
-# passes over Latin, Greek, Cyrillic and Korean letters, typographic quotes and mathematical symbols, and where these are words
-# over Chinese ones.
+# Python's \w has no combining marks: PUNCTUATION breaks up Hindi, pointed Arabic and a decomposed "cafe\u0301". The pattern that
+# keeps them together takes twice the time, so it is used only for texts that may contain a mark, or that NFC may change: a quick
+# check rules out Latin, Greek, Cyrillic and Korean letters, typographic quotes and mathematical symbols, and Chinese characters
+# where these form words.
 PLAIN = (
     "\x00-\u02ff\u0370-\u0373\u0375-\u037d\u037f-\u0386\u0388-\u0482\u048a-\u0590\u200e-\u20cf\u2100-\u2125\u2127-\u2129"
     "\u212c-\u2328\u232b-\u2adb\u2add-\u2cee\uac00-\ud7ff\U0001f000-\U0001faff"
@@ -37,7 +37,7 @@ UNSPACED = (
     "\u19de-\u1a7f\u1a9a-\u1aaf\ua9e0-\ua9ef\ua9fa-\ua9ff\uaa60-\uaadf\u3005-\u3007\u3021-\u3035\u303b\u3040-\u312f\u31a0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
-# What PUNCTUATION does not do for, by `cut_unspaced`.
+# Characters that PUNCTUATION cannot handle, by `cut_unspaced`.
 SPECIAL = {True: re.compile(f"[^{PLAIN}]"), False: re.compile(f"[^{PLAIN}{PLAIN_IN_WORDS}]")}
 
 
@@ -52,14 +52,14 @@ def _marked_word(cut_unspaced: bool) -> re.Pattern[str]:
 
 
 class WordTokenizer:
-    """Words and marks, the frequent ones of the training texts; with ngrams: 2 also pairs of neighbours (Joulin et al. 2016).
+    """Words and punctuation marks, the frequent ones of the training texts; with ngrams: 2 also bigrams (Joulin et al. 2016).
 
     lower: lowercase the text
-    nfc: normalise the text to Unicode's form NFC
+    nfc: normalise the text to Unicode NFC
     cut_unspaced: split Chinese, Japanese, Thai and other scripts without spaces into characters; false: at spaces
     min_count: words that occur less often in the training texts are unknown
     max_size: maximum vocabulary size, the most frequent words; null: no limit
-    ngrams: maximum length of word n-grams, which are tokens, too; data.max_length does not count them; 1: words only
+    ngrams: maximum length of word n-grams, added as tokens; data.max_length does not count them; 1: words only
     ngram_min_count: n-grams that occur less often are ignored
     """
 
@@ -91,7 +91,7 @@ class WordTokenizer:
 
     @property
     def ngrams(self) -> int:
-        """How many words its longest n-grams have; 1: there are none."""
+        """Maximum length of the word n-grams; 1: words only."""
         return self.ngram_table.order
 
     @property
@@ -100,7 +100,7 @@ class WordTokenizer:
         return len(self.words) + self.ngram_table.size
 
     def split(self, text: str) -> list[str]:
-        """The words and marks of a text."""
+        """The words and punctuation marks of a text."""
         text = text.lower() if self.lower else text
         if text.isascii():  # replacing one by one is 3 times faster than a pattern: 14 million words a second
             for character, spaced in PRINTABLE_CHARACTERS if text.isprintable() else ASCII_CHARACTERS:
@@ -112,7 +112,7 @@ class WordTokenizer:
         return _marked_word(self.cut_unspaced).findall(unicodedata.normalize("NFC", text) if self.nfc else text)
 
     def set_vocabulary(self, counts: Counter[str]) -> None:
-        """Keep the max_size most frequent words that occur min_count times; equal counts go by the alphabet."""
+        """Keep the max_size most frequent words that occur at least min_count times; ties in alphabetical order."""
         frequent = sorted((-n, word) for word, n in counts.items() if n >= self.min_count)
         words = [word for _, word in frequent[: self.max_size]]
         self.words = [PAD, UNKNOWN, *words]
@@ -121,13 +121,13 @@ class WordTokenizer:
     def encode(
         self, texts: Sequence[str], max_length: int | None = None, *, long_texts: str = "head", stride: int = 0
     ) -> Tokens:
-        """Texts -> ids with their n-grams; a text without a word is one unknown word. For longer ones see long_texts.py."""
+        """Texts -> ids with n-grams; a text without words is one unknown word. For long texts see long_texts.py."""
         if long_texts == "head":
             return self.add_ngrams(self.encode_words(texts, max_length))
         return self.add_ngrams(fit(self.encode_words(texts), max_length, long_texts, stride))
 
     def encode_words(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
-        """Texts -> the ids of their words alone."""
+        """Texts -> the ids of their words, without n-grams."""
         get, split = self.ids.get, self.split
         ids: list[int] = []
         lengths, truncated = np.empty(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=bool)
@@ -140,11 +140,11 @@ class WordTokenizer:
         return Tokens.from_lengths(np.array(ids, dtype=np.int32), lengths, truncated)
 
     def add_ngrams(self, tokens: Tokens) -> Tokens:
-        """Words -> words followed by those of their n-grams that are in the vocabulary."""
+        """Words -> words followed by their n-grams in the vocabulary."""
         return self.ngram_table.extend(tokens, len(self.words))
 
     def token(self, id: int) -> str:
-        """The word, or the words of the n-gram, behind an id."""
+        """The word, or the words of the n-gram, with this id."""
         if id < len(self.words):
             return self.words[id]
         return " ".join(self.words[word] for word in self.ngram_table.words(id - len(self.words), len(self.words)))
@@ -156,10 +156,10 @@ class WordTokenizer:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "WordTokenizer":
-        """The trained tokenizer that `to_json` described. Raises ValueError for one whose ids would not be its words'."""
+        """The trained tokenizer that `to_json` described. Raises ValueError for inconsistent ids."""
         words = [PAD, UNKNOWN, *values["words"]]
         if not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
-            raise ValueError("not a tokenizer (its words must be texts, each once)")
+            raise ValueError("not a tokenizer (its words must be distinct strings)")
         if type(values["lower"]) is not bool:
             raise ValueError(f"not a tokenizer (lower is {values['lower']!r})")
         table, flags = values["ngrams"], {name: values.get(name) is True for name in FLAGS}
@@ -172,7 +172,7 @@ class WordTokenizer:
 
 
 def _check_ngrams(table: NgramTable, num_words: int) -> None:
-    """Raise ValueError unless every order's numbers rise and name a beginning and a word that there are."""
+    """Raise ValueError unless the codes of each order are sorted, and refer to known prefixes and words."""
     if len(table.codes) != table.order - 1:
         raise ValueError(f"not a tokenizer ({len(table.codes)} tables of n-grams for order {table.order})")
     num_beginnings = num_words

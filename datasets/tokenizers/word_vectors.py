@@ -12,10 +12,10 @@ LONGEST = 1_000_000  # bytes of a line: no vector is longer
 
 
 class WordVectors:
-    """A file of pre-trained word vectors (one word and its numbers a line) for the model to begin with.
+    """A file of pre-trained word vectors (a word and its numbers per line) that initialise the word embeddings.
 
     path: the file, in GloVe's or word2vec's text format, also .gz; its vectors have model.embedding_size dimensions
-    freeze: do not train the vectors found there
+    freeze: do not train the word embeddings
     """
 
     def __init__(self, *, path: str, freeze: bool = False) -> None:
@@ -27,7 +27,7 @@ class WordVectors:
         check_file(self.path, "vectors")
         rows, vectors, seen = [], [], set()
         for number, line in byte_lines(self.path, LONGEST, "no vector is"):
-            cells = line.split()  # at ASCII's spaces and tabs: a word may hold others, such as U+00A0
+            cells = line.split()  # at ASCII white space: a word may contain other spaces, such as U+00A0
             if not cells or (number == 1 and len(cells) == 2 and all(map(bytes.isdigit, cells))):
                 continue  # word2vec's header: number of words, size
             if len(cells) == size and line[:1].isspace():

@@ -1,6 +1,6 @@
-"""Conversion of published weights: names and options of Hugging Face's BERT, DistilBERT and RoBERTa, and ours.
+"""Conversion of published weights: tensor names and options of Hugging Face's BERT, DistilBERT and RoBERTa, and ours.
 
-Their files are a dictionary of tensors by name and a config.json. Here are pure functions between those and models/bert.py;
+Their files are a dictionary of tensors by name and a config.json. Pure functions convert between those and models/bert.py;
 utils/files/model_files.py reads and writes the files.
 """
 
@@ -36,18 +36,18 @@ _DISTILBERT_OPTIONS = {
     "attention_dropout": "attention_dropout",
 }
 _OPTIONS = {"bert": _BERT_OPTIONS, "roberta": _BERT_OPTIONS, "distilbert": _DISTILBERT_OPTIONS}
-# Theirs -> ours; of several names for one, the first is exported.
+# Theirs -> ours; if several map to one, the first is exported.
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "gelu_new": "gelu_tanh"}
 _ACTIVATIONS |= {"swish": "silu", "gelu_python": "gelu", "gelu_fast": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-# The dropout before the classifier, and its default where a config.json has none; None: as the hidden states'.
+# The dropout before the classifier, and its default if config.json has none; None: that of the hidden states.
 _CLASSIFIER_DROPOUT = {
     "bert": ("classifier_dropout", None),
     "roberta": ("classifier_dropout", None),
     "distilbert": ("seq_classif_dropout", 0.2),
 }
-_LARGEST = 2**20  # of a size: more than any published model has
+_LARGEST = 2**20  # maximum of a size, more than any published model has
 
-# Prefixes of tensor names, theirs -> ours; # is the layer's number. Query, key and value are joined into one matrix after that.
+# Prefixes of tensor names, theirs -> ours; # is the layer's index. Query, key and value are then joined into one matrix.
 _EMBEDDING_NAMES = {
     "embeddings.word_embeddings.": "embeddings.token.",
     "embeddings.position_embeddings.": "embeddings.position.",
@@ -113,11 +113,11 @@ def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options of our Bert from a config.json. Raises ValueError for another architecture or an invalid value."""
     kind = values.get("model_type")
     if kind is None:  # as in BERT's first files
-        raise ValueError('does not say its model_type; if it is a BERT, add "model_type": "bert" to its config.json')
+        raise ValueError('has no model_type; if it is a BERT, add "model_type": "bert" to its config.json')
     if not isinstance(kind, str) or kind not in _OPTIONS:
         raise ValueError(f"is a model of type {_shown(kind)}; known: {', '.join(_OPTIONS)}")
     if values.get("position_embedding_type", "absolute") != "absolute" or values.get("is_decoder"):
-        raise ValueError("has relative positions or is a decoder, which BERT here is not")
+        raise ValueError("has relative positions or is a decoder, which is not supported")
     if kind != "distilbert":
         values = {"layer_norm_eps": 1e-12, **values}
     if missing := [name for name in _OPTIONS[kind] if name not in values]:
@@ -130,7 +130,7 @@ def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
     options["classifier_dropout"] = values.get(dropout_name, default)
     if kind == "distilbert":
         options |= {"type_vocab_size": 0, "norm_eps": 1e-12}
-    if kind == "roberta":  # its tokenizers number no second text, and its classifier drops before the dense layer, too
+    if kind == "roberta":  # its tokenizers have no second segment, its classifier also drops before the dense layer
         options["type_vocab_size"] = min(1, options["type_vocab_size"])
         options["pooler_dropout"] = options["dropout" if values.get(dropout_name) is None else "classifier_dropout"]
     options["activation"] = _ACTIVATIONS[options["activation"]]
@@ -143,7 +143,7 @@ def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
-    """Names of a published model's tensors -> ours, query, key and value still separate, without those that have no counterpart."""
+    """Tensor names of a published model -> ours, query, key and value still separate; without those that have no counterpart."""
     names, table = list(names), dict(_NAMES[kind])
     found: dict[str, str] = {}
     if "classifier.dense." in table and any("classifier.dense." in name for name in names):
@@ -176,7 +176,7 @@ def pretraining_heads(weights: Mapping[str, Tensor], kind: str) -> dict[str, Ten
 
 
 def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
-    """Our Bert's tensors in a published model's form: the names of its file, or else of its kind, and all positions."""
+    """Our Bert's tensors in a published model's format: the names of its file, or else of its kind, and all positions."""
     in_file = {ours: theirs for theirs, ours in our_names(names, values["model_type"]).items()}
     of_kind = {ours: theirs for theirs, ours in _NAMES[values["model_type"]].items()}
     split = _split(own)
@@ -193,8 +193,8 @@ def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: I
 def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our Bert's tensors (`head.` those of the classifier, `tokens.` and `pairs.` of pre-training) -> the names of transformers.
 
-    There are two segments at least: transformers' tokenizers number the second text of a pair 1, whatever the model has. Where
-    we have no segments (DistilBERT) both are zero, where one (RoBERTa) both are that one, which every token gets here.
+    There are always at least two segments: transformers' tokenizers give the second text of a pair segment 1 with any model.
+    Without segments (DistilBERT) both are zero; with one (RoBERTa) both equal it, as every token has that segment here.
     """
     names = {
         ours: theirs if theirs.startswith("classifier.") else f"bert.{theirs}" for theirs, ours in _BERT_NAMES.items()
@@ -230,7 +230,7 @@ def _modern(name: str) -> str:
 
 
 def _first_position(values: Mapping[str, Any]) -> int:
-    """The row of the first token's position: RoBERTa's positions begin after padding's id, and no token uses the rows before."""
+    """The row of the first token's position: RoBERTa's positions begin after the padding id, and no token uses the rows before."""
     if values["model_type"] in ("bert", "distilbert"):
         return 0
     padding = values.get("pad_token_id")
@@ -238,7 +238,7 @@ def _first_position(values: Mapping[str, Any]) -> int:
 
 
 def _check_value(name: str, ours: str, value: Any) -> None:
-    """Raise ValueError where a value of config.json is not of the type or size that our option takes."""
+    """Raise ValueError for a value of config.json that is not of the type or in the range of our option."""
     if ours == "activation":
         if not isinstance(value, str) or value not in _ACTIVATIONS:
             raise ValueError(f"has the activation {_shown(value)}; known: {', '.join(_ACTIVATIONS)}")
@@ -256,7 +256,7 @@ def _shown(value: Any) -> str:
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str | None:
-    """A tensor's name by a table of prefixes; None where none matches."""
+    """Rename a tensor by a table of prefixes; None if none matches."""
     number = re.search(r"(?<=\.)\d+(?=\.)", name)  # of the layer
     general = name if number is None else name[: number.start()] + "#" + name[number.end() :]
     for old, new in table.items():

@@ -3,7 +3,7 @@
 B: texts, Q: queries, K: keys, T: tokens, N: real tokens, H: hidden size, A: attention heads, D = H / A: head size.
 
 `attention` is the formula: for padded texts, any mask, and queries and keys of one sequence or two (self- and cross-attention). The
-fast paths in packed_attention.py return the same numbers, as tests show.
+fast paths in packed_attention.py compute the same, as tests verify.
 """
 
 import torch

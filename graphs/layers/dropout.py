@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al. 2014) that is cheap on a CPU.
 
 On a CPU torch draws the random numbers of dropout one by one: most of its cost, and a quarter of a training step. Here they are
-drawn in bulk, 16 bits a value, from torch's own generator, so that saving and restoring that generator covers them. On other
+drawn in bulk, 16 bits per value, from torch's own generator, so that saving and restoring that generator covers them. On other
 devices, and where torch.compile generates a kernel, it is torch's dropout.
 """
 

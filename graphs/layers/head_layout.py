@@ -1,7 +1,7 @@
 """From packed tokens to padded attention heads, and back: one pass over memory each way.
 
 Padding, transposing (B, T, A, D) to (B, A, T, D) and a copy for the batched product are three passes, and three for the gradients.
-Here each row of D values is gathered from where it is, and its gradient likewise: the same bits, and attention on a CPU takes a
+Here each row of D values is gathered directly, and so is its gradient: the result is bit-identical, and attention on a CPU takes a
 quarter less time.
 
 B: texts, T: tokens of the longest, N: real tokens of all texts, A: attention heads, D: head size.
@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 class HeadLayout(NamedTuple):
-    """Where the rows of N tokens lie among the padded ones; made once a batch, for all layers.
+    """Index maps between the rows of N packed tokens and padded heads, computed once per batch for all layers.
 
-    places (3 * B * A * T,): which row of (N * 3 * A, D) each place holds, at padding that of the first token; origins (N * 3 * A,):
-    the place of each row; context (N * A,): the place among (B * A * T) of each row of the attention's output.
+    places (3 * B * A * T,): the row of (N * 3 * A, D) at each padded position, at padding the first token's; origins (N * 3 * A,):
+    the padded position of each row; context (N * A,): the position among (B * A * T) of each row of the attention's output.
     """
 
     places: Tensor
@@ -40,7 +40,7 @@ class HeadLayout(NamedTuple):
 
 
 def to_heads(qkv: Tensor, layout: HeadLayout, length: int) -> Tensor:
-    """(N, 3, A, D) -> (3, B * A, T, D): queries, keys and values, each one block; another token's at padding."""
+    """(N, 3, A, D) -> (3, B * A, T, D): queries, keys and values, each contiguous; padding holds another token's."""
     padded: Tensor = _ToHeads.apply(qkv.flatten(0, 2), layout.places, layout.origins)
     return padded.view(3, -1, length, qkv.shape[-1])
 
@@ -52,7 +52,7 @@ def from_heads(context: Tensor, layout: HeadLayout, num_heads: int) -> Tensor:
 
 
 class _ToHeads(torch.autograd.Function):
-    """Gather rows by their places. Padding has no gradient: its keys are masked and its queries stripped."""
+    """Gather rows into their padded positions. Padding has no gradient: its keys are masked and its queries stripped."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Tensor, origins: Tensor) -> Tensor:

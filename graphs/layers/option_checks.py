@@ -1,4 +1,4 @@
-"""Checks of options that models share."""
+"""Checks of options shared by several models."""
 
 MAX_LAYERS = 100  # more than any model in the literature
 
@@ -11,7 +11,7 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_layers(num_layers: int) -> None:
-    """Raise ValueError for a number of layers that can only be a typo: building them would take minutes."""
+    """Raise ValueError for an implausible number of layers: building them would take minutes."""
     if not 1 <= num_layers <= MAX_LAYERS:
         raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
 

@@ -1,8 +1,8 @@
-"""Fast paths of self-attention over packed tokens: the numbers of attention.py, at less cost.
+"""Fast paths of self-attention over packed tokens: the results of attention.py at lower cost.
 
 B: texts, Q: queries, T: tokens of the longest text, N: real tokens of all texts, H: hidden size, A: heads, D = H / A: head size.
 
-On CUDA in 16 bits a kernel works on the packed tokens themselves; elsewhere they are padded for the batched products alone. On a
+On CUDA in 16 bits a kernel works on the packed tokens directly; elsewhere they are padded for the batched products only. On a
 CPU attention dropout has its own implementation, as it keeps torch's scaled_dot_product_attention off its fast path.
 """
 
@@ -30,7 +30,7 @@ def packed_attention(
 
 
 def lay_out(tokens: TokenLayout, hidden: Tensor, num_heads: int, p: float) -> TokenLayout:
-    """The tokens of hidden (N, H), with the padded layout of their heads if attention with dropout p needs it; once a batch."""
+    """The tokens of hidden (N, H), with the padded layout of their heads if attention with dropout p needs it; once per batch."""
     if isinstance(tokens, PaddedTokens) or fits_kernel(hidden, num_heads, p):
         return tokens
     return tokens._replace(heads=HeadLayout.of(tokens.mask, tokens.token_index, num_heads))
@@ -67,7 +67,7 @@ def varlen_attention(qkv: Tensor, tokens: PackedTokens, first_only: bool) -> Ten
 def batched_attention(
     qkv: Tensor, tokens: PackedTokens, heads: HeadLayout, p: float, first_only: bool, per_head: bool
 ) -> Tensor:
-    """(N, 3, A, D) -> (N, A, D), padded inside this call alone; first_only: (B, A, D)."""
+    """(N, 3, A, D) -> (N, A, D), padded only inside this call; first_only: (B, A, D)."""
     num_heads, (num_texts, length) = qkv.shape[2], tokens.mask.shape
     query, key, value = to_heads(qkv, heads, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
     mask = tokens.mask[:, None, None, :] if tokens.has_padding else None  # (B, 1, 1, T): the same keys for every query
@@ -84,7 +84,7 @@ def attention_with_dropout(
 
     query (B, A, Q, D); key, value (B, A, T, D); mask (B, 1, 1, T), True at keys that may be attended to, or None -> (B, A, Q, D).
     torch's own function is fast on a CPU only where p is 0. Here all heads of a text share one dropout mask unless per_head: a
-    key is dropped for a query in all heads or in none. That takes a twelfth of a BERT's random numbers, but the noise of the
+    key is dropped for a query in all heads or in none. That takes a twelfth of the random numbers for BERT, but the noise of the
     heads no longer averages out. Either way takes half the time of torch's own. On other devices each head has its own mask.
     """
     if p == 0 or not draws_in_bulk(query):

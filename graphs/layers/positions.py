@@ -21,7 +21,7 @@ def rotary_angles(positions: Tensor, head_size: int) -> Tensor:
 
 
 def rotated(qkv: Tensor, angles: Tensor) -> Tensor:
-    """Queries and keys of (..., 3, A, D) rotated by angles (..., D): their product depends on their distance. Values stay.
+    """Queries and keys of (..., 3, A, D) rotated by angles (..., D): their product depends on their distance. Values are unchanged.
 
     Component i is paired with i + D / 2 (Su et al. 2021, eq. 34, pairs neighbours: the same up to a permutation).
     """

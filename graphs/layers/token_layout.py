@@ -16,7 +16,7 @@ from graphs.layers.head_layout import HeadLayout
 
 
 class PaddedTokens(NamedTuple):
-    """The padded layout of a mask (B, T), True at real tokens. A text without a real token gets a vector without a meaning."""
+    """The padded layout of a mask (B, T), True at real tokens. A text without real tokens gets a meaningless vector."""
 
     mask: Tensor
 
@@ -52,7 +52,7 @@ class PackedTokens(NamedTuple):
     def of(cls, attention_mask: Tensor, token_index: Tensor | None = None) -> "PackedTokens":
         """The layout of a mask (B, T). token_index (N,): computed on the host with the batch; computing it here makes a GPU wait.
 
-        Raises ValueError for a text without a real token, which has no state to take; not checked where token_index is given.
+        Raises ValueError for a text without a real token, which has no hidden state to pool; not checked if token_index is given.
         """
         lengths = attention_mask.sum(dim=1)  # (B,)
         if token_index is None:

@@ -1,5 +1,5 @@
-"""The table of losses: forward(logits, labels) -> the sum over counted labels; count(labels) -> its divisor;
-weigh(values, labels) -> the sum of another term, R-Drop's, with each text weighted as in the loss."""
+"""Registry of losses: forward(logits, labels) -> the sum over counted labels; count(labels) -> its divisor;
+weigh(values, labels) -> the sum of another term, such as R-Drop's, with each text weighted as in the loss."""
 
 from torch import nn
 

@@ -24,11 +24,11 @@ class CrossEntropy(nn.Module):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
-        self.host_weight = weight_tensor(labels, class_weights)  # counting must not wait for the device
+        self.host_weight = weight_tensor(labels, class_weights)  # so that counting does not wait for the device
         self.register_buffer("weight", self.host_weight, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B, L), labels (B,) with -100 where nothing is counted -> the sum over counted labels, ()."""
+        """logits (B, L), labels (B,) with -100 for ignored texts -> the sum over counted labels, ()."""
         return functional.cross_entropy(
             logits,
             labels,

@@ -34,7 +34,7 @@ class Distillation(CrossEntropy):
         self.teacher, self.alpha, self.temperature = teacher, alpha, temperature
 
     def forward(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None) -> Tensor:
-        """logits and teacher_logits (B, L), labels (B,) with -100 where nothing is counted -> the sum over counted labels, ()."""
+        """logits and teacher_logits (B, L), labels (B,) with -100 for ignored texts -> the sum over counted labels, ()."""
         hard = super().forward(logits, labels)
         if teacher_logits is None:
             return hard

@@ -20,7 +20,7 @@ class Focal(CrossEntropy):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B, L), labels (B,) with -100 where nothing is counted -> the sum over counted labels, ()."""
+        """logits (B, L), labels (B,) with -100 for ignored texts -> the sum over counted labels, ()."""
         gold = labels.clamp(min=0)[:, None]  # (B, 1)
         others = logits.scatter(1, gold, torch.finfo(logits.dtype).min).logsumexp(dim=-1)
         margin = logits.gather(1, gold).squeeze(1) - others  # (B,): p = sigmoid(margin), 1 - p = sigmoid(-margin)

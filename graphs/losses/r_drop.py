@@ -21,7 +21,7 @@ class RDrop:
     def disagreement(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
         """Logits (B, L) of two passes, labels (B,) or (B, L) -> r_drop / 4 times both divergences of each text, (B,).
 
-        A quarter, as the paper adds the losses of both passes, and this is added to their mean.
+        A quarter, because the paper adds the losses of both passes, while this is added to their mean.
         """
         if labels.ndim == 2:  # multi-label: each label is a binary choice
             pairs = [functional.logsigmoid(x) for x in (first, -first, second, -second)]

@@ -1,4 +1,4 @@
-"""The table of encoders: forward(input_ids, attention_mask) -> (B, output_size). A new one is one file and an entry here."""
+"""Registry of encoders: forward(input_ids, attention_mask) -> (B, output_size). To add one, write a file and register it here."""
 
 from torch import nn
 

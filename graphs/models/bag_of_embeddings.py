@@ -13,7 +13,7 @@ from graphs.layers.pooling import masked_max
 
 
 class BagOfEmbeddings(nn.Module):
-    """Mean, sum or maximum of the word embeddings, whatever their order.
+    """Mean, sum or maximum of the word embeddings, ignoring word order.
 
     embedding_size: dimension of the word embeddings, and so of a text's vector; null: 10 for up to 10 labels, 100 for more
     pooling: how a text's word embeddings become one vector

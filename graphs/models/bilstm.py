@@ -3,9 +3,9 @@
 B: texts, T: tokens, E: embedding size, H: hidden size of one direction.
 
 No packed sequences: a forward LSTM runs over the padded text, a second one over each text *reversed within its own length*.
-Padding then only ever follows the real tokens, so it cannot touch them, and the result is that of the packed computation, 11 times
-faster on a CPU and without lengths to wait for on a GPU. torch.export unrolls nn.LSTM over the example's length unless the caller
-enters torch.export._patches.register_lstm_while_loop_decomposition().
+Padding then only ever follows the real tokens, so it cannot affect them, and the result is that of packed sequences, 11 times
+faster on a CPU and without waiting for the lengths on a GPU. torch.export unrolls nn.LSTM over the example's length unless the
+caller enters torch.export._patches.register_lstm_while_loop_decomposition().
 """
 
 from typing import Literal
@@ -22,7 +22,7 @@ class BiLSTM(nn.Module):
     """Bidirectional LSTM layers, then one vector per text: the final states, or the hidden states pooled.
 
     embedding_size: dimension of the word embeddings
-    hidden_size: dimension of the hidden state of one direction; a text's vector has twice as many
+    hidden_size: dimension of the hidden state of one direction; a text's vector is twice as large
     num_layers: number of stacked bidirectional LSTM layers
     pooling: last: the final hidden state of each direction; or max, mean or attention pooling of all hidden states
     dropout: dropout probability of the input of each layer

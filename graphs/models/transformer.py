@@ -2,7 +2,7 @@
 
 B: texts, T: tokens of the longest, N: real tokens of all texts, H: hidden size; ...: (N,) packed tokens or (B, T) padded ones.
 
-The file reads in the order of the data: embeddings, layers, pooling. Padding is removed once, at the input, and the layers work on
+The file follows the flow of the data: embeddings, layers, pooling. Padding is removed once, at the input, and the layers work on
 the packed tokens (N, H). The same code also runs on the padded batch (B, T, H): see token_layout.py.
 """
 
@@ -94,7 +94,7 @@ class TransformerLayer(nn.Module):
     def forward(
         self, hidden: Tensor, tokens: TokenLayout, rotation: Tensor | None = None, first_only: bool = False
     ) -> Tensor:
-        """(..., H) -> (..., H), or (B, H) with first_only: the first token of each text, which has attended to all of them."""
+        """(..., H) -> (..., H), or (B, H) with first_only: the first token of each text, which attends to all of its tokens."""
         residual = tokens.first(hidden) if first_only else hidden
         if self.is_pre_norm:
             hidden = residual + self.dropout(self.attention(self.attention_norm(hidden), tokens, rotation, first_only))
@@ -103,7 +103,7 @@ class TransformerLayer(nn.Module):
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
 
     def attention_of(self, hidden: Tensor, tokens: PaddedTokens, rotation: Tensor | None = None) -> Tensor:
-        """(B, T, H), as `forward` gets it -> its attention weights (B, A, T, T), zero for the queries of padding."""
+        """(B, T, H), the input of `forward` -> attention weights (B, A, T, T), zero for padding queries."""
         qkv = self.attention.project(self.attention_norm(hidden) if self.is_pre_norm else hidden, rotation)
         query, key, _ = qkv.permute(2, 0, 3, 1, 4)  # each (B, A, T, D)
         return attention_weights(query, key, tokens.mask[:, None, None, :]) * tokens.mask[:, None, :, None]
@@ -123,7 +123,7 @@ class TransformerEncoder(nn.Module):
     activation: activation function between the two linear maps of a feed-forward layer; geglu adds a third map as a gate
     pooling: a text's vector: first token's state (cls), cls through a dense layer (pooler), or max, mean or attention pooling
     dropout: dropout probability of the embeddings, the output of each sublayer and a text's vector
-    classifier_dropout: dropout probability of a text's vector, before the classifier; null: as dropout
+    classifier_dropout: dropout probability of a text's vector, before the classifier; null: the same as dropout
     pooler_dropout: dropout probability of the first token's state before the pooler, as in RoBERTa's classifier
     attention_dropout: dropout probability of the attention weights; with 0, CUDA in 16 bits computes nothing for padding
     dropout_per_head: on a CPU, attention dropout masks per head, as on GPUs; one mask for all is faster, up to 7.5x the variance

@@ -115,7 +115,7 @@ def test_mixed_precision_learns_as_float32_does(
                 "optimizer={name: Adagrad, lr: 0.1}",
                 "device=cpu",
             ],
-            "average: the table of words has sparse gradients, and an average would walk all its rows at every step; "
+            "average: the word embeddings have sparse gradients, and an average would update all their rows at every step; "
             "use an optimizer with dense ones, such as Adam, or leave the section out",
         ),
     ],

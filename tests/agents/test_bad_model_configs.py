@@ -37,7 +37,7 @@ def test_labels_that_are_no_mapping(workplace: Path, capsys: pytest.CaptureFixtu
 
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"model_type": ["bert"]}, "is a model of type ['bert']; known: bert"),
-    ({"model_type": None}, 'does not say its model_type; if it is a BERT, add "model_type": "bert" to its config.json'),
+    ({"model_type": None}, 'has no model_type; if it is a BERT, add "model_type": "bert" to its config.json'),
     ({"hidden_act": ["gelu"]}, "has the activation ['gelu']; known: gelu"),
     ({"max_position_embeddings": "40"}, "has max_position_embeddings '40'; it must be a whole number from 1"),
     ({"hidden_size": True}, "has hidden_size True; it must be a whole number"),

@@ -22,7 +22,7 @@ def test_a_machine_without_a_compiler_is_told_so(
     words = "model={name: transformer, compile_layers: true}"
     assert main(["tiny.yaml", words, "data.max_length=64", "device=cpu"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "command line: model.compile_layers: torch.compile needs a compiler of C++, and no-such-compiler is not there "
+        "command line: model.compile_layers: torch.compile needs a C++ compiler, and no-such-compiler is missing "
         "(environment variable CXX names another); install one, or leave the option out"
     )
 
@@ -47,13 +47,13 @@ def test_a_run_that_was_compiled_predicts_where_no_compiler_is(
     ("device", "variables", "there", "missing"),
     [
         ("cpu", {}, ["g++"], None),
-        ("cpu", {}, ["gcc"], "a compiler of C++, and g++ is not there"),
+        ("cpu", {}, ["gcc"], "a C++ compiler, and g++ is missing"),
         ("cpu", {"CXX": "icpx"}, ["icpx"], None),
-        ("cpu", {"CXX": "icpx"}, ["g++"], "a compiler of C++, and icpx is not there"),
+        ("cpu", {"CXX": "icpx"}, ["g++"], "a C++ compiler, and icpx is missing"),
         ("cuda", {}, ["clang"], None),
         ("cuda", {}, ["gcc"], None),
-        ("cuda", {}, ["g++"], "a compiler of C, and gcc or clang is not there"),
-        ("cuda", {"CC": "icx"}, ["gcc"], "a compiler of C, and icx is not there"),
+        ("cuda", {}, ["g++"], "a C compiler, and gcc or clang is missing"),
+        ("cuda", {"CC": "icx"}, ["gcc"], "a C compiler, and icx is missing"),
         ("mps", {}, [], None),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_split_that_was_asked_for_and_has_no_row_is_refused_as_before(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workplace / "empty.jsonl").write_text("")
-    assert "leaves no row for valid" in start(capsys, "tiny.yaml", "data.valid=empty.jsonl", code=3)[1]
+    assert "has no rows left for valid" in start(capsys, "tiny.yaml", "data.valid=empty.jsonl", code=3)[1]
 
 
 def test_a_killed_run_without_validation_goes_on_to_the_same_weights(

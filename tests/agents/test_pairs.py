@@ -126,15 +126,15 @@ def test_what_is_cut_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]
     ]
     write_jsonl(workplace / "tiny.jsonl", rows)
     build("tiny.yaml", {"data.max_length": 50, "data.split": [0.7, 0.3, 0.0]}).experiment.close()
-    lines = [line for line in capsys.readouterr().err.splitlines() if "are cut to" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "are truncated to" in line]
     assert [line.partition(":")[0] for line in lines] == ["train", "valid"]  # test has none
     hint = "; data.long_texts: head_tail reads their end, too"
-    assert lines[0].endswith(f"% of the texts are cut to data.max_length 50{hint}")
+    assert lines[0].endswith(f"% of the texts are truncated to data.max_length 50{hint}")
     build("tiny.yaml", {"data.max_length": 50, "data.long_texts": "head_tail", "name": "z"}).experiment.close()
-    lines = [line for line in capsys.readouterr().err.splitlines() if "are cut to" in line]
-    assert lines[0].endswith("% of the texts are cut to data.max_length 50")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "are truncated to" in line]
+    assert lines[0].endswith("% of the texts are truncated to data.max_length 50")
     build("tiny.yaml", {"data.max_length": 500, "name": "y"}).experiment.close()
-    assert "are cut to" not in capsys.readouterr().err
+    assert "are truncated to" not in capsys.readouterr().err
 
 
 def test_texts_without_a_known_word_are_said_with_special_tokens_too(

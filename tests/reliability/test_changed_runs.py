@@ -77,7 +77,7 @@ def test_changed_data_is_refused(begun: tuple[Lab, str], old: str, new: str) -> 
         run = lab.finish(model, "begun", code=4)
     last = run.stderr.splitlines()[-1]
     assert "experiments/begun/checkpoints: belongs to other data (" in last
-    assert "put the old data back, give this run another name=, or start over with --fresh" in last
+    assert "restore the old data, give this run another name=, or start over with --fresh" in last
     assert [digest(path.read_bytes()) for path in sorted(lab.path("begun").glob("checkpoints/*/*"))] == weights
 
 

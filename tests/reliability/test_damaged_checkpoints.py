@@ -36,7 +36,7 @@ def assert_falls_back(store: CheckpointStore, name: str) -> None:
     assert manifest is not None
     assert manifest["step"] == 1
     assert len(store.warnings) == 1
-    assert store.warnings[0].endswith("; taking the checkpoint before it")
+    assert store.warnings[0].endswith("; using the checkpoint before it")
 
 
 def assert_all_refused(store: CheckpointStore, name: str, contents: Iterator[bytes]) -> int:

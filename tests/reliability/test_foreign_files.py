@@ -60,7 +60,7 @@ def test_a_resume_takes_the_checkpoint_before_a_foreign_one(
     put(run / "checkpoints/step-6" / FILES[KINDS.index(kind) % 3], kind)
     ended = zygote.run(place, "tiny.yaml")
     assert ended.code == 0, ended.err
-    assert "; taking the checkpoint before it" in ended.err
+    assert "; using the checkpoint before it" in ended.err
     assert hashes(run) == expected
 
 

@@ -79,7 +79,7 @@ def test_a_killed_worker_ends_the_run_with_a_hint(lab: Lab) -> None:
     os.kill(max(processes_of(run)), signal.SIGKILL)
     assert run.wait(5.0) == 3, run.stderr
     assert "Traceback" not in run.stderr
-    hint = "a tokenising process was killed (out of memory?); data.num_workers: 1 needs none"
+    hint = "a tokenisation worker was killed (out of memory?); data.num_workers: 1 needs none"
     assert run.stderr.splitlines()[-1] == hint
     wait_for(lambda: not processes_of(run), 5.0)
     assert not lab.path("worker").joinpath("checkpoints").exists()

@@ -1,1 +1,1 @@
-"""Bytes on disk."""
+"""Safe reading and writing of files."""

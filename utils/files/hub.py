@@ -1,4 +1,4 @@
-"""Where a published model lies: a folder, a pip package that ships one (pip:NAME), or the Hugging Face hub (org/name)."""
+"""Location of a published model: a folder, a pip package that ships one (pip:NAME), or the Hugging Face hub (org/name)."""
 
 import importlib.metadata
 import re
@@ -9,11 +9,11 @@ from utils.errors import CheckpointError, ConfigError
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 PIP = "pip:"
-FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model*.bin"]  # what is fetched of a hub's model
+FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model*.bin"]  # downloaded from the hub
 
 
 def is_published(name: str) -> bool:
-    """Whether `init_from` names a published model, and not the folder of a run or of nothing."""
+    """Whether `init_from` names a published model, and not a run's folder or a missing one."""
     path = Path(name)
     if path.is_dir():
         return (path / CONFIG).exists() and not (path / "config.yaml").exists()
@@ -22,7 +22,7 @@ def is_published(name: str) -> bool:
 
 
 def find_model(name: str) -> Path:
-    """The folder of a published model, fetched where need be. Raises CheckpointError, or ConfigError without huggingface_hub."""
+    """The folder of a published model, downloaded if needed. Raises CheckpointError, or ConfigError without huggingface_hub."""
     if name.startswith(PIP):
         return _in_package(name.removeprefix(PIP))
     folder = Path(name)
@@ -30,7 +30,7 @@ def find_model(name: str) -> Path:
 
 
 def _in_package(package: str) -> Path:
-    """Found by the package's list of files; importing it might do work."""
+    """Find the folder by the package's list of files: importing the package might have side effects."""
     try:
         files = importlib.metadata.files(package) or []
     except (importlib.metadata.PackageNotFoundError, ValueError):
@@ -52,12 +52,12 @@ def _from_hub(name: str) -> Path:
             f"init_from: there is no folder {name}; to fetch it from the hub, pip install huggingface_hub"
         ) from None
     problem = ""
-    for is_local in (True, False):  # what was fetched once is taken as it is
+    for is_local in (True, False):  # a downloaded model is used as it is
         try:
             folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=FILES, local_files_only=is_local))
-            if not is_local or _is_whole(folder):  # another program may have fetched the tokenizer alone
+            if not is_local or _is_whole(folder):  # another program may have downloaded only the tokenizer
                 return folder
-        except Exception as error:  # of the HTTP library below, in every version another
+        except Exception as error:  # from the HTTP library below, different in every version
             problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     raise CheckpointError(
         f"init_from: there is no folder {name}, and the hub does not provide it ({problem}); "
@@ -66,7 +66,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a folder holds a model's config and all parts of its weights."""
+    """Whether a folder contains a model's config and all shards of its weights."""
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None or not (folder / CONFIG).is_file():
         return False

@@ -1,7 +1,7 @@
-"""The files of a published model, config.json and the weights, read as if a stranger had made them.
+"""Files of a published model, config.json and the weights, read as untrusted input.
 
-Tensor data has no checksum of its own, so a flipped bit would only show as a worse model. Where a sha256 is to be had, the file is
-checked against it: of SHA256SUMS beside it (`export` writes one), of the hub's cache, whose files are named so, or of pip's RECORD.
+Tensor data has no checksum of its own, so a flipped bit would only show as a worse model. If its sha256 is known, a file
+is verified: by SHA256SUMS next to it (`export` writes one), by the hub's cache, whose files are named so, or by pip's RECORD.
 """
 
 import base64
@@ -42,7 +42,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
 
 def read_model_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a model by name, floats in fp32; never by a pickle that could run code. Raises CheckpointError."""
+    """All tensors of a model by name, floats in fp32; a pickle that could run code is rejected. Raises CheckpointError."""
     path = next((folder / name for name in WEIGHTS if (folder / name).exists()), None)
     if path is None:
         raise CheckpointError(f"{folder}: holds no weights; looked for {', '.join(WEIGHTS)}")
@@ -65,7 +65,7 @@ def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def known_sha256(path: Path) -> str | None:
-    """The sha256 that a file is said to have, in hexadecimal; None where nobody says it."""
+    """The published sha256 of a file, in hexadecimal; None if there is none."""
     if path.with_name(SUMS).is_file():
         return _named_sums(path.parent).get(path.name)
     blob = path.resolve()
@@ -75,21 +75,21 @@ def known_sha256(path: Path) -> str | None:
 
 
 def _named_sums(folder: Path) -> dict[str, str]:
-    """What SHA256SUMS says of each file."""
+    """The sha256 of each file in SHA256SUMS."""
     lines = (line.split(maxsplit=1) for line in read_regular(folder / SUMS).decode("utf-8", "replace").splitlines())
     return {parts[1].lstrip("*"): parts[0].lower() for parts in lines if len(parts) == 2}
 
 
 def _check_sums(folder: Path) -> None:
-    """Raise CheckpointError where SHA256SUMS names a file that is missing or another one, as after half a copy.
+    """Raise CheckpointError if a file in SHA256SUMS is missing or different, as after an incomplete copy.
 
-    Weights are only looked for: they are checked when they are read.
+    Weights need only exist here: they are verified when they are read.
     """
     for name in _named_sums(folder) if (folder / SUMS).is_file() else ():
         path = folder / name
         try:
             if name in WEIGHTS and not path.is_file():
-                raise ValueError(f"{SUMS} names it, and it is not there: the folder is not whole")
+                raise ValueError(f"{SUMS} lists it, but it is missing: the folder is incomplete")
             if name in TEXTS:
                 _verify(path)
         except (OSError, ValueError) as error:
@@ -97,7 +97,7 @@ def _check_sums(folder: Path) -> None:
 
 
 def _in_record(path: Path) -> str | None:
-    """What the RECORD of the pip package that brought a file says."""
+    """The sha256 of a file in the RECORD of its pip package."""
     root = next((parent for parent in path.parents if parent.name in ("site-packages", "dist-packages")), None)
     if root is None:
         return None
@@ -111,7 +111,7 @@ def _in_record(path: Path) -> str | None:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of the weights: several where an index lists them."""
+    """The files of the weights: several if there is an index."""
     if path.suffix != ".json":
         return [path]
     try:
@@ -134,7 +134,7 @@ def _read(path: Path) -> dict[str, Tensor]:
                 raise ValueError("not a dictionary of tensors")
             return dict(found)
         return dict(safetensors.torch.load_file(path))
-    except Exception as error:  # every parser has its own
+    except Exception as error:  # every parser raises its own
         reason = " ".join(str(error).split())[:200]
         hint = "; if you trust it, save it again with safetensors" if path.suffix == PICKLED else ""
         raise CheckpointError(f"{path}: cannot be read as weights ({reason}){hint}") from None

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, fsynced, renamed, and the folder fsynced; and read with their own digest."""
+"""Atomic file writes (temporary file, fsync, rename, fsync of the folder), and JSON files with their own digest."""
 
 import contextlib
 import errno
@@ -19,17 +19,17 @@ import filelock
 from utils.errors import StorageError
 from utils.files import strict_json
 
-TEMPORARY = ".tmp-"  # every unfinished file or folder of ours begins so; see `beside`
+TEMPORARY = ".tmp-"  # prefix of all our unfinished files and folders; see `beside`
 NAME = re.compile(r"\.tmp-.*-([0-9a-f]{16}|[A-Za-z0-9._]+-[0-9]{1,9})", re.DOTALL)  # the second: of older versions
-LONGEST = 200  # bytes of its name that stay in a temporary one, as file systems allow 255
-DAY = 86400.0  # seconds after which an unfinished file whose maker cannot be told counts as left
+LONGEST = 200  # bytes of a name kept in its temporary name, as file systems allow 255
+DAY = 86400.0  # seconds after which an unfinished file of an unknown owner counts as a leftover
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FOREIGN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP)  # no file that we wrote
+FOREIGN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EFBIG, errno.ELOOP)  # no file of ours
 
 
 @contextlib.contextmanager
 def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn an OSError on `path` into a StorageError that names it, with the bytes needed, where known, and free on a full disk."""
+    """Turn an OSError on `path` into a StorageError that names it, with the bytes needed, if known, and free on a full disk."""
     try:
         yield
     except OSError as error:
@@ -42,7 +42,7 @@ def storage_errors(path: Path, needed: int = 0) -> Iterator[None]:
 
 
 def free_bytes(path: Path) -> int:
-    """Free bytes of the disk that holds `path`, or would hold it; 0 where that cannot be told."""
+    """Free bytes of the disk that holds `path`, or would hold it; 0 if unknown."""
     try:
         while not path.exists() and path != path.parent:
             path = path.parent
@@ -53,9 +53,9 @@ def free_bytes(path: Path) -> int:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what keeps a file from being read now into a StorageError; an OSError still says that the file itself is none of ours.
+    """Turn a temporary failure to read a file into a StorageError; an OSError still means that the file itself is not ours.
 
-    A failing disk, missing rights or too many open files do not make it a damaged one, to be removed or passed over.
+    A failing disk, missing permissions or too many open files do not mean that it is damaged, to be removed or skipped.
     """
     try:
         yield
@@ -66,7 +66,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:
-    """The bytes of a file. Raises OSError for a pipe or a device, which a read might never come back from, and beyond the limit."""
+    """The bytes of a file. Raises OSError for a pipe or a device, on which a read may block forever, and beyond the limit."""
     with readable(path), open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
@@ -82,7 +82,7 @@ def digest_of(values: Mapping[str, Any]) -> str:
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with their own digest, as `read_sealed` expects them of a JSON file."""
+    """The values with their own digest, as `read_sealed` expects them in a JSON file."""
     return {**values, "digest": digest_of(values)}
 
 
@@ -98,16 +98,16 @@ def read_sealed(path: Path, limit: int | None = None) -> dict[str, Any]:
 
 
 def unfinished(path: Path) -> Path:
-    """Where a file or folder of this name is made before it has the name: beside it, under a name that nobody can guess."""
+    """Temporary path for making a file or folder: in the same folder, under an unguessable name."""
     name = os.fsdecode(os.fsencode(path.name)[:LONGEST])
     return path.with_name(f"{TEMPORARY}{name}-{os.urandom(8).hex()}")
 
 
 @contextlib.contextmanager
 def beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
-    """A new file or folder, to be filled and renamed to `path`; removed where that did not happen.
+    """A temporary file or folder, to be filled and renamed to `path`; removed if it was not renamed.
 
-    While the block lasts it is locked, which tells other processes, on any machine and in any container, that it is not left.
+    It is locked during the block, which tells other processes, on any machine and in any container, that it is in use.
     """
     temporary, descriptor = _created(path, is_folder=is_folder)
     try:
@@ -130,11 +130,11 @@ def _created(path: Path, *, is_folder: bool) -> tuple[Path, int]:
             lock_now(descriptor)
             if is_same(temporary, descriptor):
                 return temporary, descriptor
-        os.close(descriptor)  # it was swept before it was locked
+        os.close(descriptor)  # another process removed it before it was locked
 
 
 def is_same(path: Path, descriptor: int) -> bool:
-    """Whether the path still leads to the file or folder that is open."""
+    """Whether the path still refers to the open file or folder."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def is_same(path: Path, descriptor: int) -> bool:
 
 
 def locked(path: Path, timeout: float = -1) -> filelock.BaseFileLock | None:
-    """The lock of this file, taken; the kernel frees it if this process is killed. None where another process holds it."""
+    """Acquire the lock of this file; the kernel releases it if this process is killed. None if another process holds it."""
     lock = filelock.FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=timeout)
@@ -154,13 +154,13 @@ def locked(path: Path, timeout: float = -1) -> filelock.BaseFileLock | None:
 
 
 def probe(folder: Path) -> None:
-    """Raise OSError unless files can be made in the folder."""
+    """Raise OSError unless files can be created in the folder."""
     with beside(folder / "probe"):
         pass
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and wait until it lies on the disk."""
+    """Write a file and fsync it."""
     with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as file:
         file.write(data)
         file.flush()
@@ -168,7 +168,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
-    """Replace `path` so that a reader, or a start after a power cut, finds the old content or the new one."""
+    """Replace `path` so that a reader, or a start after a power cut, finds either the old content or the new one."""
     content = data.encode("utf-8") if isinstance(data, str) else data
     with storage_errors(path, len(content)):
         with beside(path) as temporary:
@@ -187,10 +187,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, *, is_claimed: bool = False) -> None:
-    """Remove unfinished files of ours in `folder` whose maker is gone: nobody holds their lock.
+    """Remove our unfinished files in `folder` whose owner is gone: nobody holds their lock.
 
-    Where that cannot be told (no locks, another user's, an older version's), those of a folder whose lock we hold, or that are
-    older than a day. One that cannot be removed is left: it harms nothing.
+    If that is unknown (no locks, another user's, an older version's), remove those of a folder whose lock we hold, or that are
+    older than a day. One that cannot be removed is left: it does no harm.
     """
     for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
@@ -206,13 +206,13 @@ def _remove_if_left(path: Path, *, has_lock: bool, is_old: bool) -> None:
         if is_known or is_old:
             remove(path)
     except BlockingIOError:
-        pass  # it is being made
+        pass  # it is in use
     finally:
         os.close(descriptor)
 
 
 def lock_now(descriptor: int) -> bool:
-    """Lock an open file or folder; False where the file system has no such locks. Raises BlockingIOError where another has it."""
+    """Lock an open file or folder; False if the file system has no such locks. Raises BlockingIOError if it is locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -223,11 +223,11 @@ def lock_now(descriptor: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; a folder is renamed first, so that no half of it is left under its name."""
+    """Remove a file or a folder; a folder is renamed first, so that no partial one is left under its name."""
     if path.is_dir() and not path.is_symlink():
         doomed = path
         if not path.name.startswith(TEMPORARY):
-            doomed = unfinished(path.with_name(f"old-{path.name}"))  # beside the new one of that name
+            doomed = unfinished(path.with_name(f"old-{path.name}"))  # not the temporary name of a new one
             path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     else:

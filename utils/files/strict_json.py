@@ -1,4 +1,4 @@
-"""JSON of files that anybody may have written."""
+"""JSON from untrusted files."""
 
 import json
 from typing import Any

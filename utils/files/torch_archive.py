@@ -1,4 +1,4 @@
-"""state.pt of a checkpoint, read as if a stranger had made it: plain values and tensors, and no larger in memory than in the file.
+"""Safe loading of a checkpoint's state.pt: plain values and tensors only, and no larger in memory than in the file.
 
 `weights_only=True` keeps code out. It does not keep out an archive that unpacks to a thousand times its size, a tensor that
 claims 10^12 elements of one stored number, or a million keys.
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MAX_PICKLE = 2**22  # bytes of all that is no tensor data; 300 of a parameter are usual
+MAX_PICKLE = 2**22  # bytes besides the tensor data; 300 per parameter are usual
 PLAIN = (int, float, str, bool, type(None))
 
 
 def load_state(data: bytes) -> Any:
-    """What `torch.save` wrote. Raises ValueError for what is refused here, and whatever torch raises."""
+    """Load what `torch.save` wrote. Raises ValueError for content rejected here, and whatever torch raises."""
     _check_archive(data)
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     _check_values(state)
@@ -24,7 +24,7 @@ def load_state(data: bytes) -> Any:
 
 
 def _check_archive(data: bytes) -> None:
-    """A zip of stored entries, so that nothing unpacks; older formats of torch, and pickles, are not read at all."""
+    """Require a zip of uncompressed entries; older formats of torch, and pickles, are rejected."""
     if not data.startswith(b"PK\3\4"):
         raise ValueError(
             "not an archive of torch.save; if torch before 1.6 wrote it, load it and save it again, preferably as model.safetensors"
@@ -40,7 +40,7 @@ def _check_archive(data: bytes) -> None:
 
 
 def _check_values(state: Any) -> None:
-    """Every value once, however often the file refers to it."""
+    """Check every value once, however often the file refers to it."""
     waiting, seen = [state], set[int]()
     while waiting:
         value = waiting.pop()

@@ -1,4 +1,4 @@
-"""Where a run happens: versions, the project's commit, memory; and which of it a bit-exact resume depends on."""
+"""Environment of a run: versions, the project's commit, memory; and the facts that a bit-exact resume depends on."""
 
 import platform
 import resource
@@ -14,11 +14,11 @@ from utils.errors import CheckpointError
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 BY_CODE = "the code that reads the texts has changed: resume with the version that began the run"
-WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference means: not bit-exact any more
+WARN_ONLY = ("torch", "num_threads", "cpu", "device", "world_size")  # a difference costs only bit-exactness
 
 
 def environment_facts(device: torch.device, world_size: int = 1) -> dict[str, Any]:
-    """What decides whether two starts give the same bits, besides the config and the data."""
+    """Facts besides config and data on which a bit-exact result depends."""
     return {
         "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
@@ -29,13 +29,13 @@ def environment_facts(device: torch.device, world_size: int = 1) -> dict[str, An
 
 
 def start_facts(config: Config) -> dict[str, Any]:
-    """What all processes of a run must have in common before any data is read: the config but for its threads, and versions."""
+    """Facts on which all ranks must agree before any data is read: the config except its threads, and versions."""
     facts = flatten(config.to_dict()) | {f"the version of {name}": value for name, value in versions().items()}
     return {name: value for name, value in facts.items() if name not in ("num_threads", "the version of dirty")}
 
 
 def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list[str]:
-    """Warnings for what only costs bit-exactness. Raises CheckpointError where data, vocabulary or labels have changed."""
+    """Warnings about changes that only cost bit-exactness. Raises CheckpointError if data, vocabulary or labels have changed."""
     warnings = []
     old = {"tokens": new.get("older_tokens")} | old
     for name in sorted(old.keys() | new.keys()):
@@ -44,11 +44,11 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
         if name == "older_tokens":
             continue
         if name == "tokens" and old.get(name) is None:
-            warnings.append("an older version began this run, so that a change of its tokens since would go unnoticed")
+            warnings.append("an older version began this run, so a change of its tokens since then would go unnoticed")
             continue
         if name not in WARN_ONLY:
             is_made_by_code = name in ("tokens", "vocabulary") and old.get("data") == new.get("data")
-            way_back = BY_CODE if is_made_by_code else f"put the old {name} back"
+            way_back = BY_CODE if is_made_by_code else f"restore the old {name}"
             raise CheckpointError(
                 f"{place}: belongs to other {name} ({_short(old.get(name))} there, {_short(new.get(name))} now); "
                 f"{way_back}, give this run another name=, or start over with --fresh"
@@ -58,7 +58,7 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
 
 
 def versions() -> dict[str, Any]:
-    """Python, torch and this project's commit; `dirty` tells whether the tree differs from it, None that git is not there."""
+    """Python, torch and this project's commit; `dirty`: whether the tree differs from it, None without git."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "python": platform.python_version(),
@@ -69,7 +69,7 @@ def versions() -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far."""
+    """Peak resident set size of this process so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -81,7 +81,7 @@ def _git(*arguments: str) -> str | None:
             cwd=PROJECT,
             capture_output=True,
             text=True,
-            errors="replace",  # of a file name in another encoding
+            errors="replace",  # for file names in another encoding
             timeout=10,
             check=True,
         )

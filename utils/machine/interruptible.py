@@ -1,4 +1,4 @@
-"""A call into a library that a signal, or a bound on its time, can leave: Python's handlers do not run while C code does."""
+"""Library calls that a signal or a timeout can interrupt: Python's signal handlers do not run during C code."""
 
 import queue
 import threading
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def interruptible(call: Callable[[], Any], seconds: float | None = None) -> Any:
-    """What the call returns or raises. It runs in a thread, and must let go of Python's lock, as tokenizers and torch do.
+    """Run a call in a thread; return or raise its result. It must release the GIL, as tokenizers and torch do.
 
-    Raises TimeoutError after so many seconds. A call that is left may have no end: its thread ends with the process.
+    Raises TimeoutError after `seconds`. An abandoned call may never return: its thread ends with the process.
     """
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
@@ -21,7 +21,7 @@ def interruptible(call: Callable[[], Any], seconds: float | None = None) -> Any:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        value, error = results.get(timeout=seconds)  # here signals are heard
+        value, error = results.get(timeout=seconds)  # signals are handled here
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
     if error is not None:

@@ -1,16 +1,16 @@
-"""Whether a model can be trained in this machine's memory, told before a byte of it is taken."""
+"""Check whether a model fits into this machine's memory, before it is allocated."""
 
 import os
 from pathlib import Path
 
 from torch import nn
 
-COPIES = 2  # of every weight, at the least: itself and its gradient; most optimizers hold one or two more
+COPIES = 2  # of every weight, at least: itself and its gradient; most optimizers hold one or two more
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this process can have; 2**62 where the system does not say."""
+    """Bytes of memory available to this process; 2**62 if unknown."""
     found = [2**62]
     if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= os.sysconf_names.keys():
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -23,7 +23,7 @@ def machine_memory() -> int:
 
 
 def too_large(model: nn.Module) -> str | None:
-    """Why the machine cannot hold a model (on any device, also meta) and its gradients; None where it can."""
+    """Why a model (on any device, also meta) and its gradients do not fit into memory; None if they fit."""
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     needed = COPIES * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     memory = machine_memory()

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, a line a minute elsewhere."""
+"""Progress of long tasks: a bar on a terminal, a line per minute elsewhere."""
 
 import logging
 import math
@@ -10,13 +10,13 @@ import rich.console
 import rich.progress
 
 logger = logging.getLogger("glassbox")
-PROGRESS_EVERY = 60.0  # seconds between two lines of progress where there is no terminal
+PROGRESS_EVERY = 60.0  # seconds between two progress lines without a terminal
 
 
 class StepBar:
-    """A progress bar on a terminal; where stderr is a file or a pipe, a line a minute."""
+    """A progress bar on a terminal; if stderr is a file or a pipe, a line per minute."""
 
-    due: ClassVar[float] = -math.inf  # when the next line is, as the bars of a run come one after the other
+    due: ClassVar[float] = -math.inf  # when the next line is due, shared by all bars of a run
 
     def __init__(self, total: int | None, description: str, unit: str) -> None:
         columns = (
@@ -37,7 +37,7 @@ class StepBar:
         self._task = self._bar.add_task(description, total=total, note="")
 
     def __enter__(self) -> "StepBar":
-        if time.monotonic() > StepBar.due + PROGRESS_EVERY:  # the first one of a run, which may be a short one
+        if time.monotonic() > StepBar.due + PROGRESS_EVERY:  # the first bar of a run, which may be short
             StepBar.due = time.monotonic() + PROGRESS_EVERY
         self._bar.start()
         return self
@@ -51,7 +51,7 @@ class StepBar:
         self.tell(done, note)
 
     def tell(self, done: int, note: str = "") -> None:
-        """The line alone: within another bar, whose terminal it would disturb."""
+        """Only the progress line: within another bar, which a second one would disturb."""
         if self._bar.disable and time.monotonic() >= StepBar.due:
             StepBar.due = time.monotonic() + PROGRESS_EVERY
             total = "" if self._total is None else f" of {self._total:,}"

@@ -1,4 +1,4 @@
-"""Everything about a process that decides whether two runs give the same numbers."""
+"""Seeding and numeric settings for reproducible runs."""
 
 import hashlib
 import os
@@ -8,13 +8,13 @@ import torch
 
 
 def set_up_torch(num_threads: int, seed: int, *, is_deterministic: bool = False) -> None:
-    """Threads, denormals and seed; to be called before anything of torch has run.
+    """Set threads, denormals and seed; call before anything else of torch.
 
     The gradient of an LSTM's last state decays into denormal numbers, on which a CPU is several times slower: they are flushed
-    to zero. Threads inherit that when they are started, so it has to come before the first parallel region.
+    to zero. Threads inherit that when they are started, so it must precede the first parallel region.
     """
     torch.set_flush_denormal(True)
-    torch.sparse.check_sparse_tensor_invariants.disable()  # said explicitly: otherwise torch warns; our one sparse tensor is sound
+    torch.sparse.check_sparse_tensor_invariants.disable()  # explicitly, or torch warns; our one sparse tensor is valid
     torch.set_num_threads(num_threads)
     torch.manual_seed(_of_32_bits(seed))
     if is_deterministic:
@@ -30,7 +30,7 @@ def _of_32_bits(seed: int) -> int:
 
 
 def separate_seeds(seed: int, rank: int) -> None:
-    """Other random numbers in each process from now on, as their texts are others; those of the first stay as they are."""
+    """Give each rank its own random stream from now on, as its texts differ; rank 0 keeps its stream."""
     if rank:
         torch.manual_seed(hash((seed, rank)) % 2**63)
 
@@ -41,7 +41,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put the generators back; to be called last, since building a model draws numbers too."""
+    """Restore the generators; call last, since building a model draws numbers too."""
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one asks the loop to finish its step and save, a second one leaves at once."""
+"""Ctrl-C and SIGTERM: the first one asks the loop to finish its step and save, a second one exits at once."""
 
 import functools
 import os
@@ -14,15 +14,15 @@ from utils.errors import Stopped
 
 _received: list[int] = []
 _is_graceful: list[bool] = []
-_raised: list[int] = []  # the signals that ended something at once
-_owner: list[int] = []  # the process whose signals these are; its workers begin as copies of it
-_first: list[int] = []  # the first signal, where it is the only one that counts; begun with a 0 by `only_the_first`
+_raised: list[int] = []  # the signals that raised at once
+_owner: list[int] = []  # the process that handles signals; its workers start as copies of it
+_first: list[int] = []  # the first signal, if it is the only one that counts; `only_the_first` starts it with a 0
 
 
 def handle(number: int, frame: FrameType | None) -> None:
-    """Note the first signal while a loop watches for it; leave at once otherwise. A save under way is whole or absent."""
+    """Record the first signal while a loop watches for it; exit at once otherwise. A save in progress is complete or absent."""
     if _owner and _owner[0] != os.getpid():
-        return  # a worker forked a moment ago, which has not yet said what signals mean to it
+        return  # a newly forked worker, which has not yet set its own handlers
     if len(_first) > 1:
         return
     if _first:
@@ -46,17 +46,17 @@ def _stopped(number: int) -> Stopped:
 
 
 def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
-    """Raise a Stopped anew that came in a finalizer or in a fork, where Python drops every exception and would go on."""
+    """Re-raise a Stopped raised in a finalizer or a fork, where Python drops every exception and would continue."""
     if isinstance(dropped.exc_value, Stopped):
         signal.signal(signal.SIGALRM, lambda *_: _obey(_raised[0]))
         signal.setitimer(signal.ITIMER_REAL, 0.02)
-    elif not _raised:  # else it fails in the wake of a signal, which broke off what was half done
+    elif not _raised:  # else it is a consequence of a signal, which interrupted something
         tell(dropped)
 
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Handle SIGINT and SIGTERM so while the block runs; in a thread other than the main one this does nothing."""
+    """Install the handlers of SIGINT and SIGTERM during the block; outside the main thread this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -68,7 +68,7 @@ def installed() -> Iterator[None]:
     try:
         yield
     except Exception:
-        # In the wake of a signal: it has ended our workers, too, or broke off what was half done.
+        # A consequence of the signal: it has ended our workers, too, or interrupted something.
         if _raised and not _first:
             raise _stopped(_raised[0]) from None
         raise
@@ -81,30 +81,30 @@ def installed() -> Iterator[None]:
 
 
 def only_the_first() -> None:
-    """Pass over further signals: torchrun sends on what a terminal has sent to its processes already, and ends those that hang."""
+    """Ignore further signals: torchrun forwards what the terminal has already sent to its processes, and kills those that hang."""
     _first[:] = [0]
 
 
 @contextmanager
 def graceful() -> Iterator[None]:
-    """While the block runs, a first signal is only noted: ask `received`."""
+    """During the block, a first signal is only recorded: see `received`."""
     _received.clear()
     _is_graceful.append(True)
     try:
         yield
     finally:
         _is_graceful.clear()
-    if _received:  # it came after the last step had looked
+    if _received:  # it came after the last step had checked
         leave("the training is saved; run the same command to write the report")
 
 
 def leave(message: str, number: int | None = None) -> NoReturn:
-    """End the process as the received signal asks, or as that of another process of the run does. Raises Stopped."""
+    """Exit as the received signal asks, or that of another rank. Raises Stopped."""
     number = number or _received[0]
     _received.clear()
     raise Stopped(f"stopped by {signal.Signals(number).name}: {message}", number)
 
 
 def received() -> int | None:
-    """The number of the signal that asks for an end, or None."""
+    """The number of the signal that asks to stop, or None."""
     return _received[0] if _received else None

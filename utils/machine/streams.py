@@ -1,7 +1,7 @@
-"""Standard input, output and error as a program may find them: closed, on a full disk, a pipe without a reader, not in UTF-8.
+"""Standard input, output and error that may be closed, on a full disk, a pipe without a reader, or not in UTF-8.
 
-Standard output is storage: what cannot be written there ends the program with exit code 5. Standard error is not: where it cannot
-be written the exit code still tells how the program ended.
+Standard output is storage: a failed write ends the program with exit code 5. Standard error is not: if it cannot be written, the
+exit code still tells how the program ended.
 """
 
 import codecs
@@ -22,9 +22,9 @@ ESCAPES = "glassbox.escapes"  # the name of our codec error handler
 
 
 def prepare() -> None:
-    """Replace the process's own streams by ones that keep these promises; those that a test or notebook has put there stay.
+    """Replace the process's own streams by ones that keep these promises; those set by a test or notebook stay.
 
-    A missing one becomes the null device before any file is opened: that file would get its number, and what others print.
+    A missing one becomes the null device before any file is opened, which would get its number and the output meant for it.
     """
     codecs.register_error(ESCAPES, _escapes)
     for number in range(3):
@@ -42,9 +42,9 @@ def prepare() -> None:
 
 
 def to_json(values: Any, stream: TextIO) -> str:
-    """One line of JSON; only a stream in UTF-8 gets letters beyond ASCII, as a reader of JSON expects nothing else.
+    """One line of JSON; only a UTF-8 stream gets non-ASCII characters, as JSON readers expect UTF-8.
 
-    On a terminal, what could drive it (U+009B) or reorder the line (U+202E) stands as its escape, which is the same JSON.
+    On a terminal, control (U+009B) and direction (U+202E) characters are written as escapes, which is the same JSON.
     """
     line = json.dumps(values, ensure_ascii=not is_utf8(stream))
     if stream.isatty() and not line.isprintable():
@@ -57,7 +57,7 @@ def _escaped(character: str) -> str:
 
 
 def is_utf8(stream: TextIO) -> bool:
-    """Whether the stream takes every character."""
+    """Whether the stream can encode every character."""
     return stream.encoding is None or codecs.lookup(stream.encoding).name == "utf-8"
 
 
@@ -79,9 +79,9 @@ class _Stream(io.FileIO):
     """A standard stream whose failure has an exit code."""
 
     def write(self, data: Any) -> int:
-        """Raise StorageError, or ReaderGone, once: what is written later goes to the null device."""
+        """Raise StorageError, or ReaderGone, once: later output goes to the null device."""
         try:
-            while (written := super().write(data)) is None:  # another program has made the pipe a non-blocking one
+            while (written := super().write(data)) is None:  # another program has made the pipe non-blocking
                 select.select([], [self], [])
             return written
         except OSError as error:

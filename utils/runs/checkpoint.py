@@ -1,10 +1,10 @@
-"""Checkpoints: one folder a step, whole or absent, verified before anything in it is parsed.
+"""Checkpoints: one folder per step, complete or absent, verified before anything in it is parsed.
 
     checkpoints/step-400/model.safetensors   the weights that are evaluated, readable by anything that reads safetensors
-                         state.pt            all else that an exact resume needs; tensors and plain values only
-                         MANIFEST.json       sizes and sha256 of both, what the run is made of, the best step, a digest of itself
+                         state.pt            everything else that an exact resume needs; tensors and plain values only
+                         MANIFEST.json       sizes and sha256 of both, facts about the run, the best step, its own digest
 
-A hash stops rot and torn writes, not an attacker; against one stand `weights_only=True` and the checks of state_file.py.
+Hashes detect bit rot and torn writes, not an attacker: `weights_only=True` and torch_archive.py guard against one.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ class CheckpointStore:
     def save(
         self, step: int, best_step: int, model: Mapping[str, Tensor], state: dict[str, Any], facts: Mapping[str, Any]
     ) -> None:
-        """Write step-N beside, make it durable, rename it, and only then remove what is no longer kept."""
+        """Write step-N under a temporary name, sync it, rename it, and only then remove what is no longer kept."""
         buffer = io.BytesIO()  # torch.save onto a full disk raises RuntimeError; our own write raises an OSError
         torch.save(state, buffer)
         files = {MODEL: safetensors.torch.save(_own_storage(model)), STATE: buffer.getvalue()}
@@ -66,27 +66,27 @@ class CheckpointStore:
     def steps(self) -> list[int]:
         """The steps that have a folder, oldest first."""
         try:
-            with readable(self.folder):  # `glob` would give nothing where it cannot be read, and the run begin again
+            with readable(self.folder):  # `glob` would find nothing in an unreadable folder, and the run start over
                 names = [path.name for path in self.folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(int(match[1]) for name in names if (match := re.fullmatch("step-([0-9]+)", name)))
 
     def latest(self) -> dict[str, Any] | None:
-        """The manifest of the newest undamaged checkpoint; None where none was ever saved; damaged ones are told in `warnings`."""
+        """The manifest of the newest undamaged checkpoint; None if none was ever saved; damaged ones are reported in `warnings`."""
         problems = []
         for step in reversed(self.steps()):
             try:
                 return self.manifest(step)
             except CheckpointError as error:
                 problems.append(str(error))
-                self.warnings.append(f"{error}; taking the checkpoint before it")
+                self.warnings.append(f"{error}; using the checkpoint before it")
         if problems:
             raise CheckpointError(f"{problems[0]}; no other checkpoint is left: --fresh starts the run over")
         return None
 
     def facts(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest checkpoint whose manifest is whole, whatever its other files are, and what its run is made of; or None."""
+        """The newest checkpoint with an undamaged manifest, even if its other files are damaged, and its facts; or None."""
         for step in reversed(self.steps()):
             with contextlib.suppress(CheckpointError):
                 folder, manifest = self._of_step(step)
@@ -94,7 +94,7 @@ class CheckpointStore:
         return None
 
     def manifest(self, step: int) -> dict[str, Any]:
-        """The manifest of one step, after its own digest and the sizes and sha256 of its files were checked."""
+        """The manifest of one step, with its own digest and the sizes and sha256 of its files verified."""
         folder, manifest = self._of_step(step)
         for name in (MODEL, STATE):
             read_verified(folder, name, manifest)
@@ -121,7 +121,7 @@ class CheckpointStore:
         self._check()
         with storage_errors(self.folder, needed):
             if not self.folder.exists():
-                self.folder.mkdir()  # not its parents: a run that was moved away is not begun anew in silence
+                self.folder.mkdir()  # not its parents: a run that was moved away must not silently start anew
                 sync_folder(self.folder.parent)
             remove_leftovers(self.folder, is_claimed=True)
             if free_bytes(self.folder) < needed:
@@ -132,7 +132,7 @@ class CheckpointStore:
                 for name, data in files.items():  # the manifest last: without it the folder counts as damaged
                     write_synced(temporary / name, data)
                 sync_folder(temporary)
-                if target.exists():  # damaged, or of a step that a resume from an older one has made again
+                if target.exists():  # damaged, or replaced after a resume from an older step
                     self._move_aside(target)
                 temporary.rename(target)
             sync_folder(self.folder)
@@ -148,7 +148,7 @@ class CheckpointStore:
             remove(target)
 
     def _prune(self, newest: int, best_step: int) -> None:
-        """Remove what is older than the newest `keep`; a later one is damaged, and must not count among them."""
+        """Remove what is older than the newest `keep`; later ones are damaged, and must not count among them."""
         for step in [step for step in self.steps() if step <= newest][: -self.keep]:
             if step != best_step:
                 with contextlib.suppress(OSError):  # the next save tries again
@@ -164,7 +164,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: has format {str(manifest['format'])[:20]}, this version reads {FORMAT}")
         _check_shape(manifest)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: is missing; the checkpoint is not whole") from None
+        raise CheckpointError(f"{path}: is missing; the checkpoint is incomplete") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -174,7 +174,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_shape(manifest: Mapping[str, Any]) -> None:
-    """Raise KeyError or TypeError unless every value that is used later is there, and of its type."""
+    """Raise KeyError or TypeError unless every value used later is present, and of the right type."""
     types = {"step": int, "best_step": int, "facts": dict, "files": dict}
     values = [(manifest[key], kind) for key, kind in types.items()]
     for name in (MODEL, STATE):
@@ -184,7 +184,7 @@ def _check_shape(manifest: Mapping[str, Any]) -> None:
 
 
 def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
-    """The bytes of a checkpoint's file, which are those of its manifest. Raises CheckpointError."""
+    """The bytes of a checkpoint's file, verified against its manifest. Raises CheckpointError."""
     path, expected = folder / name, manifest["files"][name]
     try:
         with readable(path):
@@ -217,7 +217,7 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 def refuse_other(path: Path, name: str, found: str, facts: Mapping[str, Any], checkpoint: Path) -> None:
     """Raise CheckpointError unless the hash of a run's file is the fact `name` of its checkpoint."""
     if facts.get(name) != found:
-        raise CheckpointError(f"{path}: is not the one that {checkpoint} was trained with; put that back")
+        raise CheckpointError(f"{path}: is not the one that {checkpoint} was trained with; restore that file")
 
 
 def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:
@@ -227,7 +227,7 @@ def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], pl
 
 
 def misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """What is missing, unexpected or misshaped among the weights, the first names of each kind; empty where all fits."""
+    """Missing, unexpected and misshaped weights, the first names of each kind; empty if all fit."""
     both = [name for name in expected if name in weights and _form(weights[name]) != _form(expected[name])]
     problems = {
         "missing": [name for name in expected if name not in weights],
@@ -242,14 +242,14 @@ def _form(tensor: Tensor) -> str:
 
 
 def first_names(names: list[str]) -> str:
-    """Some names, and how many more there are."""
+    """The first names, and the number of the others."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(name[:120] for name in names[:MAX_NAMES]) + more
 
 
 @contextlib.contextmanager
 def _parse_errors(path: Path) -> Iterator[None]:
-    """Turn whatever a parser raises into a CheckpointError: a file may fit its manifest and be foreign all the same."""
+    """Turn whatever a parser raises into a CheckpointError: a file may match its manifest and still be foreign."""
     try:
         yield
     except Exception as error:
@@ -258,7 +258,7 @@ def _parse_errors(path: Path) -> Iterator[None]:
 
 
 def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, and a copy where a tensor shares memory with one before it (tied weights), which safetensors refuses."""
+    """Tensors on the CPU, copied if they share memory with an earlier one (tied weights), which safetensors rejects."""
     owned: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""The confusion matrix as an image: rows gold, columns predicted, colours by share of the row.
+"""The confusion matrix as an image: rows gold, columns predicted, colours by fraction of the row.
 
 Drawn with Pillow, which comes with TensorBoard: matplotlib would take 0.7 s of every run for it.
 """
@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL, MARGIN, FONT_SIZE = 56, 8, 14  # pixels
-MAX_COUNT_SIZE = 28  # pixels; the counts get smaller where the longest one would not fit its cell
-MAX_SIDE = 1200  # the cells get smaller where they would need more
-MAX_NAMED = 40  # labels; more are too small to read, and are drawn as colours alone
+MAX_COUNT_SIZE = 28  # pixels; the counts shrink if the longest one would not fit its cell
+MAX_SIDE = 1200  # the cells shrink if they would need more
+MAX_NAMED = 40  # labels; more are too small to read, and are drawn as colours only
 BLUE = np.array([8, 48, 107])
 
 
 def drawable(labels: list[str]) -> list[str]:
-    """The labels as they are drawn: one with a character that the font lacks (it has ASCII alone) as its number, from 1."""
+    """Labels as drawn: one with a character missing from the font (which is ASCII only) is replaced by its number, from 1."""
     if len(labels) > MAX_NAMED:
         return labels
     missing = _mask("\U0010fffe")
@@ -26,10 +26,10 @@ def drawable(labels: list[str]) -> list[str]:
 
 @functools.cache
 def _mask(character: str) -> bytes:
-    """The pixels of a character; those of all that the font lacks are the same."""
+    """The pixels of a character; all missing ones look the same."""
     try:
         return bytes(ImageFont.load_default(FONT_SIZE).getmask(character))
-    except UnicodeError:  # a font of bitmaps, where Pillow was built without FreeType
+    except UnicodeError:  # a bitmap font, if Pillow was built without FreeType
         return bytes(ImageFont.load_default(FONT_SIZE).getmask("?"))
 
 

@@ -43,20 +43,20 @@ KNOWN = re.compile(
 
 
 class Experiment:
-    """The folder of one run, locked until `close`. Of several processes the first one locks and writes, the others look on."""
+    """The folder of one run, locked until `close`. Rank 0 locks and writes, the other ranks only read."""
 
     def __init__(self, folder: Path, lock: RunLock | None, worker: Worker | None = None) -> None:
-        """lock: None in a process that only looks on; worker: this process among those of the run."""
+        """lock: None on a rank that only reads; worker: this rank."""
         self.folder, self.worker = folder, worker or Worker()
         self._lock = lock
-        self._is_longer = False  # whether the finished run that lies here is asked for more, and has not begun with it
+        self._is_longer = False  # whether a finished run is to be extended, and has not been yet
 
     @classmethod
     def open(cls, config: Config, *, is_fresh: bool = False, worker: Worker | None = None) -> "Experiment":
         """Claim the folder of a checked config: a new one, an unfinished run's, or a finished run's.
 
-        Raises StorageError where another process holds it or it cannot be written, ConfigError where it holds a run of
-        another config: then the message shows the first difference; DistributedError where a process does not see it.
+        Raises StorageError if another process holds it or it cannot be written, ConfigError with the differences if it holds
+        a run of another config, DistributedError if a rank does not see it.
         """
         worker = worker or Worker()
         with worker.first_alone("experiment"):
@@ -65,7 +65,7 @@ class Experiment:
         worker.refuse_unshared(experiment.folder)
         saved = saved_config(experiment.folder)
         experiment._is_longer = _goes_on(flatten(saved), flatten(config.to_dict()))
-        if config.get("num_threads") == "auto":  # the first process has chosen
+        if config.get("num_threads") == "auto":  # rank 0 has chosen
             config["num_threads"] = saved["num_threads"]
         return experiment
 
@@ -85,7 +85,7 @@ class Experiment:
 
     @property
     def report(self) -> dict[str, Any] | None:
-        """The report of the finished run; None while it is not finished, or where it is asked for more."""
+        """The report of the finished run; None if it is unfinished, or is to be extended."""
         path = self.folder / REPORT
         if self._is_longer:
             return None
@@ -100,15 +100,15 @@ class Experiment:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether the run goes on from a checkpoint: with a damaged one alone it would not begin again, but end."""
+        """Whether the run resumes from a checkpoint; if only a damaged one is left, it fails and does not start over."""
         return any((self.folder / "checkpoints").glob("step-*"))
 
     def finish(self, report: dict[str, Any]) -> None:
-        """Write the report, which makes the run a finished one."""
+        """Write the report, which marks the run as finished."""
         self.write(REPORT, json.dumps(sealed(report), indent=1, ensure_ascii=False))
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write a file of the run, whole or not at all."""
+        """Write a file of the run atomically."""
         if self._lock is not None:
             self._lock.check()
             atomic_write(self.folder / name, content)
@@ -123,7 +123,7 @@ class Experiment:
         return CheckpointStore(self.folder / "checkpoints", keep=keep, check=check)
 
     def close(self) -> None:
-        """Let other processes have the folder."""
+        """Release the folder."""
         if self._lock is not None:
             self._lock.release()
 
@@ -137,7 +137,7 @@ class Experiment:
             remove(self.folder)
         try:
             self.folder.mkdir()
-            sync_folder(ROOT)  # or a power cut takes the run with all its checkpoints
+            sync_folder(ROOT)  # or a power cut loses the run with all its checkpoints
         except FileExistsError:
             if not self.folder.is_dir():
                 raise StorageError(f"{self.folder}: is a file; a run needs a folder there") from None
@@ -145,15 +145,15 @@ class Experiment:
         for folder in (self.folder, self.folder / "checkpoints"):
             remove_leftovers(folder, is_claimed=True)
             if not is_finished and (folder.exists() or folder.is_symlink()):
-                probe(folder)  # the first checkpoint would tell only after minutes that no file can be made there
+                probe(folder)  # an unwritable folder would show only at the first checkpoint, after minutes
         old = saved_config(self.folder) if path.exists() else {}
-        if config.get("num_threads") == "auto":  # a run keeps its number, with which alone it is bit-exact
+        if config.get("num_threads") == "auto":  # a run keeps its number, and is bit-exact only with it
             config["num_threads"] = old.get("num_threads") or choose_threads(config.model, self.worker.local_size)
         if old:
             if self._holds_steps():
                 _refuse_changes(config, old, self.folder)
             if old == config.to_dict() or (self.folder / REPORT).exists():
-                return  # a finished run stays as it is, at least until it goes on
+                return  # a finished run stays unchanged until it is extended
         elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
             raise StorageError(
                 f"{self.folder}: holds files but no {CONFIG}, so it is not a run; choose another name: or remove it"
@@ -161,7 +161,7 @@ class Experiment:
         self._write_config(config, self._lock)
 
     def begin(self, config: Config) -> None:
-        """Let a finished run go on: from here it is not finished, and longer. Not before all that may refuse it is done."""
+        """Extend a finished run: from here on it is unfinished. Call after all checks that may reject the extension."""
         if self._is_longer and self._lock is not None:
             self._write_config(config, self._lock)
         self._is_longer = False
@@ -173,7 +173,7 @@ class Experiment:
         lock.hold()
 
     def _holds_steps(self) -> bool:
-        """Whether anything was trained or even logged here; a start that failed on its data is no run yet, and may be fixed."""
+        """Whether anything was trained or logged here; a start that failed on its data is not a run yet, and may be fixed."""
         metrics, saved = self.folder / METRICS, self.folder / "checkpoints"
         is_logged = metrics.exists() and metrics.stat().st_size > 0
         return is_logged or (self.folder / REPORT).exists() or (saved.exists() and any(saved.iterdir()))
@@ -184,7 +184,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     with readable(folder):
         if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such folder; runs lie in {ROOT}/NAME")
+            raise CheckpointError(f"{folder}: no such folder; runs are in {ROOT}/NAME")
         _refuse_pipes(folder)
     try:
         text = read_regular(path).decode()
@@ -197,13 +197,13 @@ def saved_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is not a config")
-    if not text.rstrip().endswith(_seal(values)):  # another pooling, say, would give other answers without a word
-        raise CheckpointError(f"{path}: is damaged, or was changed by hand; put it back, or start over with --fresh")
+    if not text.rstrip().endswith(_seal(values)):  # a changed pooling, say, would silently change predictions
+        raise CheckpointError(f"{path}: is damaged, or was changed by hand; restore it, or start over with --fresh")
     return values
 
 
 def _refuse_pipes(folder: Path) -> None:
-    """Raise CheckpointError where one of the run's files is a pipe or a device, which a read might never come back from."""
+    """Raise CheckpointError if one of the run's files is a pipe or a device, on which a read may block forever."""
     for path in folder.iterdir():
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise CheckpointError(f"{path}: cannot be read: not a regular file")
@@ -229,26 +229,26 @@ def _check_removable(folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """All that a folder holds but folders, by the path in it."""
+    """Relative paths of everything in a folder except folders."""
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
 
 
 def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a change asks a finished run for more steps; a longer patience alone may do so, too."""
+    """Whether a change of config extends a finished run; a longer patience alone may do so, too."""
     changed = [name for name in ("num_steps", "patience") if old.get(f"train.{name}") != new.get(f"train.{name}")]
     if changed[:1] == ["patience"]:
         return True
     key = "train.num_steps" if changed else "train.num_epochs"
     before, now = old.get(key), new.get(key)
-    return now is None or not isinstance(before, int) or now > before  # no limit leaves it to the other one, which may
+    return now is None or not isinstance(before, int) or now > before  # without a limit the other option decides
 
 
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:
     old, new = flatten(old_values), flatten(config.to_dict())
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and not is_free(key)]
-    # The default of an option that the version which began the run did not have yet.
+    # Except the default of an option that is newer than the run.
     changed = [key for key in changed if key in old or key in config.places]
     if changed:
         differences = ", ".join(f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed)
@@ -259,7 +259,7 @@ def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) ->
 
 
 def check_name(config: Config) -> str:
-    """The run's name, if it can be that of a folder. Raises ConfigError."""
+    """The run's name. Raises ConfigError if it cannot be the name of a folder."""
     name = config.name
     is_plain = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & set(name)
     if not name or not is_plain or len(name.encode("utf-8", "replace")) > MAX_NAME:

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder."""
+"""Lock of a run's folder: one process at a time."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ from utils.files.storage import is_same, lock_now, locked
 
 
 class RunLock:
-    """A lock file beside the folder, and once the run has one, a file of its own: the first could be removed by itself."""
+    """Locks a file next to the folder and, once it exists, a file in the folder: the former could be removed on its own."""
 
     def __init__(self, folder: Path, own: Path) -> None:
-        """Take both. Raises StorageError where another process has one of them."""
+        """Acquire both. Raises StorageError if another process holds one of them."""
         self.folder, self._own = folder, own
         self._held: int | None = None
         path = folder.with_name(f".{folder.name}.lock")
@@ -22,7 +22,7 @@ class RunLock:
         os.utime(path)
 
     def hold(self) -> None:
-        """Lock the file of its own that the folder has now."""
+        """Lock the file that is in the folder now."""
         self.let_go()
         if self._own.is_file():
             self._held = os.open(self._own, os.O_RDWR)
@@ -32,18 +32,18 @@ class RunLock:
                 raise self._in_use() from None
 
     def check(self) -> None:
-        """Raise StorageError where the folder is not the one any more that was claimed: it may be another process' run by now."""
+        """Raise StorageError if the folder is no longer the one that was claimed: it may be another process' run by now."""
         if self._held is not None and not is_same(self._own, self._held):
             raise StorageError(f"{self.folder}: was moved, removed or replaced while this run was using it")
 
     def let_go(self) -> None:
-        """Free the file, which is about to be replaced."""
+        """Unlock the file, which is about to be replaced."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
 
     def release(self) -> None:
-        """Let other processes have the folder."""
+        """Release both locks."""
         self.let_go()
         self._lock.release()
 

@@ -1,6 +1,6 @@
-"""What a run says: metrics.jsonl is the truth, TensorBoard a view of it, run.log and the terminal are for people.
+"""Run logging: metrics.jsonl is authoritative, TensorBoard is derived from it, run.log and the terminal are for people.
 
-A sink that fails (a full disk, a vanished folder) is switched off with one warning; the training goes on.
+A sink that fails (a full disk, a vanished folder) is switched off with one warning; the training continues.
 """
 
 import contextlib
@@ -25,16 +25,16 @@ from utils.runs.confusion_image import draw_matrix, drawable
 
 logger = logging.getLogger("glassbox")
 MAX_MISTAKES, MAX_CELL = 20, 300  # rows, and characters of a cell
-FINAL = ("best_valid", "test")  # the splits' names in the log when they are measured with the best weights
+FINAL = ("best_valid", "test")  # the splits' names in the log when evaluated with the best weights
 # TensorBoard sorts its groups by name: these, whose scalars are single points, come after the curves of train and valid.
 FINAL_TAGS = {"best_valid": "with_best_weights/valid_", "test": "with_best_weights/test_"}
 
 
 class RunLog:
-    """The log of one run's folder. `open_at` says after which step this start goes on."""
+    """The log of one run's folder. `open_at` sets the step after which this start continues."""
 
     def __init__(self, folder: Path, *, is_on: bool = True) -> None:
-        """is_on: False in a process that leaves the log to another one of the same run."""
+        """is_on: False on ranks that do not log."""
         self.folder = folder
         self._off: set[str] = set() if is_on else {"metrics.jsonl", "TensorBoard"}
         self._metrics_path = folder / "metrics.jsonl"
@@ -46,9 +46,9 @@ class RunLog:
             logger.addHandler(self._handler)
 
     def open_at(self, step: int, *, is_validated: bool = True) -> None:
-        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step stands there once.
+        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step appears there once.
 
-        is_validated: False where the validation of `step` itself is still to come, whatever a killed start wrote of it.
+        is_validated: False if the validation of `step` itself is still to come, even if a killed start logged it.
         """
         self._try("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
         self._try("TensorBoard", lambda: self._open_writer(step))
@@ -99,7 +99,7 @@ class RunLog:
         self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))
 
     def flush(self) -> None:
-        """Put what TensorBoard holds back onto the disk: before a checkpoint, since a resume writes only what comes after it."""
+        """Flush TensorBoard: before a checkpoint, since a resume writes only what comes after it."""
         self.to_tensorboard(lambda writer: writer.flush())
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class RunLog:
         logger.removeHandler(self._handler)
 
     def _drop_after(self, step: int, *, is_validated: bool) -> None:
-        """Keep what stands up to `step`; the final metrics come again at the end."""
+        """Keep the lines up to `step`; the final metrics are written again at the end."""
         if self._metrics_path.exists():
             lines = [(line, _values_of(line)) for line in self._metrics_path.read_bytes().splitlines()]
             known = [
@@ -122,9 +122,9 @@ class RunLog:
     def _open_writer(self, step: int) -> None:
         """A new event file that replaces everything from `step` on, and begins with that step's scalars.
 
-        It lies in the run's folder itself, whose name TensorBoard then shows; runs of before have a folder `summaries`.
+        It is in the run's folder itself, whose name TensorBoard then shows; older runs have a folder `summaries`.
         """
-        from torch.utils.tensorboard import SummaryWriter  # only a training needs it
+        from torch.utils.tensorboard import SummaryWriter  # needed only for training
 
         suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
         old = self.folder / "summaries"
@@ -174,7 +174,7 @@ def _hparams(config: Mapping[str, Any]) -> Any:
 
 
 def set_up_console(*, is_on: bool = True) -> None:
-    """Send what runs say to stderr, one plain line each; stdout belongs to results. is_on: False where another process says it."""
+    """Log to stderr, one plain line per message; stdout is for results. is_on: False on ranks that do not log."""
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
         threading.excepthook = functools.partial(_thread_failed, threading.excepthook)
@@ -183,13 +183,13 @@ def set_up_console(*, is_on: bool = True) -> None:
 
 
 def _thread_failed(tell: Callable[[Any], Any], failure: threading.ExceptHookArgs) -> None:
-    """TensorBoard's thread hands its error to the next call, which warns of it; its traceback besides would say no more."""
+    """TensorBoard's thread passes its error on to the next call, which warns of it; a traceback would add nothing."""
     if not type(failure.thread).__module__.startswith("tensorboard."):
         tell(failure)
 
 
 class _StderrHandler(logging.Handler):
-    """Prints to what stderr is at that moment, as a notebook or a test may have replaced it."""
+    """Prints to the current sys.stderr, which a notebook or a test may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):  # a terminal that is gone does not end the run
@@ -197,7 +197,7 @@ class _StderrHandler(logging.Handler):
 
 
 class _FileHandler(logging.Handler):
-    """Appends lines with their time to a file, opening it for each: it may be moved, or its disk full."""
+    """Appends timestamped lines to a file, opening it for each: it may be moved, or its disk full."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class _FileHandler(logging.Handler):
 
 
 def _values_of(line: bytes) -> dict[str, Any]:
-    """The values of a metrics line; one that a kill has torn, or that is none of ours, has the step infinity."""
+    """The values of a metrics line; a torn or foreign line has the step infinity."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         values = strict_json.parse(line)
         if isinstance(values["split"], str) and type(values["step"]) in (int, float) and not math.isnan(values["step"]):

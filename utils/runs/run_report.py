@@ -20,14 +20,14 @@ MAX_ROWS = 30  # labels shown on the screen; the file has all
 def final_report(
     config: Config, state: RunState, model: nn.Module, data: dict[str, Any], results: dict[str, Any]
 ) -> dict[str, Any]:
-    """Everything that report.json holds. `results` are the reports by split, `data` the rows read, used and skipped."""
+    """The content of report.json. `results` are the reports by split, `data` the rows read, used and skipped."""
     seconds = max(state.seconds, 1e-9)
     value = state.best_gain * (1.0 if config.train.monitor[0] == "+" else -1.0)
     best = {"step": state.best_step, "monitor": config.train.monitor, "value": value}
     return {
         "name": config.name,
         **results,
-        "best": best if state.best_step else None,  # without a validation split the last weights count
+        "best": best if state.best_step else None,  # without a validation split the last weights are used
         "train": {
             "seconds": state.seconds,
             "epochs": state.epoch,
@@ -45,7 +45,7 @@ def final_report(
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """The report as tables on stdout; not by rich, which ends the program with its own code where the reader has gone."""
+    """Print the report as tables; not through rich, which exits with its own code if the reader has gone."""
     print(report_text(report), end="")
 
 
@@ -86,23 +86,23 @@ def _training(report: Mapping[str, Any]) -> str:
 
 
 def describe_rows(report: Mapping[str, Any]) -> list[str]:
-    """One line a split: rows read = used + skipped."""
+    """One line per split: rows read = used + skipped."""
     splits = [split for split in ("train", "valid", "test") if report[split]["read"]]
     return [f"{split}: {describe_counts(report[split])}" for split in splits]
 
 
 def describe_counts(counts: Mapping[str, Any], used: str = "used") -> str:
-    """Rows read = used + skipped, in words; used: what was done with those."""
+    """Rows read = used + skipped, in words; used: the word for the used rows."""
     reasons = in_words(counts["skipped"], at_most=10)
     skipped = f"{sum(counts['skipped'].values())} skipped" + (f" ({reasons})" if reasons else "")
     return f"{counts['read']} rows read = {counts['used']} {used} + {skipped}"
 
 
 def describe_truncated(shares: Mapping[str, float], max_length: int | None, *, loses_ends: bool) -> list[str]:
-    """One line for every split of whose texts some are cut. loses_ends: whether it is their ends, and need not be."""
+    """One line for each split with truncated texts. loses_ends: whether their ends are lost, which can be avoided."""
     hint = "; data.long_texts: head_tail reads their end, too" if loses_ends else ""
     return [
-        f"{split}: {100 * share:.1f}% of the texts are cut to data.max_length {max_length}{hint}"
+        f"{split}: {100 * share:.1f}% of the texts are truncated to data.max_length {max_length}{hint}"
         for split, share in shares.items()
         if share
     ]

@@ -1,1 +1,1 @@
-"""What a training step uses."""
+"""Parts of a training step: optimizers, schedules, precision, counters."""

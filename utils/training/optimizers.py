@@ -34,9 +34,9 @@ OPTIMIZERS: dict[str, TorchPart] = {
 
 
 def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> Optimizer:
-    """The optimizer of a config section, fused where torch has it, without weight decay on biases and norms.
+    """Build the optimizer of a config section, fused if torch supports it, without weight decay on biases and norms.
 
-    Raises ValueError for a value that the optimizer refuses.
+    Raises ValueError for a value that the optimizer rejects.
     """
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "name"
@@ -59,16 +59,16 @@ def build_optimizer(model: nn.Module, values: Mapping[str, Any]) -> Optimizer:
 
 
 def _build(model: nn.Module, name: str, groups: list[dict[str, Any]], options: dict[str, Any]) -> Optimizer:
-    """Fused where torch can: one kernel a step, 8 ms instead of 50 for a small BERT on a CPU."""
+    """Fused if torch supports it: one kernel per step, 8 ms instead of 50 for a small BERT on a CPU."""
     build = OPTIMIZERS[name].build
-    has_sparse = any(getattr(module, "sparse", False) for module in model.modules())  # no kernel takes those gradients
+    has_sparse = any(getattr(module, "sparse", False) for module in model.modules())  # no kernel takes their gradients
     if has_sparse and name == "Adagrad":
         return SparseAdagrad(groups, **options)
     if name == "Muon":
         groups = mark_hidden(groups, {id(parameter): known for known, parameter in model.named_parameters()})
     devices = {parameter.device.type for parameter in model.parameters()}
     is_cut = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())  # see utils/distributed/fsdp.py
-    # Elsewhere kernels are missing, which shows at a step only.
+    # Elsewhere kernels are missing, which shows only at a step.
     if not has_sparse and devices <= {"cpu", "cuda", "meta"} and (not is_cut or name in ("Adam", "AdamW")):
         with contextlib.suppress(TypeError, RuntimeError):  # this optimizer has none
             return build([dict(group) for group in groups], fused=True, **options)  # torch writes into the groups
@@ -76,25 +76,25 @@ def _build(model: nn.Module, name: str, groups: list[dict[str, Any]], options: d
 
 
 def _with_option_names(message: str) -> str:
-    """Torch's message with the names of its own options, by which the line at fault is found."""
+    """Torch's message with option names, by which the line of the config is found."""
     for word, option in {"epsilon value": "eps", "beta parameter": "betas", "eta values": "etas"}.items():
         message = message.replace(word, option)
     return message
 
 
 def _keep_kernels(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """A saved state says whether its kernels were fused; a run that goes on on another device must not take that over."""
+    """Keep our own `fused`: that of a saved state must not be restored when resuming on another device."""
     own = {"fused": optimizer.defaults["fused"]} if "fused" in optimizer.defaults else {}
     return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Give parameters that were frozen until now (utils/training/freezing.py) the momentum of torch's own first step, which
-    is not dampened. Torch's fused SGD fails where some of a group have a momentum and others do not."""
+    """Give newly unfrozen parameters (utils/training/freezing.py) the momentum of torch's own first step, which is not
+    dampened. Torch's fused SGD fails if only some parameters of a group have a momentum buffer."""
     for group in optimizer.param_groups:
         learning = [p for p in group["params"] if p.grad is not None] if group["momentum"] else []
         new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
-        if len(new) < len(learning):  # at the very first step torch begins by itself
+        if len(new) < len(learning):  # at the very first step torch does this itself
             for parameter in new:
                 gradient = torch.add(parameter.grad, parameter.detach(), alpha=group["weight_decay"]).nan_to_num(
                     0, 0, 0
@@ -103,6 +103,6 @@ def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 
 def takes_sparse(values: Mapping[str, Any]) -> bool:
-    """Whether this optimizer section can do with the sparse gradients of an embedding table."""
+    """Whether this optimizer section supports the sparse gradients of an embedding table."""
     is_plain = not values.get("weight_decay") and not values.get("momentum")
     return values["name"] in ("Adagrad", "SGD") and is_plain

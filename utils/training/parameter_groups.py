@@ -1,4 +1,4 @@
-"""Which parameters an optimizer treats alike: by their kind (weight decay) and by their depth in the encoder (learning rate)."""
+"""Parameter groups of an optimizer: by kind (weight decay) and by depth in the encoder (learning rate)."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import nn
 
-# Where in an encoder a parameter lies; the layers of both directions of a BiLSTM are one.
+# Position of a parameter in an encoder; both directions of a BiLSTM layer count as one layer.
 PLACE = re.compile(r"encoders\.\d+\.(?:embedding[^.]*|(?:\w+_)?layers\.(?P<layer>\d+))(?:\.|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDecay:
-    """What any optimizer may have besides its own options: lower learning rates for lower layers.
+    """Layer-wise learning-rate decay, for any optimizer: lower learning rates for lower layers.
 
     layer_decay: factor on the learning rate from each layer to the one below, the embeddings lowest; null: 1
 
@@ -24,13 +24,13 @@ class LayerDecay:
 
 
 def num_layers(model: nn.Module) -> int:
-    """The layers of the model's encoders, parameters `encoders.I.layers.K`; 0 where it has none."""
+    """Number of layers of the model's encoders, parameters `encoders.I.layers.K`; 0 if it has none."""
     layers = [int(place["layer"]) for place in _places(model).values() if place and place["layer"]]
     return 1 + max(layers, default=-1)
 
 
 def parameter_depths(model: nn.Module) -> dict[str, int]:
-    """How high each parameter lies: 0 is an encoder's embeddings, K + 1 its layer K, num_layers + 1 all else (pooler, head)."""
+    """Depth of each parameter: 0 for an encoder's embeddings, K + 1 for its layer K, num_layers + 1 for the rest (pooler, head)."""
     top = num_layers(model) + 1
     return {name: int(place["layer"] or -1) + 1 if place else top for name, place in _places(model).items()}
 
@@ -40,8 +40,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Trainable parameters in groups of one weight decay and one learning rate, the highest first.
 
-    Matrices decay; biases and norms (one dimension) do not. A group says only what is not the same for all. Raises ValueError
-    for a layer_decay that this model cannot have.
+    Matrices decay; biases and norms (one dimension) do not. A group sets only what differs between groups. Raises ValueError
+    for a layer_decay that this model does not support.
     """
     rates = {} if layer_decay is None else layer_rates(model, lr, layer_decay)
     groups: dict[tuple[float, ...], dict[str, Any]] = {}
@@ -55,7 +55,7 @@ def parameter_groups(
 
 
 def layer_rates(model: nn.Module, lr: float, layer_decay: float) -> dict[str, float]:
-    """The learning rate of each parameter; none where it is the same for all."""
+    """The learning rate of each parameter; empty if it is the same for all."""
     if not 0 < layer_decay <= 1:
         raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
     if layer_decay == 1:

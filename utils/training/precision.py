@@ -1,4 +1,4 @@
-"""Mixed precision: the numbers that the training's forward pass computes with, and the scale of float16's gradients."""
+"""Mixed precision: autocast of the training's forward pass, and loss scaling for float16."""
 
 import contextlib
 import logging
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 logger = logging.getLogger("glassbox")
-MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): what overflows even with it is no matter of the scale
+MIN_SCALE = 1e-4  # as in fairseq (Ott et al. 2019): below it, an overflow has another cause
 
 
 class Precision:
     """`float32`, or `mixed`: matrix products of the training's forward and backward pass in 16 bits, weights, gradients, sums and
     losses in float32 (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740); `auto`: mixed where that is known to be faster,
-    which is on CUDA and on a CPU with bfloat16 units.
+    on CUDA and on a CPU with bfloat16 units.
 
-    16 bits are bfloat16 where the device computes with it: CPUs, CUDA devices since Ampere. Elsewhere they are float16, whose
+    The 16-bit type is bfloat16 where the device supports it: CPUs, CUDA devices since Ampere. Elsewhere it is float16, whose
     largest number is 65,504 and smallest 6e-8: the loss is multiplied by a scale before the backward pass, and the gradients are
-    divided by it after it. A gradient that is not finite then means too large a scale: that step is left out, and the scale halved.
+    divided by it afterwards. A non-finite gradient then means too large a scale: the step is skipped, and the scale halved.
 
     Evaluation and prediction compute in float32, so that training, `test` and `predict` give the same figures on every device.
     """
@@ -42,13 +42,13 @@ class Precision:
                 )
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """For the forward pass of training."""
+        """Autocast context for the forward pass of training."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device_type, dtype=self.dtype)
 
     def scale(self, loss: Tensor) -> Tensor:
-        """The loss () as it goes into the backward pass."""
+        """The scaled loss () for the backward pass."""
         return self.scaler.scale(loss)
 
     def unscale(self, optimizer: Any) -> None:
@@ -57,7 +57,7 @@ class Precision:
         self.scaler.update()
 
     def takes_skip(self, what: str) -> bool:
-        """Whether the step that was not finite may be left out; `what` says which and why, for the log. It waits for the device."""
+        """Whether a non-finite step may be skipped; `what` describes it in the log. Waits for the device."""
         if not self.scaler.is_enabled() or self.scaler.get_scale() < MIN_SCALE:
             return False
         logger.warning(
@@ -66,12 +66,12 @@ class Precision:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale; None where there is none."""
+        """The loss scale; None if there is none."""
         state = self.scaler.state_dict()
         return {name: state.get(name) for name in ("scale", "_growth_tracker")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with a saved scale; a run that goes on with other numbers has no use for it. Raises ValueError for a bad one."""
+        """Restore the loss scale; ignored when resuming in another precision. Raises ValueError for a bad one."""
         if not self.scaler.is_enabled() or state["scale"] is None:
             return
         if not 0 < state["scale"] < float("inf") or state["_growth_tracker"] < 0:
@@ -80,8 +80,8 @@ class Precision:
 
 
 def _bound_kernel_caches() -> None:
-    """Keep 64 kernels of 16 bits on a CPU, which is more than a step has. By default 1,024 are kept, twice, one for every number of
-    tokens that a batch has had, with some MB each: 12 GB after 700 steps of MiniLM (pytorch/pytorch#27971). Read at the first use.
+    """Cache at most 64 kernels of 16 bits on a CPU, more than a step uses. By default two caches keep 1,024, one for every number
+    of tokens in a batch, some MB each: 12 GB after 700 steps of MiniLM (pytorch/pytorch#27971). Read at the first use.
     """
     for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):  # torch's and oneDNN's
         os.environ.setdefault(name, "64")
@@ -97,7 +97,7 @@ def _short_float(device: torch.device) -> torch.dtype:
 
 
 def _has_bfloat16_units() -> bool | None:
-    """Whether this CPU multiplies bfloat16 by itself; None where torch does not know."""
+    """Whether this CPU has bfloat16 instructions; None if torch does not know."""
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     found = [value for name, value in known.items() if "bf16" in name]
     return any(found) if found else None

@@ -1,4 +1,4 @@
-"""Where a run stands: every number that must survive a kill besides weights, optimizer and random state."""
+"""State of a run: the counters that a checkpoint saves besides weights, optimizer and random state."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,12 +9,12 @@ NEW = ("best_loss", "highest_gain")
 
 @dataclass
 class RunState:
-    """The counters of a run. `epoch` and `step` count what is finished; `batch` counts the steps done of the epoch under way."""
+    """The counters of a run. `epoch` and `step` count finished ones; `batch` counts the finished steps of the current epoch."""
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best_gain: float = -math.inf  # the monitored value of the best weights with its sign, so that larger is better
+    best_gain: float = -math.inf  # the monitored value of the best weights, signed so that larger is better
     best_step: int = 0
     num_bad: int = 0  # validations since the highest gain
     validated_step: int = -1  # the last step that was validated
@@ -28,7 +28,7 @@ class RunState:
     def observe(self, gain: float, loss: float = math.inf, noise: float = 0.0) -> bool:
         """Record a validation at this step; -> whether its weights are now the best.
 
-        Gains within `noise` of the highest are ties: of those the smallest loss is the best, then the higher gain, then the first.
+        Gains within `noise` of the highest are ties, broken by the smallest loss, then the higher gain, then the first.
         Patience counts the validations since the highest gain, whichever weights are the best.
         """
         self.num_bad = 0 if gain > self.highest_gain else self.num_bad + 1
@@ -42,7 +42,7 @@ class RunState:
         return is_best
 
     def forget_best(self) -> None:
-        """Begin the search for the best weights again, with a validation of this step."""
+        """Restart the search for the best weights, with a validation of this step."""
         self.best_gain = self.highest_gain = -math.inf
         self.best_loss, self.best_step, self.num_bad, self.validated_step = math.inf, 0, 0, -1
 
@@ -58,11 +58,11 @@ class RunState:
         self.epoch, self.batch = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values; those that earlier versions do not have are left out before the first validation."""
+        """Plain values; those unknown to earlier versions are left out before the first validation."""
         return {name: value for name, value in asdict(self).items() if name not in NEW or math.isfinite(value)}
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Load the counters that `state_dict` gave, in this or an earlier version. Raises TypeError for other types."""
+        """Restore the counters of `state_dict`, from this or an earlier version. Raises TypeError for other types."""
         values = {"highest_gain": values["best_gain"], **values}
         if wrong := [name for name, value in values.items() if type(value) is not type(getattr(self, name))]:
             raise TypeError(f"{wrong[0]} is a {type(values[wrong[0]]).__name__}")

@@ -1,6 +1,6 @@
 """Learning-rate schedules: a factor on the optimizer's lr as a pure function of the step, so that resume needs no state.
 
-`ReduceOnPlateau` alone looks at the score, and saves what it saw.
+Only `ReduceOnPlateau` depends on the score, and has state to save.
 """
 
 import math
@@ -10,7 +10,7 @@ from utils.training.optimizers import Optimizer
 
 
 class Schedule:
-    """A constant learning rate, and the base of the others: they say `factor`."""
+    """Base of the schedules: a constant learning rate, unless `factor` is overridden."""
 
     has_length = False  # whether the factor depends on the length of the run
 
@@ -20,11 +20,11 @@ class Schedule:
         self.total_steps = total_steps
 
     def factor(self, step: int) -> float:
-        """What the lr is multiplied by at `step`, the number of updates done so far."""
+        """The factor on the lr at `step`, the number of updates done so far."""
         return 1.0
 
     def observe(self, gain: float) -> None:
-        """Hear the score of a validation, larger is better."""
+        """Update from a validation score; higher is better."""
 
     def apply(self, optimizer: Optimizer, step: int) -> None:
         """Set the lr of every parameter group for the update after `step`."""
@@ -36,7 +36,7 @@ class Schedule:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the state of `state_dict`."""
 
 
 class Constant(Schedule):
@@ -44,10 +44,10 @@ class Constant(Schedule):
 
 
 class _WarmUp(Schedule):
-    """A learning rate that rises in a straight line, and then does what the subclass says.
+    """Linear warm-up, then the decay of the subclass.
 
-    warmup_steps: number of updates in which the lr rises to the optimizer's
-    warmup_ratio: the same as a share of the run's updates, rounded up as in Hugging Face; null: warmup_steps decides
+    warmup_steps: number of warm-up updates, in which the lr rises to the optimizer's
+    warmup_ratio: warm-up as a fraction of the run's updates, rounded up as in Hugging Face; null: warmup_steps decides
 
     The n-th update has n / warmup_steps of the lr, so that the first one moves the weights. Hugging Face's schedules are one
     update behind: theirs gives (n - 1) / warmup_steps, 0 for the first. After the warm-up both are the same.
@@ -85,7 +85,7 @@ class _WarmUp(Schedule):
 
 
 class Linear(_WarmUp):
-    """Linear warm-up, then a straight line to zero.
+    """Linear warm-up, then linear decay to zero.
 
     Hugging Face's get_linear_schedule_with_warmup, warmed up one update ahead.
     """
@@ -95,9 +95,9 @@ class Linear(_WarmUp):
 
 
 class Cosine(_WarmUp):
-    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, eq. 5, one cycle).
+    """Linear warm-up, then cosine decay to zero (Loshchilov and Hutter 2017, eq. 5, one cycle).
 
-    Hugging Face's get_cosine_schedule_with_warmup, warmed up one update ahead; and it stays at zero after the last step.
+    Hugging Face's get_cosine_schedule_with_warmup, warmed up one update ahead; it stays at zero after the last step.
     """
 
     def decay(self, progress: float) -> float:
@@ -108,7 +108,7 @@ class InverseSqrt(_WarmUp):
     """Linear warm-up, then sqrt(warmup_steps / n) for the n-th update (Vaswani et al. 2017, section 5.3).
 
     The paper's rate over its peak, hidden_size^-0.5 warmup_steps^-0.5: the optimizer's lr is that peak. It needs a warm-up, and
-    it never ends: how long the run is matters to `warmup_ratio` alone.
+    it never ends: the length of the run matters only for `warmup_ratio`.
     """
 
     min_warmup_steps = 1
@@ -118,14 +118,14 @@ class InverseSqrt(_WarmUp):
 
 
 class OneCycle(Schedule):
-    """Half a cosine up from start_factor in the share warmup_ratio of the steps, then half a cosine down to final_factor.
+    """One-cycle schedule: cosine rise from start_factor in warmup_ratio of the steps, then cosine decay to final_factor.
 
-    warmup_ratio: the share of the run's updates in which the lr rises
+    warmup_ratio: fraction of the run's updates in which the lr rises
     start_factor: factor on the optimizer's lr at the first update
-    final_factor: factor on it at the last update
+    final_factor: factor on the optimizer's lr at the last update
 
     The super-convergence of Smith and Topin 2018 with the numbers of torch.optim.lr_scheduler.OneCycleLR, whose div_factor is
-    1 / start_factor and whose final_div_factor is start_factor / final_factor. The momentum is left as it is.
+    1 / start_factor and whose final_div_factor is start_factor / final_factor. The momentum is not changed.
     """
 
     has_length = True
@@ -145,7 +145,7 @@ class OneCycle(Schedule):
             if not 0 <= factor <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {factor}")
         self.start_factor, self.final_factor = start_factor, final_factor
-        self.peak = warmup_ratio * total_steps - 1  # the step of the whole lr; torch's, seldom a whole number
+        self.peak = warmup_ratio * total_steps - 1  # the step with the peak lr, as in torch; rarely an integer
 
     def factor(self, step: int) -> float:
         if step < self.peak:
@@ -154,7 +154,7 @@ class OneCycle(Schedule):
 
 
 def _half_cosine(start: float, end: float, progress: float) -> float:
-    """From start to end, level at both; progress runs from 0 to 1."""
+    """Cosine interpolation from start to end; progress runs from 0 to 1."""
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
@@ -163,7 +163,7 @@ class ReduceOnPlateau(Schedule):
 
     decay: factor on the lr at each reduction
     patience: number of validations without a better score to tolerate before lowering the lr
-    min_factor: the lr never falls below this share of the optimizer's
+    min_factor: lower bound of the lr, as a fraction of the optimizer's
     """
 
     def __init__(self, total_steps: int, *, decay: float = 0.5, patience: int = 1, min_factor: float = 0.0) -> None:

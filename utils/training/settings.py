@@ -9,7 +9,7 @@ from utils.training.run_state import RunState
 
 
 class Interval(NamedTuple):
-    """Every so many steps or epochs."""
+    """Interval of steps or epochs."""
 
     every: int
     unit: str
@@ -35,16 +35,16 @@ class TrainSettings:
 
     num_epochs: number of passes over the training texts
     num_steps: length of the run in optimizer steps instead of epochs; null: num_epochs decides
-    batch_size: number of texts per optimizer step, however many pieces it is computed in
+    batch_size: number of texts per optimizer step, over all accumulation steps and ranks
     batch_tokens: instead of batch_size: maximum of the longest text times the number of texts in a batch
-    accumulation_steps: a batch is computed in so many pieces, one after the other, for less memory; the update is the same
+    accumulation_steps: gradient accumulation: number of micro-batches per batch, for less memory; the update is the same
     max_grad_norm: clip the gradient to this norm; null: no clipping
-    precision: of the forward and backward pass in training; mixed: 16 bits, faster on many GPUs; auto: mixed if faster
+    precision: precision of the forward and backward pass in training; mixed: 16 bits, faster on many GPUs; auto: mixed if faster
     monitor: the metric that decides which weights are best, + if more is better, - if less; null: the agent's default
-    patience: end the run after so many validations in a row without a better value of monitor; null: never
+    patience: early stopping after this many validations in a row without a better value of monitor; null: never
     validate_every: steps or epochs between two validations, such as '200 steps' or '1 epoch'; the last step is validated, too
     save_every: steps or epochs between two checkpoints; a validation saves one, too
-    log_every: steps between two lines of training figures in metrics.jsonl and TensorBoard
+    log_every: steps between two records of training metrics in metrics.jsonl and TensorBoard
     keep: number of newest checkpoints to keep, besides the best one
     """
 
@@ -86,25 +86,25 @@ class TrainSettings:
         return (self.monitor or "-loss")[1:]
 
     def gain(self, metrics: dict[str, float]) -> float:
-        """The monitored value with its sign, so that larger is better. Raises ConfigError where there is none."""
+        """The monitored value, signed so that larger is better. Raises ConfigError if it is missing."""
         if self.metric not in metrics:
             raise ConfigError(f"train.monitor: there is no metric {self.metric!r}; known: {', '.join(metrics)}")
         return metrics[self.metric] * (1.0 if (self.monitor or "-loss")[0] == "+" else -1.0)
 
     def is_validation_due(self, state: RunState) -> bool:
-        """Whether the step just done asks for a validation; the last one always does."""
+        """Whether to validate after the step just done; always after the last one."""
         return state.step > 0 and (Interval.parse(self.validate_every).is_due(state) or self.is_done(state))
 
     def is_save_due(self, state: RunState) -> bool:
-        """Whether the step just done asks for a checkpoint."""
+        """Whether to save a checkpoint after the step just done."""
         return Interval.parse(self.save_every).is_due(state)
 
     def is_done(self, state: RunState) -> bool:
-        """Whether a run has had all its steps, or has run out of patience (of this start's: a longer one goes on)."""
+        """Whether a run has done all its steps, or has exhausted this start's patience (a longer one continues)."""
         return self._has_all_steps(state) or self.is_stopped_early(state)
 
     def is_stopped_early(self, state: RunState) -> bool:
-        """Whether patience has ended a run before its last step."""
+        """Whether early stopping has ended a run before its last step."""
         is_out = self.patience is not None and state.num_bad >= self.patience
         return is_out and not self._has_all_steps(state)
 

@@ -1,4 +1,4 @@
-"""What the training steps add up: of the epoch under way, and since the last line of the log."""
+"""Training metrics: of the current epoch, and since the last logged step."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from utils.distributed.worker import Worker
 from utils.metrics.base import LossMeter, Metrics
 
-TEXTS, TOKENS = ("size", "texts"), ("size", "tokens")  # no name of a loss term
+TEXTS, TOKENS = ("size", "texts"), ("size", "tokens")  # not names of loss terms
 
 
 def sizes_of(batches: list[Any]) -> dict[Any, float]:
-    """How many texts and tokens this process has of a step, fillers left out."""
+    """Number of texts and tokens of a step on this rank, without fillers."""
     own = [batch for batch in batches if not batch.is_filler]
     return {TEXTS: float(sum(len(b.rows) for b in own)), TOKENS: float(sum(b.num_tokens for b in own))}
 
@@ -21,7 +21,7 @@ class TrainMeter:
     """Losses and metrics of an epoch, and losses and speed since the last logged step. Nothing here waits for the device."""
 
     def __init__(self, metrics: Metrics, worker: Worker | None = None) -> None:
-        """worker: this process, where several share each epoch."""
+        """worker: this rank, if several share each epoch."""
         self.metrics, self.worker = metrics, worker or Worker()
         self.epoch, self.recent = LossMeter(), LossMeter()
         self.seconds, self.num_texts, self.num_tokens = 0.0, 0, 0
@@ -52,14 +52,14 @@ class TrainMeter:
         return values
 
     def end_epoch(self, metrics: Metrics) -> dict[str, float]:
-        """Loss and metrics of the epoch's texts, each as it was when it was trained on; then begin anew with empty metrics."""
+        """Loss and metrics of the epoch, each text as it was when trained on; then start over with the given empty metrics."""
         self.metrics.counts = self.worker.summed(self.metrics.counts)
         values = self.epoch.over(self.worker).compute() | self.metrics.compute()
         self.metrics, self.epoch = metrics, LossMeter()
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        """All sums of this process that an exact resume needs; speeds begin anew."""
+        """All sums of this rank that an exact resume needs; speeds start over."""
         return {
             "counts": self.metrics.counts.cpu(),
             "epoch": self.epoch.state_dict(),
@@ -67,7 +67,7 @@ class TrainMeter:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Add saved sums: of this process, or of several that are no more."""
+        """Add saved sums: of this rank, or of ranks that no longer exist."""
         device = self.metrics.counts.device
         self.metrics.counts += state["counts"].to(device)
         self.epoch.add(state["epoch"], device)

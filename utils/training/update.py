@@ -1,4 +1,4 @@
-"""The one update of the weights: norm, clip, refuse what is not finite, step."""
+"""Update of the weights: gradient norm, clipping, rejection of non-finite values, optimizer step."""
 
 import math
 from collections.abc import Callable
@@ -17,12 +17,12 @@ FLOAT32 = Precision("float32", torch.device("cpu"))
 
 
 class Updater:
-    """One update of the weights from the gradients that lie in them.
+    """Updates the weights from their gradients.
 
-    A loss or gradient that is not finite never reaches the weights. On a CPU that is known before the step. On CUDA it is known
-    only there: a fused optimizer skips the step on the device by itself, and the host reads the flag one step later, when
-    reading no longer waits; an optimizer without a fused kernel has to wait. In float16 such a gradient is no error but a step
-    left out, as long as a smaller scale may help (see utils/training/precision.py).
+    A non-finite loss or gradient never reaches the weights. On a CPU it is detected before the step. On CUDA it is known only on
+    the device: a fused optimizer skips the step there, and the host reads the flag one step later, when it no longer has to
+    wait; an optimizer without a fused kernel has to wait. In float16 such a gradient is not an error, but the step is skipped,
+    as long as a smaller scale may help (see utils/training/precision.py).
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Updater:
         precision: Precision = FLOAT32,
         average: WeightAverage | None = None,
     ) -> None:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}  # frozen for the time being or not
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}  # whether frozen at present or not
         self.parameters = {name: p for name, p in model.named_parameters() if id(p) in held}
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
@@ -47,10 +47,10 @@ class Updater:
         return device.type != "cpu" and all(group.get("fused") for group in self.optimizer.param_groups)
 
     def apply(self, loss: Tensor, what: Callable[[], str]) -> Tensor:
-        """Clip, check and step; -> the norm before clipping, (). Raises NonFiniteError, which begins with what `what` says."""
+        """Clip, check and step; -> the norm before clipping, (). Raises NonFiniteError, whose message begins with `what()`."""
         for parameter in self.parameters.values():
             if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = coalesced(parameter.grad)  # micro-batches add up row by row only so
+                parameter.grad = coalesced(parameter.grad)  # or micro-batches do not add up row by row
         self.precision.unscale(self.optimizer)
         found = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         gradients = {name: grad._values() if grad.is_sparse else grad for name, grad in found.items()}
@@ -58,7 +58,7 @@ class Updater:
         norms, norm = whole(norms), whole(torch.linalg.vector_norm(norms))
         if self.max_grad_norm is not None and (norm.device.type != "cpu" or norm + 1e-6 > self.max_grad_norm):
             torch._foreach_mul_(list(gradients.values()), torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0))
-        self.check()  # the step before
+        self.check()  # the previous step
         is_bad = ~(torch.isfinite(norm) & torch.isfinite(loss))
         self._unread = (what, is_bad, list(gradients), norms)
         if self.is_masked:
@@ -70,9 +70,9 @@ class Updater:
         return norm
 
     def check(self) -> bool:
-        """Whether the last update was left out; to be called before its weights are saved.
+        """True if the last step was skipped; call before saving the weights.
 
-        Raises NonFiniteError if it was not finite, and a smaller scale of float16 is no remedy.
+        Raises NonFiniteError if it was not finite, and a smaller float16 scale does not help.
         """
         unread, self._unread = self._unread, None
         if unread is None or not unread[1].item():

@@ -1,4 +1,4 @@
-"""What a validation decides: whether the weights are the best so far, ties within noise included."""
+"""Selection of the best weights by validation, with ties within noise."""
 
 import math
 
@@ -9,7 +9,7 @@ from utils.training.settings import TrainSettings
 
 
 def judge(values: dict[str, float], state: RunState, settings: TrainSettings, num_texts: int) -> tuple[float, bool]:
-    """Record a validation of so many texts; -> (the monitored value with its sign, whether the weights are now the best)."""
+    """Record a validation of num_texts texts; -> (the signed monitored value, whether the weights are now the best)."""
     gain = settings.gain(values)
     if math.isnan(gain):
         raise NonFiniteError(f"step {state.step}: valid {settings.metric} is not a number; lower optimizer.lr")
@@ -18,7 +18,7 @@ def judge(values: dict[str, float], state: RunState, settings: TrainSettings, nu
 
 
 def describe(state: RunState, settings: TrainSettings, is_best: bool) -> str:
-    """What a validation decided, in words for the end of its line; empty where it changes nothing."""
+    """Note on a validation, for the end of its log line; empty if it changes nothing."""
     notes = ["best weights" + ": a tie, decided by the loss" * (state.num_bad > 0)] * is_best
     if settings.patience is not None and state.num_bad:
         notes.append(f"patience used: {state.num_bad} of {settings.patience}")
@@ -26,7 +26,7 @@ def describe(state: RunState, settings: TrainSettings, is_best: bool) -> str:
 
 
 def noise_of(name: str, value: float, num_texts: int) -> float:
-    """Half the standard error of a metric that is a share of so many texts; 0 for what is no share, such as a loss.
+    """Half the standard error of a metric that is a fraction of num_texts texts; 0 for any other, such as a loss.
 
     A smaller difference does not show which of two models is better: sqrt(p (1 - p) / n) / 2, 0.0075 at 0.95 of 210 texts.
     """

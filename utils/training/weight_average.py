@@ -1,4 +1,4 @@
-"""The moving average of the weights along the training, which is evaluated and kept in place of the last step's weights."""
+"""Moving average of the weights during training, evaluated and saved in place of the last step's weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from utils.distributed.fsdp import part_of
 
 
 class WeightAverage:
-    """Exponential moving average of the trainable weights, to evaluate and keep; training goes on with the raw ones.
+    """Exponential moving average of the trainable weights, to evaluate and save; training continues with the raw ones.
 
     decay: decay rate of the average; smaller in the first steps
 
@@ -20,8 +20,8 @@ class WeightAverage:
 
         average = d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t)),
 
-    so that the first, random weights are soon forgotten. The average begins with the weights after the first step; those of a
-    parameter that is frozen then, with its value after the first step in which it is not. Buffers are not averaged.
+    so that the first, random weights are soon forgotten. The average begins with the weights after the first step; that of a
+    parameter frozen then, with its value after its first trainable step. Buffers are not averaged.
 
     `applied` puts the averaged weights into the model. A checkpoint is saved within it, so that its model.safetensors holds the
     weights that are evaluated, and the state of this object the raw ones.
@@ -32,7 +32,7 @@ class WeightAverage:
             raise ValueError(f"decay must be between 0 and 1, got {decay}")
         if any(getattr(module, "sparse", False) for module in model.modules()):
             raise ValueError(
-                "the table of words has sparse gradients, and an average would walk all its rows at every step; "
+                "the word embeddings have sparse gradients, and an average would update all their rows at every step; "
                 "use an optimizer with dense ones, such as Adam, or leave the section out"
             )
         self.decay, self.step = decay, 0
@@ -41,7 +41,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Update the average after an optimizer step."""
         for name, parameter in self.parameters.items():
             if parameter.requires_grad and name not in self.other:
                 self.other[name] = parameter.detach().clone()
@@ -51,7 +51,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """While it lasts, the model has the averaged weights."""
+        """Give the model the averaged weights during the block."""
         self._swap()
         try:
             yield
@@ -60,7 +60,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        """Values change places, not tensors: an LSTM's weights on CUDA are views of one buffer, which must stay together."""
+        """Swap values, not tensors: an LSTM's weights on CUDA are views of one buffer, which must stay together."""
         for name, tensor in self.other.items():
             held = tensor.clone()
             tensor.copy_(self.parameters[name])
@@ -71,7 +71,7 @@ class WeightAverage:
         return {"step": self.step, "raw": self.other}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Give the model, which has the averaged weights of the same checkpoint, the raw ones. Raises ValueError for others."""
+        """Restore the raw weights of a model that has the averaged ones of the same checkpoint. Raises ValueError for others."""
         if state["step"] < 0:
             raise ValueError(f"step is {state['step']}")
         for name, tensor in state["raw"].items():

@@ -63,7 +63,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (folder / "spam").symlink_to(tmp_path / "elsewhere")
     assert [row.values["id"] for row in Files(train=str(folder)).rows("train")] == ["ham/1.txt", "spam/1.txt"]
     (folder / "ham" / "circle").symlink_to(folder)
-    with pytest.raises(DataError, match="circle: is a link to a folder that holds it"):
+    with pytest.raises(DataError, match="circle: is a link to a folder that contains it"):
         list(Files(train=str(folder)).rows("train"))
 
 
@@ -121,7 +121,7 @@ def test_a_file_per_class_through_the_life_of_a_run(workplace: Path, capsys: pyt
         texts = [row["text"] for row in tiny_rows(120) if row["label"] == label]
         (workplace / "d" / f"{label}.txt").write_text("".join(text + "\n" for text in texts))
     options = ["data.train=d", "data.fields=[text]"]
-    assert refusal(capsys, *options).endswith("is data.format: file_per_class?")
+    assert refusal(capsys, *options).endswith("did you mean data.format: file_per_class?")
     report = trained(capsys, *options, "data.format=file_per_class", "data.cache_folder=cache")
     assert sum(report[split]["used"] for split in ("train", "valid", "test")) == 120
     assert main(["test", "experiments/rows", "--data", "d", "--json"]) == 0

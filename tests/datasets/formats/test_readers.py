@@ -273,7 +273,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"columns": ["a", "a"]}, "each column once"),
     ({"encoding": []}, "empty list"),
     ({"encoding": "utf-9"}, "'utf-9' is unknown"),
-    ({"encoding": ["utf-8", "utf-16"]}, "'utf-16' is not read"),
+    ({"encoding": ["utf-8", "utf-16"]}, "'utf-16' is not supported"),
 ]
 
 

@@ -24,7 +24,7 @@ NO_JSON = "not JSON"
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "D4 a JSON array": ("x.jsonl", json.dumps(ROWS).encode(), "x.jsonl:1: is a JSON array; write one object per line"),
     "D4 a JSON array over lines": ("x.jsonl", json.dumps(ROWS, indent=1).encode(), "x.jsonl:1: is a JSON array"),
-    "D5 a single object": ("x.jsonl", json.dumps(ROWS[0]).encode(), "x.jsonl: leaves no row for valid; 1 rows were read"),
+    "D5 a single object": ("x.jsonl", json.dumps(ROWS[0]).encode(), "x.jsonl: has no rows left for valid; 1 rows were read"),
     "D22 UTF-16": ("x.jsonl", JSON.decode().encode("utf-16"), "x.jsonl: looks like UTF-16; convert it to UTF-8"),
     "D22 UTF-16 without its mark": ("x.csv", CSV.decode().encode("utf-16-le"), "x.csv:1: a NUL byte"),
     "D24 lone carriage returns": ("x.jsonl", JSON.replace(b"\n", b"\r"), "x.jsonl:1: its lines end in a carriage return alone"),
@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "D38 header in capitals": ("x.csv", CSV.replace(b"text", b"TEXT", 1), "x.csv:1: there is no column 'text'; did you mean 'TEXT'?"),
     "D38 header with a space": ("x.csv", CSV.replace(b"text", b" text", 1), "x.csv:1: there is no column 'text'; did you mean ' text'?"),
     "D39 wrong delimiter": ("x.csv", TSV, 'x.csv:1: there is no column \'title\'; the file has one column, is data.delimiter "\\t"?'),
-    "D42 only a header": ("x.csv", CSV.partition(b"\n")[0] + b"\n", "x.csv: leaves no row for train; 0 rows were read"),
+    "D42 only a header": ("x.csv", CSV.partition(b"\n")[0] + b"\n", "x.csv: has no rows left for train; 0 rows were read"),
     "D43 semicolons": ("x.csv", CSV.replace(b",", b";"), 'x.csv:1: there is no column \'title\'; the file has one column, is data.delimiter ";"?'),
 }  # fmt: skip
 

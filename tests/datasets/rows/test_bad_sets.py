@@ -60,18 +60,18 @@ def loop(folder: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Prepared, list[str]]] = {
-    "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' holds one label only ('yes'); two are needed"]),
+    "D61 one class only": (rows(train=relabelled("yes")), ["train.jsonl: the column 'label' has only one label ('yes'); two are needed"]),
     "D62 a label of the test set alone": (rows(test=[ONE | {"label": "go"}]), ["test.jsonl: test holds the label 'go', which no training row has; known: 'chess', 'cooking', 'sailing'"]),
-    "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space, composition or a final .0: 'Chess' and 'chess'; write each in one way"]),
-    "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; write each"]),
+    "D64 labels that differ by case": (rows(ONE | {"label": "Chess"}), ["train.jsonl: labels in 'label' that differ only by case, space, composition or a final .0: 'Chess' and 'chess'; use one spelling for each"]),
+    "D64 labels that differ by space": (rows(ONE | {"label": "chess "}, ONE | {"label": "sai ling"}), ["'chess' and 'chess '; use one spelling"]),
     "D64 labels that differ by composition": (rows(ONE | {"label": "caf\u00e9"}, ONE | {"label": "cafe\u0301"}), ["'cafe\u0301' and 'caf\u00e9'"]),
     "D64 a test set's labels that differ by case": (rows(test=[ONE | {"label": "CHESS"}]), ["'CHESS' and 'chess'"]),
-    "D65 labels as whole numbers and as floats": (rows(train=relabelled(1, 2, 1.0)), ["a final .0: '1' and '1.0'; write each in one way"]),
+    "D65 labels as whole numbers and as floats": (rows(train=relabelled(1, 2, 1.0)), ["a final .0: '1' and '1.0'; use one spelling for each"]),
     "D67 more labels than can be told apart": (rows(train=[ONE | {"label": str(i)} for i in range(5_001)]), ["train.jsonl: the column 'label' holds 5,001 labels, '0' to '999'; at most 5,000", "is data.label the right column?"]),
-    "D68 classes of one row, none left for validation": (rows(train=[ONE | {"label": str(i), "text": f"{i}"} for i in range(3)]), ["train.jsonl: leaves no row for valid; 3 rows were read"]),
-    "D69 an empty file": (rows(train=[]), ["train.jsonl: leaves no row for train; 0 rows were read"]),
-    "D69 an empty test file": (rows(test=[]), ["test.jsonl: leaves no row for test"]),
-    "D60 one text in all rows": (rows(train=[ONE | {"label": "ab"[i % 2]} for i in range(30)]), ["train.jsonl: leaves no row for"]),  # equal texts stay together
+    "D68 classes of one row, none left for validation": (rows(train=[ONE | {"label": str(i), "text": f"{i}"} for i in range(3)]), ["train.jsonl: has no rows left for valid; 3 rows were read"]),
+    "D69 an empty file": (rows(train=[]), ["train.jsonl: has no rows left for train; 0 rows were read"]),
+    "D69 an empty test file": (rows(test=[]), ["test.jsonl: has no rows left for test"]),
+    "D60 one text in all rows": (rows(train=[ONE | {"label": "ab"[i % 2]} for i in range(30)]), ["train.jsonl: has no rows left for"]),  # equal texts stay together
     "D78 no such file": (named("data.train=gone.csv"), ["gone.csv: no such file or folder (paths are relative to"]),
     "D79 a folder for a file": (made(lambda f: (f / "x").mkdir(), "data.train=x", "data.format=csv"), ["x: is a folder; format csv does not read that"]),
     "D79 a folder without classes": (made(lambda f: (f / "x").mkdir(), "data.train=x"), ["x: holds no file in a folder per class (expected x/LABEL/NAME.txt)"]),
@@ -120,11 +120,11 @@ ACCEPTED: dict[str, tuple[Prepared, list[str]]] = {
     "D70 some test texts are in train": (rows(test=[*tiny_rows(70)[60:], *ROWS[:3]]), ["3 of 13 texts of test are also in train: they inflate its score"]),
     "D71 fewer rows than a batch": (lambda f: [*rows()(f), "train.batch_size=1000"], []),
     "D77 the same id twice": (lambda f: [*rows(train=[row | {"id": 1} for row in ROWS])(f), "data.id=id"], ["rows with the id of an earlier row: 59 of 60, such as train.jsonl:2 with that of train.jsonl:1"]),
-    "one text with two labels": (rows(ROWS[0] | {"label": "chess"}), ["texts that have different labels in different rows: 1 (2 rows), such as train.jsonl:1 ('cooking') and train.jsonl:61 ('chess')"]),
+    "one text with two labels": (rows(ROWS[0] | {"label": "chess"}), ["texts with different labels in different rows: 1 (2 rows), such as train.jsonl:1 ('cooking') and train.jsonl:61 ('chess')"]),
     "D87 a name with a space and an accent": (made(lambda f: shutil.copy("tiny.jsonl", f / "with space é.jsonl"), "data.train=with space é.jsonl"), []),
-    "a label in its text's path": (rows(train=PATH_IN_TEXT), ["100% of the texts in 'text' hold their own label as a word"]),
-    "a label in the id that is read": (made(folders, "data.train=classes", "data.fields=[id, text]"), ["100% of the texts in 'id' hold their own label"]),
-    "a copy of the label": (rows(train=[row | {"title": row["label"]} for row in ROWS]), ["100% of the texts in 'title' hold their own label"]),
+    "a label in its text's path": (rows(train=PATH_IN_TEXT), ["100% of the texts in 'text' contain their label as a word"]),
+    "a label in the id that is read": (made(folders, "data.train=classes", "data.fields=[id, text]"), ["100% of the texts in 'id' contain their label"]),
+    "a copy of the label": (rows(train=[row | {"title": row["label"]} for row in ROWS]), ["100% of the texts in 'title' contain their label"]),
     "a folder per class": (made(folders, "data.train=classes", "data.fields=[text]"), []),
     "D87 a folder with names that are no UTF-8": (made(strangely_named, "data.train=classes", "data.fields=[text]"), []),
 }  # fmt: skip

@@ -64,10 +64,10 @@ def test_joined_fields_are_one_text(tmp_path: Path) -> None:
 
 ONE = {"title": "t", "text": "text", "label": "x"}
 REFUSED: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
-    ("no row", [], {}, "leaves no row for train; 0 rows were read"),
-    ("too few rows", [ONE, ONE | {"text": "b", "label": "y"}], {}, "leaves no row for valid; 2 rows were read"),
+    ("no row", [], {}, "has no rows left for train; 0 rows were read"),
+    ("too few rows", [ONE, ONE | {"text": "b", "label": "y"}], {}, "has no rows left for valid; 2 rows were read"),
     ("only bad rows", [ONE | {"text": None, "title": None}] * 3, {"on_bad_row": "skip"}, "(3 no text skipped)"),
-    ("one label", [ONE | {"text": f"text {i}"} for i in range(30)], {}, "one label only ('x'); two are needed"),
+    ("one label", [ONE | {"text": f"text {i}"} for i in range(30)], {}, "has only one label ('x'); two are needed"),
     ("a wrong name", [ONE], {"fields": ["title", "body"]}, "there is no column 'body'; there are 'title', 'text', 'label'"),
 ]  # fmt: skip
 
@@ -93,11 +93,11 @@ def test_a_label_that_no_training_row_has_is_refused(tmp_path: Path) -> None:
 WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"fields": []}, "fields must name"),
     ({"fields": ["text", "text"]}, "each once"),
-    ({"split": [0.8, 0.1]}, "three shares"),
+    ({"split": [0.8, 0.1]}, "three fractions"),
     ({"split": [0.8, 0.1, 0.2]}, "add up to 1"),
-    ({"split": [1.1, -0.1, 0.0]}, "three shares"),
-    ({"split": [0.0, 0.5, 0.5]}, "three shares"),
-    ({"split": [float("nan"), 0.1, 0.1]}, "three shares"),
+    ({"split": [1.1, -0.1, 0.0]}, "three fractions"),
+    ({"split": [0.0, 0.5, 0.5]}, "three fractions"),
+    ({"split": [float("nan"), 0.1, 0.1]}, "three fractions"),
     ({"limit": 0}, "limit must be at least 1"),
     ({"max_length": 0}, "max_length must be at least 1"),
     ({"num_workers": 0}, "num_workers must be at least 1"),

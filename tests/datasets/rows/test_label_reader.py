@@ -137,8 +137,8 @@ def test_names_want_positions(value: Any) -> None:
 def test_a_repeat_in_a_list_of_labels_is_refused(value: Any) -> None:
     labels, problem = LabelReader("y", separator="|").read(value)
     assert labels == ()
-    assert str(problem).startswith("a label twice in 'y' (")
-    assert str(problem).endswith("; repeats and order, as of a tag for each word, are not read")
+    assert str(problem).startswith("a repeated label in 'y' (")
+    assert str(problem).endswith("; repeats and order, as in tags per word, are not supported")
 
 
 @pytest.mark.parametrize(("label", "is_list"), [("['a']", True), ('["a", "b"]', True), ("[1 0 1]", True), ("1 0 1", True),
@@ -195,7 +195,7 @@ def test_a_column_has_the_same_labels_in_every_format(
 def test_a_file_of_positions_is_refused_or_read_by_the_names(
     tmp_path: Path, name: str, on_bad_row: str, values: list[Any]
 ) -> None:
-    with pytest.raises(DataError, match=r"data\.label_names: \[first|rows were read|a label twice"):
+    with pytest.raises(DataError, match=r"data\.label_names: \[first|rows were read|a repeated label"):
         scanned(tmp_path / name, values, multi_label=True, on_bad_row=on_bad_row)
     names = ["sport", "food", "music"][: len(values[0])]
     scan = scanned(tmp_path / name, values, multi_label=True, label_names=names)

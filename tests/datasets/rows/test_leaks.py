@@ -65,7 +65,7 @@ def test_texts_on_two_sides_are_counted_by_pair() -> None:
     (line,) = lines(train=keys(1, 2, 3), valid=keys(4), test=keys(3, 1, 2))
     assert line == "test holds the same texts as train: its score measures memorisation"
     (line,) = lines(train=keys(1, 1, 1, 2), valid=keys(4), test=keys(5))
-    assert line == "train has 2 different texts in 4 rows: the others are repetitions"
+    assert line == "train has 2 different texts in 4 rows: the others are duplicates"
 
 
 NUMBERS = st.lists(st.integers(0, 9), max_size=12).map(lambda numbers: keys(*numbers))

@@ -26,7 +26,7 @@ def row(text: str, label: Any) -> dict[str, Any]:
     return {"text": text, "label": label}
 
 
-LABELS = "texts that have different labels in different rows: "
+LABELS = "texts with different labels in different rows: "
 
 
 def test_one_text_with_two_labels_names_both_rows(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_file_of_its_own_keeps_all_of_its_rows(tmp_path: Path) -> None:
 
 def test_messages_count_the_rows_of_the_file(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(4)]
-    with pytest.raises(DataError, match="leaves no row for test; 4 rows were read"):
+    with pytest.raises(DataError, match="has no rows left for test; 4 rows were read"):
         corpus_of(write_jsonl(tmp_path / "rows.jsonl", rows), fields=["text"]).scan()
 
 

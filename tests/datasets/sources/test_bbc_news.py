@@ -63,7 +63,7 @@ def test_the_split_of_seed_0_is_the_one_of_every_published_figure() -> None:
 @pytest.mark.parametrize("files", [None, [], [importlib.metadata.PackagePath(PACKAGE, "other.txt")]])
 def test_a_package_without_articles_is_named(files: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "files", lambda package: files)
-    with pytest.raises(ConfigError, match=f"{PACKAGE} that is installed holds no articles"):
+    with pytest.raises(ConfigError, match=f"installed package {PACKAGE} contains no articles"):
         BBCNews().files("train")
 
 

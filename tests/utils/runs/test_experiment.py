@@ -317,7 +317,7 @@ def test_a_report_makes_a_run_a_finished_one(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "experiments/run: no such folder; runs lie in experiments/NAME"),
+        (None, "experiments/run: no such folder; runs are in experiments/NAME"),
         ({}, r"experiments/run: holds no run \(config.yaml is missing\)"),
         ({"config.yaml": b"a: [1"}, "experiments/run/config.yaml:1: while parsing"),
         ({"config.yaml": b"\xff"}, "experiments/run/config.yaml: cannot be read: "),

@@ -158,8 +158,8 @@ class Bare(nn.Module):
             {"layers": 1},
             "layers must be all, or from 0 to 0 (the model has no more), got 1",
         ),
-        (Bare("encoders"), {}, "layers: all would freeze all that learns"),
-        (Bare("encoders"), {"unfreeze_every": 1}, "layers: all would freeze all that learns"),
+        (Bare("encoders"), {}, "layers: all would freeze all trainable parameters"),
+        (Bare("encoders"), {"unfreeze_every": 1}, "layers: all would freeze all trainable parameters"),
         (
             Bare("encoders"),
             {"layers": 0},
@@ -178,7 +178,7 @@ def test_a_model_that_learns_nowhere_else_is_refused() -> None:
     model = Layered()
     model.head.requires_grad_(False)
     Freezing(model, layers=3)  # the pooler learns
-    with pytest.raises(ValueError, match=r"^layers: all would freeze all that learns$"):
+    with pytest.raises(ValueError, match=r"^layers: all would freeze all trainable parameters$"):
         Freezing(model)
 
 

@@ -86,7 +86,7 @@ def test_other_data_refuses_the_resume(name: str) -> None:
         ({"tokens": "a"}, {"tokens": "b"}, "refused"),
         ({}, {"tokens": "a", "older_tokens": "a"}, None),  # a run of the first versions, which noted none
         ({}, {"tokens": "a", "older_tokens": "b"}, "refused"),
-        ({}, {"tokens": "a", "older_tokens": None}, "an older version began this run, so that a change of its tokens"),
+        ({}, {"tokens": "a", "older_tokens": None}, "an older version began this run, so a change of its tokens"),
     ],
 )
 def test_other_tokens_of_the_same_data_refuse_the_resume(
@@ -217,7 +217,7 @@ def test_only_devices_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: num > 0)
     assert [choose_device(f"cuda:{i}").index for i in range(num)] == list(range(num))
     with pytest.raises(
-        ValueError, match=f"^device 'cuda:{num}' is not there: this machine has {num} CUDA devices; try"
+        ValueError, match=f"^device 'cuda:{num}' is not available: this machine has {num} CUDA devices; try"
     ):
         choose_device(f"cuda:{num}")
     assert num == 0 or choose_device("auto").type == "cuda"
@@ -229,7 +229,7 @@ def test_without_a_gpu_cuda_and_mps_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
     for name in ("cuda", "mps"):
-        with pytest.raises(ValueError, match=f"^device '{name}' is not there"):
+        with pytest.raises(ValueError, match=f"^device '{name}' is not available"):
             choose_device(name)
 
 

@@ -109,7 +109,7 @@ def test_a_decay_out_of_range_is_refused(decay: float) -> None:
 
 
 def test_a_table_with_sparse_gradients_is_refused() -> None:
-    with pytest.raises(ValueError, match="has sparse gradients, and an average would walk all its rows at every step"):
+    with pytest.raises(ValueError, match="have sparse gradients, and an average would update all their rows"):
         WeightAverage(nn.Sequential(nn.Embedding(9, 2, sparse=True)))
     WeightAverage(nn.Sequential(nn.Embedding(9, 2)))
 
