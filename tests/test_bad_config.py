@@ -12,7 +12,7 @@ from test_config_errors import CONFIG
 
 from agents import checked_config
 from main import main
-from utils.training.schedules import SCHEDULERS
+from utils.optimizers.schedules import SCHEDULERS
 
 Change = tuple[str, str]
 MODEL = "model:\n  name: bilstm\n  embedding_size: 8\n  hidden_size: 6\n"  # what other models stand instead of

@@ -120,12 +120,12 @@ def test_the_examples_pass_the_type_checker(copy: Path) -> None:
 
 def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
     blocks = dict(re.findall(BLOCKS, (ROOT / "docs" / "extending.md").read_text(), flags=re.S))
-    assert list(blocks) == ["graphs/losses/poly.py", "utils/training/schedules.py", "utils/metrics/labels.py"]
+    assert list(blocks) == ["graphs/losses/poly.py", "utils/optimizers/schedules.py", "utils/metrics/labels.py"]
     (copy / "graphs/losses/poly.py").write_text(blocks["graphs/losses/poly.py"])
     loss = "from graphs.losses.poly import Poly1"
     add_entry(copy / "graphs/losses/__init__.py", "LOSSES", '"poly1": Poly1,', loss)
-    schedule, metric = blocks["utils/training/schedules.py"], blocks["utils/metrics/labels.py"]
-    add_entry(copy / "utils/training/schedules.py", "SCHEDULERS", '"polynomial": Polynomial,', schedule)
+    schedule, metric = blocks["utils/optimizers/schedules.py"], blocks["utils/metrics/labels.py"]
+    add_entry(copy / "utils/optimizers/schedules.py", "SCHEDULERS", '"polynomial": Polynomial,', schedule)
     add_entry(copy / "utils/metrics/labels.py", "METRICS", '"cohen_kappa": cohen_kappa,', metric)
     write_jsonl(copy / "tiny.jsonl", tiny_rows())
     (copy / "tiny.yaml").write_text(TINY_CONFIG)
@@ -139,7 +139,7 @@ def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
     assert test["cohen_kappa"] == pytest.approx(cohen_kappa_score(gold, predicted))
     names = [
         "graphs/losses/poly.py",
-        "utils/training/schedules.py",
+        "utils/optimizers/schedules.py",
         "utils/metrics/labels.py",
         "--cache-dir",
         str(ROOT / ".mypy_cache"),

@@ -14,14 +14,14 @@ from utils.config.schema import construct
 from utils.machine.environment import environment_facts
 from utils.machine.reproducibility import separate_seeds
 from utils.metrics.base import Metrics
+from utils.optimizers.building import Optimizer
+from utils.optimizers.schedules import SCHEDULERS, Schedule
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.checkpointer import Snapshot
 from utils.runs.experiment import Experiment
 from utils.training.freezing import Freezing
-from utils.training.optimizers import Optimizer
 from utils.training.precision import Precision
 from utils.training.run_state import RunState
-from utils.training.schedules import SCHEDULERS, Schedule
 from utils.training.settings import TrainSettings
 from utils.training.train_meter import TrainMeter
 from utils.training.update import Updater

@@ -13,9 +13,9 @@ from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
 from utils.config.schema import blamed_on, construct
+from utils.optimizers.building import Optimizer, takes_sparse
+from utils.optimizers.building import build_optimizer as optimizer_of
 from utils.training.freezing import Freezing
-from utils.training.optimizers import Optimizer, takes_sparse
-from utils.training.optimizers import build_optimizer as optimizer_of
 from utils.training.weight_average import WeightAverage
 
 CPU = torch.device("cpu")

@@ -21,10 +21,10 @@ from utils.distributed.worker import DistributedSettings
 from utils.errors import counted
 from utils.machine.device import choose_device, missing_compiler
 from utils.machine.memory import too_large
+from utils.optimizers.building import OPTIMIZERS
+from utils.optimizers.parameter_groups import LayerDecay
+from utils.optimizers.schedules import SCHEDULERS
 from utils.training.freezing import Freezing
-from utils.training.optimizers import OPTIMIZERS
-from utils.training.parameter_groups import LayerDecay
-from utils.training.schedules import SCHEDULERS
 from utils.training.settings import TrainSettings
 from utils.training.weight_average import WeightAverage
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from graphs.conversion.tensor_names import BERT_HEADS, BERT_NAMES, HEADS, NAMES, QKV
+
 # config.json -> our options. RoBERTa has BERT's names.
 _BERT_OPTIONS = {
     "hidden_size": "hidden_size",
@@ -46,67 +48,6 @@ _CLASSIFIER_DROPOUT = {
     "distilbert": ("seq_classif_dropout", 0.2),
 }
 _LARGEST = 2**20  # maximum of a size, more than any published model has
-
-# Prefixes of tensor names, theirs -> ours; # is the layer's index. Query, key and value are then joined into one matrix.
-_EMBEDDING_NAMES = {
-    "embeddings.word_embeddings.": "embeddings.token.",
-    "embeddings.position_embeddings.": "embeddings.position.",
-    "embeddings.token_type_embeddings.": "embeddings.segment.",
-    "embeddings.LayerNorm.": "embeddings.norm.",
-}
-_BERT_NAMES = {
-    **_EMBEDDING_NAMES,
-    "encoder.layer.#.attention.self.query.": "layers.#.attention.query.",
-    "encoder.layer.#.attention.self.key.": "layers.#.attention.key.",
-    "encoder.layer.#.attention.self.value.": "layers.#.attention.value.",
-    "encoder.layer.#.attention.output.dense.": "layers.#.attention.output.",
-    "encoder.layer.#.attention.output.LayerNorm.": "layers.#.attention_norm.",
-    "encoder.layer.#.intermediate.dense.": "layers.#.feed_forward.up.",
-    "encoder.layer.#.output.dense.": "layers.#.feed_forward.down.",
-    "encoder.layer.#.output.LayerNorm.": "layers.#.feed_forward_norm.",
-    "pooler.dense.": "pooler.",
-    "classifier.weight": "head.weight",
-    "classifier.bias": "head.bias",
-}
-_ROBERTA_NAMES = {
-    **{theirs: ours for theirs, ours in _BERT_NAMES.items() if not theirs.startswith("classifier.")},
-    "classifier.dense.": "pooler.",  # the first layer of RoBERTa's classifier is BERT's pooler, tanh included
-    "classifier.out_proj.": "head.",
-}
-# DistilBERT's classifier cannot be imported: it applies a ReLU after `pre_classifier`, and the pooler here a tanh.
-_DISTILBERT_NAMES = {
-    **_EMBEDDING_NAMES,
-    "transformer.layer.#.attention.q_lin.": "layers.#.attention.query.",
-    "transformer.layer.#.attention.k_lin.": "layers.#.attention.key.",
-    "transformer.layer.#.attention.v_lin.": "layers.#.attention.value.",
-    "transformer.layer.#.attention.out_lin.": "layers.#.attention.output.",
-    "transformer.layer.#.sa_layer_norm.": "layers.#.attention_norm.",
-    "transformer.layer.#.ffn.lin1.": "layers.#.feed_forward.up.",
-    "transformer.layer.#.ffn.lin2.": "layers.#.feed_forward.down.",
-    "transformer.layer.#.output_layer_norm.": "layers.#.feed_forward_norm.",
-}
-_NAMES = {"bert": _BERT_NAMES, "roberta": _ROBERTA_NAMES, "distilbert": _DISTILBERT_NAMES}
-_QKV = ("query", "key", "value")
-# The heads of pre-training, of BertForPreTraining, RobertaForMaskedLM and DistilBertForMaskedLM; their last matrix is the table.
-_BERT_HEADS = {
-    "cls.predictions.transform.dense.": "tokens.dense.",
-    "cls.predictions.transform.LayerNorm.": "tokens.norm.",
-    "cls.predictions.bias": "tokens.bias",
-    "cls.seq_relationship.": "pairs.",
-}
-_HEADS = {
-    "bert": _BERT_HEADS,
-    "roberta": {
-        "lm_head.dense.": "tokens.dense.",
-        "lm_head.layer_norm.": "tokens.norm.",
-        "lm_head.bias": "tokens.bias",
-    },
-    "distilbert": {
-        "vocab_transform.": "tokens.dense.",
-        "vocab_layer_norm.": "tokens.norm.",
-        "vocab_projector.bias": "tokens.bias",
-    },
-}
 
 
 def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +85,7 @@ def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
     """Tensor names of a published model -> ours, query, key and value still separate; without those that have no counterpart."""
-    names, table = list(names), dict(_NAMES[kind])
+    names, table = list(names), dict(NAMES[kind])
     found: dict[str, str] = {}
     if "classifier.dense." in table and any("classifier.dense." in name for name in names):
         del table["pooler.dense."]  # some files still hold the pooler, which RoBERTa's classifier does not read
@@ -171,14 +112,14 @@ def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) 
 
 def pretraining_heads(weights: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
     """{our name: tensor} of the heads of pre-training in a published model's file; empty where it has none."""
-    renamed = {_renamed(_modern(name), _HEADS[kind]): tensor for name, tensor in weights.items()}
+    renamed = {_renamed(_modern(name), HEADS[kind]): tensor for name, tensor in weights.items()}
     return {ours: tensor for ours, tensor in renamed.items() if ours is not None}
 
 
 def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Tensor]:
     """Our Bert's tensors in a published model's format: the names of its file, or else of its kind, and all positions."""
     in_file = {ours: theirs for theirs, ours in our_names(names, values["model_type"]).items()}
-    of_kind = {ours: theirs for theirs, ours in _NAMES[values["model_type"]].items()}
+    of_kind = {ours: theirs for theirs, ours in NAMES[values["model_type"]].items()}
     split = _split(own)
     if "embeddings.position.weight" in split:
         unused_rows = (0, 0, _first_position(values), 0)
@@ -197,8 +138,8 @@ def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Without segments (DistilBERT) both are zero; with one (RoBERTa) both equal it, as every token has that segment here.
     """
     names = {
-        ours: theirs if theirs.startswith("classifier.") else f"bert.{theirs}" for theirs, ours in _BERT_NAMES.items()
-    } | {ours: theirs for theirs, ours in _BERT_HEADS.items()}
+        ours: theirs if theirs.startswith("classifier.") else f"bert.{theirs}" for theirs, ours in BERT_NAMES.items()
+    } | {ours: theirs for theirs, ours in BERT_HEADS.items()}
     split = _split(weights)
     segments = split.get("embeddings.segment.weight", torch.zeros(1, split["embeddings.token.weight"].shape[1]))
     split["embeddings.segment.weight"] = segments.expand(2, -1) if len(segments) == 1 else segments
@@ -267,10 +208,10 @@ def _renamed(name: str, table: Mapping[str, str]) -> str | None:
 
 def _joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Query, key and value of each layer as one tensor, as in layers/attention.py."""
-    joined = {name: tensor for name, tensor in weights.items() if name.split(".")[-2] not in _QKV}
+    joined = {name: tensor for name, tensor in weights.items() if name.split(".")[-2] not in QKV}
     for name in weights:
         if name.split(".")[-2] == "query":
-            parts = [weights.get(name.replace(".query.", f".{part}.")) for part in _QKV]
+            parts = [weights.get(name.replace(".query.", f".{part}.")) for part in QKV]
             if all(part is not None for part in parts):
                 joined[name.replace(".query.", ".qkv.")] = torch.cat(parts)  # type: ignore[arg-type]
     return joined
@@ -281,7 +222,7 @@ def _split(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     split: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         if ".qkv." in name:
-            split |= {name.replace(".qkv.", f".{part}."): t for part, t in zip(_QKV, tensor.chunk(3), strict=True)}
+            split |= {name.replace(".qkv.", f".{part}."): t for part, t in zip(QKV, tensor.chunk(3), strict=True)}
         else:
             split[name] = tensor
     return split

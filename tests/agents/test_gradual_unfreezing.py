@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from agents import build, checked_config, load
 from agents.base import BaseAgent
 from utils.errors import ConfigError
-from utils.training.schedules import OneCycle
+from utils.optimizers.schedules import OneCycle
 
 OPTIONS: dict[str, Any] = {
     "optimizer": {"name": "AdamW", "lr": 0.05, "weight_decay": 0.1, "layer_decay": 0.7},

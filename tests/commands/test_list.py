@@ -10,8 +10,8 @@ from datasets import DATASETS, TOKENIZERS
 from graphs.losses import LOSSES
 from graphs.models import ENCODERS
 from main import main
-from utils.training.optimizers import OPTIMIZERS
-from utils.training.schedules import SCHEDULERS
+from utils.optimizers.building import OPTIMIZERS
+from utils.optimizers.schedules import SCHEDULERS
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict:

@@ -8,7 +8,7 @@ import torch
 from jobs import Job
 from lab import Lab, of_tier
 
-from utils.training.optimizers import OPTIMIZERS
+from utils.optimizers.building import OPTIMIZERS
 
 STEPS = 24
 OPTIONS = ["train.log_every=1", "train.num_epochs=100", "train.save_every=8 steps", "data.cache_folder=.cache"]
@@ -84,7 +84,7 @@ def test_a_run_moves_between_one_process_ddp_and_fsdp(lab: Lab) -> None:
         torch.testing.assert_close(tensor, one[name], atol=1e-4, rtol=0)
 
 
-UNCUT = ["Adafactor", "Rprop"]
+UNCUT = ["Adafactor", "Muon", "Rprop"]
 
 
 @pytest.mark.parametrize("name", of_tier(["AdamW", "SGD"], [name for name in OPTIMIZERS if name not in UNCUT]))

@@ -80,7 +80,7 @@ def _lr(value: float, step: int) -> None:
 
         return call
 
-    wrap("utils.training.schedules:Schedule.apply", make)
+    wrap("utils.optimizers.schedules:Schedule.apply", make)
 
 
 def ignore_labels(step: int) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from utils.training.parameter_groups import num_layers, parameter_depths
+from utils.optimizers.parameter_groups import num_layers, parameter_depths
 
 logger = logging.getLogger("glassbox")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from utils.distributed.fsdp import whole
 from utils.distributed.sparse_gradients import coalesced
 from utils.errors import NonFiniteError
-from utils.training.optimizers import Optimizer
+from utils.optimizers.building import Optimizer
 from utils.training.precision import Precision
 from utils.training.weight_average import WeightAverage
 

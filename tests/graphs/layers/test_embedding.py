@@ -5,7 +5,7 @@ import torch
 
 from graphs.layers.embedding import PAD_ID, BagSum, Embedding, bag_sum
 from graphs.models.bag_of_embeddings import BagOfEmbeddings
-from utils.training.sparse_adagrad import SparseAdagrad
+from utils.optimizers.sparse_adagrad import SparseAdagrad
 
 
 def random_batch(num_texts: int, longest: int, vocab_size: int) -> tuple[torch.Tensor, torch.Tensor]:

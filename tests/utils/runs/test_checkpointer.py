@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from utils.errors import CheckpointError, NonFiniteError
+from utils.optimizers.building import build_optimizer
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.checkpointer import Snapshot
-from utils.training.optimizers import build_optimizer
 from utils.training.run_state import RunState
 from utils.training.update import Updater
 

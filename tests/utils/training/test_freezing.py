@@ -13,9 +13,9 @@ from graphs.models.bag_of_embeddings import BagOfEmbeddings
 from graphs.models.bilstm import BiLSTM
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.schema import convert, options_of
+from utils.optimizers.building import OPTIMIZERS, build_optimizer
+from utils.optimizers.parameter_groups import parameter_groups
 from utils.training.freezing import Freezing
-from utils.training.optimizers import OPTIMIZERS, build_optimizer
-from utils.training.parameter_groups import parameter_groups
 from utils.training.update import Updater
 
 PARTS = {"embedding", "layers.0", "layers.1", "layers.2", "pooler"}

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import CheckpointError, NonFiniteError
+from utils.optimizers.building import build_optimizer
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.checkpointer import Snapshot
 from utils.training import precision as module
-from utils.training.optimizers import build_optimizer
 from utils.training.precision import MIN_SCALE, Precision
 from utils.training.update import Updater
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from utils.errors import CheckpointError, NonFiniteError
 from utils.machine.reproducibility import rng_state
+from utils.optimizers.building import build_optimizer
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.checkpointer import Snapshot
-from utils.training.optimizers import build_optimizer
 from utils.training.run_state import RunState
 from utils.training.update import Updater
 from utils.training.weight_average import WeightAverage

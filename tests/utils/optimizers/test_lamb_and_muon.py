@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.training.lamb import Lamb
-from utils.training.optimizers import build_optimizer
+from utils.optimizers.building import build_optimizer
+from utils.optimizers.lamb import Lamb
 
 
 def test_lamb_is_its_algorithm() -> None:

@@ -6,7 +6,7 @@ Only `ReduceOnPlateau` depends on the score, and has state to save.
 import math
 from typing import Any
 
-from utils.training.optimizers import Optimizer
+from utils.optimizers.building import Optimizer
 
 
 class Schedule:

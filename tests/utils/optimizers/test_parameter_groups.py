@@ -8,9 +8,9 @@ from layered import Layered
 from torch import nn
 
 from utils.config.schema import convert, options_of
-from utils.training.optimizers import OPTIMIZERS, build_optimizer
-from utils.training.parameter_groups import num_layers, parameter_depths, parameter_groups
-from utils.training.schedules import Linear
+from utils.optimizers.building import OPTIMIZERS, build_optimizer
+from utils.optimizers.parameter_groups import num_layers, parameter_depths, parameter_groups
+from utils.optimizers.schedules import Linear
 
 LR, DECAY = 0.1, 0.5
 DEPTHS = {

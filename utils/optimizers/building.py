@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from utils.config.schema import TorchPart
-from utils.training.lamb import Lamb
-from utils.training.muon import MuonWithAdamW, mark_hidden
-from utils.training.parameter_groups import parameter_groups
-from utils.training.sparse_adagrad import SparseAdagrad
+from utils.optimizers.lamb import Lamb
+from utils.optimizers.muon import MuonWithAdamW, mark_hidden
+from utils.optimizers.parameter_groups import parameter_groups
+from utils.optimizers.sparse_adagrad import SparseAdagrad
 
 Optimizer = torch.optim.Optimizer | SparseAdagrad
 

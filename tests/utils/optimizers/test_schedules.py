@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from utils.training.schedules import (
+from utils.optimizers.schedules import (
     SCHEDULERS,
     Constant,
     Cosine,

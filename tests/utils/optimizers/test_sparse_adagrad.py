@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from utils.training.sparse_adagrad import SparseAdagrad
+from utils.optimizers.sparse_adagrad import SparseAdagrad
 
 OPTIONS: list[dict[str, Any]] = [
     {"lr": 0.5},

@@ -1,0 +1,1 @@
+"""Optimizers by name, the parameter groups they get, and the learning-rate schedules."""
