@@ -16,7 +16,7 @@ from agents.running.checking import SECTIONS, check_has_valid, check_run
 from agents.running.data import Data
 from agents.running.text_data import TextArtifacts, TextData
 from agents.weights.published import complete_from_published
-from agents.weights.run_weights import load_initial_weights
+from agents.weights.run_weights import complete_from_run, load_initial_weights
 from agents.weights.word_vectors import load_vectors
 from datasets.batches.loader import Loader
 from datasets.rows.corpus import Corpus
@@ -52,6 +52,7 @@ class Task:
     def complete(cls, config: Config) -> None:
         """Fill in values that other parts of the config decide, before it is checked."""
         complete_from_published(config)
+        complete_from_run(config)
 
     @classmethod
     def known_metrics(cls, config: Config) -> Sequence[str]:

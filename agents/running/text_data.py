@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from agents.running.building import build_corpus, build_tokenizer, check_lengths
+from agents.running.trained_run import run_folder
 from agents.weights.published import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
 from datasets.batches.loader import Loader
@@ -192,7 +193,7 @@ def initial_tokenizer(config: Config) -> Any:
             f"init_from: there is no folder {config.init_from}; known: the folder of a run or of a published model, pip:NAME for "
             "one that a package ships, org/name for one of the hub"
         )
-    return saved_tokenizer(Path(config.init_from))[0]
+    return saved_tokenizer(run_folder(Path(config.init_from)))[0]
 
 
 def saved_tokenizer(folder: Path) -> tuple[Any, bytes]:

@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("glassbox")
 
 
+def run_folder(path: Path) -> Path:
+    """The run's folder of a path that names it, or one of its checkpoints."""
+    return path.parent.parent if path.parent.name == "checkpoints" else path
+
+
 class TrainedRun:
     """A run that can be used. Raises CheckpointError where there is none, or one that is damaged or of another version."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
+        """path: the run's folder, for its best weights, or one of its checkpoints' folders."""
         from agents import AGENTS  # which imports this module
 
-        self.folder = folder
+        self.folder = folder = run_folder(path)
+        self._chosen = None if path == folder else path
         self.config = Config(saved_config(folder), folder / CONFIG, {})
         self.config.setdefault("agent", "classification")  # as of runs before there were others
         try:
@@ -42,7 +49,9 @@ class TrainedRun:
 
     @functools.cached_property
     def checkpoint(self) -> Path:
-        """The folder of the best checkpoint."""
+        """The folder of the best checkpoint, or of the chosen one."""
+        if self._chosen is not None:
+            return self._chosen
         store = CheckpointStore(self.folder / "checkpoints")
         manifest = store.latest()
         for warning in store.warnings:

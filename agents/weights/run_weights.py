@@ -7,14 +7,28 @@ from typing import Any, cast
 
 from torch import nn
 
-from agents.running.trained_run import TrainedRun
+from agents.running.trained_run import TrainedRun, run_folder
 from agents.weights.published import FREE, NEW, load_published
 from graphs.models.text_classifier import TextClassifier
 from utils.config.config import Config
 from utils.files.hub import is_published
 from utils.runs.checkpoint import first_names
+from utils.runs.experiment import CONFIG, saved_config
 
 logger = logging.getLogger("glassbox")
+
+
+def complete_from_run(config: Config) -> None:
+    """Fill in the model's sizes and the tokenizer of the run that `init_from` names, where the config does not give them."""
+    name = config.get("init_from")
+    folder = run_folder(Path(name)) if isinstance(name, str) else None
+    if folder is None or is_published(str(name)) or not (folder / CONFIG).is_file():
+        return
+    old = saved_config(folder)
+    for key in ("model", "tokenizer"):
+        config.setdefault(key, {"name": old.get(key, {}).get("name")})
+        if isinstance(config[key], Mapping) and config[key].get("name") == old.get(key, {}).get("name"):
+            config[key] = _of_weights(old[key]) | dict(config[key])
 
 
 def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) -> None:

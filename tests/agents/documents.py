@@ -18,8 +18,6 @@ agent: classification
 num_threads: 1
 init_from: experiments/pretrained
 data: {name: files, train: tiny.jsonl, fields: [title, text], join_fields: true, split: [0.6, 0.2, 0.2], max_length: 32}
-tokenizer: {name: wordpiece, vocab_size: 300, special_tokens: true}
-model: {name: bert, hidden_size: 24, num_layers: 2, num_heads: 2, intermediate_size: 32, max_positions: 64}
 optimizer: {name: Adam, lr: 0.001}
 train: {num_epochs: 1}
 """

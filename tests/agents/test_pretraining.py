@@ -306,6 +306,17 @@ def test_a_run_is_fine_tuned_with_its_tokenizer(
     agent.run()
 
 
+def test_any_kept_checkpoint_can_be_fine_tuned(corpus: Path) -> None:
+    from safetensors.torch import load_file
+
+    pretrained("train.save_every=3 steps", "train.keep=5")
+    folder = Path("experiments/pretrained/checkpoints/step-3")
+    agent: Any = build("finetune.yaml", {"name": "tuned", "init_from": str(folder)})
+    name = "encoders.0.layers.0.feed_forward.up.weight"
+    assert torch.equal(agent.model.state_dict()[name], load_file(folder / "model.safetensors")[name])
+    assert not torch.equal(agent.model.state_dict()[name], _weights("pretrained")[name])
+
+
 def _weights(name: str) -> dict[str, torch.Tensor]:
     from agents.running.trained_run import TrainedRun
 
