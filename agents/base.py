@@ -148,7 +148,7 @@ class BaseAgent(Task):
         self.scheduler.observe(gain)
         self.log.scalars("valid", values, self.state.step)
         words = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-        notes = describe(self.state, self.settings, is_best)
+        notes = describe(self.state, self.settings, is_best) + self.log.beside_reference(values, self.state.step)
         logger.info("epoch %d, step %d: valid %s%s", self.state.epoch, self.state.step, words, notes)
         if self.settings.is_stopped_early(self.state):
             validations = counted(self.state.num_bad, "validation")

@@ -16,11 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "overrides", metavar="key=value", nargs="*", help="options to change, such as optimizer.lr=3e-4"
     )
     parser.add_argument("--fresh", action="store_true", help="remove the run of that name and start over")
+    parser.add_argument(
+        "--against", metavar="CURVE", help="show a reference curve beside the run, such as docs/curves/NAME.json"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
 
 
 def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
+    from pathlib import Path
+
     import torch
 
     from agents import AGENTS, build_agent, checked_config  # imports torch: 2 s that --help does not need
@@ -29,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from utils.machine.environment import start_facts
     from utils.machine.streams import is_utf8
     from utils.runs.experiment import Experiment
+    from utils.runs.reference import ReferenceCurve
     from utils.runs.run_log import set_up_console
     from utils.runs.run_report import check_report, print_report
 
@@ -43,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
                 describe_plan(AGENTS[config.agent](config, torch.device("cpu"))),
             )
             return
+        curve = ReferenceCurve.read(Path(options.against)) if options.against else None
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))
         worker.refuse_small(config.train.batch_size, config.train.batch_tokens)
@@ -56,7 +63,10 @@ def run(options: argparse.Namespace) -> None:
                 "%s is finished; its report (--fresh starts over, a higher %s resumes it):", experiment.folder, option
             )
         else:
-            report = build_agent(config, experiment).run()
+            agent = build_agent(config, experiment)
+            if curve is not None and worker.is_first:
+                agent.log.lay_over(curve)
+            report = agent.run()
     if not worker.is_first:
         return
     try:

@@ -22,6 +22,7 @@ from utils.errors import printable
 from utils.files import strict_json
 from utils.files.storage import atomic_write
 from utils.runs.confusion_image import draw_matrix, drawable
+from utils.runs.reference import ReferenceCurve
 
 logger = logging.getLogger("glassbox")
 MAX_MISTAKES, MAX_CELL = 20, 300  # rows, and characters of a cell
@@ -39,6 +40,7 @@ class RunLog:
         self._off: set[str] = set() if is_on else {"metrics.jsonl", "TensorBoard"}
         self._metrics_path = folder / "metrics.jsonl"
         self._writer: Any = None
+        self.reference: ReferenceCurve | None = None
         self._handler = _FileHandler(folder / "run.log")
         for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
             logger.removeHandler(handler)  # of a run that ended before its log was closed
@@ -52,6 +54,15 @@ class RunLog:
         """
         self._try("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
         self._try("TensorBoard", lambda: self._open_writer(step))
+
+    def lay_over(self, curve: ReferenceCurve) -> None:
+        """Show a reference curve beside this run: in TensorBoard, and after each validation's line."""
+        self.reference = curve
+        self._try("TensorBoard", lambda: curve.write_events(self.folder))
+
+    def beside_reference(self, values: Mapping[str, float], step: int) -> str:
+        """What the reference curve had at this step, in words; empty without one."""
+        return self.reference.beside(values, step) if self.reference else ""
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         """One line of metrics.jsonl, and one TensorBoard point for each value."""

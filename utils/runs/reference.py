@@ -1,0 +1,87 @@
+"""A reference curve: how validations of a recipe went under several seeds, to lay one's own run over.
+
+A curve is a JSON file, such as those in docs/curves: {"seeds", "points": [{"step", METRIC: [mean, low, high]}]}.
+"""
+
+import bisect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.errors import ConfigError
+from utils.files import strict_json
+from utils.files.storage import read_regular
+
+KINDS = ("mean", "low", "high")
+
+
+class ReferenceCurve:
+    """The validations of a recipe; low and high: the least and the greatest of its seeds."""
+
+    def __init__(self, path: Path, points: list[dict[str, Any]]) -> None:
+        self.path, self.points = path, points
+        self.steps = [int(point["step"]) for point in points]
+
+    @classmethod
+    def read(cls, path: Path) -> "ReferenceCurve":
+        """Raises ConfigError for a file that is none."""
+        try:
+            points = list(strict_json.parse(read_regular(path))["points"])
+            ordered = sorted(points, key=lambda point: int(point["step"]))
+            if not points or not all(len(band) == len(KINDS) for point in points for band in _bands(point).values()):
+                raise ValueError("it has no points")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or f"is not a reference curve ({error})"
+            raise ConfigError(
+                f"command line: --against {path}: {reason}; those of this project are in docs/curves"
+            ) from None
+        return cls(path, ordered)
+
+    def beside(self, values: Mapping[str, float], step: int) -> str:
+        """What the curve had at this step for the first metric that both have, in words; empty outside of it."""
+        if not self.steps[0] <= step <= self.steps[-1]:
+            return ""
+        point = self.points[max(0, bisect.bisect_right(self.steps, step) - 1)]
+        for name, (mean, low, high) in _bands(point).items():
+            if name in values:
+                return f" (reference at step {point['step']}: {name} {mean:.4f}, {low:.4f} to {high:.4f})"
+        return ""
+
+    def write_events(self, folder: Path) -> None:
+        """Write it for TensorBoard as the runs FOLDER/reference/mean, low and high, in place of what is there."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        for i, kind in enumerate(KINDS):
+            place = folder / "reference" / kind
+            for old in place.glob("events.*") if place.is_dir() else []:
+                old.unlink()
+            with SummaryWriter(str(place)) as writer:
+                for point in self.points:
+                    for name, band in _bands(point).items():
+                        writer.add_scalar(f"valid/{name}", band[i], point["step"])
+
+
+def curve_of(runs: list[Path], names: list[str]) -> dict[str, Any]:
+    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps that all of them have validated."""
+    found: list[dict[int, dict[str, Any]]] = []
+    for run in runs:
+        lines = [strict_json.parse(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
+        found.append({line["step"]: line for line in lines if line["split"] == "valid"})
+    steps = sorted(set.intersection(*(set(own) for own in found)))
+    points = []
+    for step in steps:
+        bands = {name: [own[step][name] for own in found] for name in names if name in found[0][step]}
+        points.append({"step": step} | {name: [sum(b) / len(b), min(b), max(b)] for name, b in bands.items()})
+    return {"runs": [run.name for run in runs], "points": points}
+
+
+def dump(curve: Mapping[str, Any]) -> str:
+    """The curve as JSON, a line for each point."""
+    head = {key: value for key, value in curve.items() if key != "points"}
+    lines = ",\n  ".join(json.dumps(point) for point in curve["points"])
+    return json.dumps(head)[:-1] + f', "points": [\n  {lines}\n]}}\n'
+
+
+def _bands(point: Mapping[str, Any]) -> dict[str, list[float]]:
+    return {name: value for name, value in point.items() if isinstance(value, list)}
