@@ -37,7 +37,7 @@ def export_hugging_face(folder: Path, out: Path) -> str:
     found = run.weights()
     weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
     values = to_config(config.model, tokenizer.vocab_size, labels, ARCHITECTURES[config.agent, "pairs.weight" in found])
-    tokens = _special_tokens(tokenizer)
+    tokens = special_tokens(tokenizer)
     values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
     if config.data.get("multi_label"):
         values["problem_type"] = "multi_label_classification"
@@ -98,7 +98,7 @@ def _check(config: Config, folder: Path) -> None:
         )
 
 
-def _special_tokens(tokenizer: SubwordTokenizer) -> dict[str, str]:
+def special_tokens(tokenizer: SubwordTokenizer) -> dict[str, str]:
     """{role: token} as transformers calls them: RoBERTa's, or BERT's where the vocabulary has those."""
     roberta = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
     names = [(role, name) for role in roberta for name in (roberta[role], f"[{role.upper()}]")]
