@@ -18,7 +18,7 @@ class RunSettings:
     deterministic: have torch refuse operations that are not reproducible to the bit, as some on CUDA
     init_from: initial weights: a run's folder (encoders and fitting head layers), a published model's, pip:PACKAGE, or a hub name
     init_head: load a published classifier's last layer, too; its labels must match the data's
-    metrics: computed for every split, such as [accuracy, macro_f1, mcc]; null: the agent's default; train.monitor is added
+    metrics: computed for every split, such as [accuracy, macro_f1, ece]; null: the agent's default; train.monitor is added
     """
 
     agent: str
