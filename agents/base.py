@@ -183,7 +183,7 @@ class BaseAgent(Task):
             if answers:
                 self.write_views("test", list(self.data.lines("test", map(self.answer, answers))))
             report = final_report(self.config, self.state, self.model, self.data.report, results)
-            self.log.report(report, self.config.to_dict(), self.state.step)
+            self.log.report(report, self.config.fixed(), self.state.step)
             self.experiment.finish(report)
         return report
 

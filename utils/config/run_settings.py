@@ -1,7 +1,7 @@
 """The top level of a config, besides its sections."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 MAX_THREADS = 1024  # OpenMP ends the process where the machine has no room for so many
 
@@ -21,6 +21,7 @@ class RunSettings:
     metrics: computed for every split, such as [accuracy, macro_f1, ece]; null: the agent's default; train.monitor is added
     """
 
+    free: ClassVar[tuple[str, ...]] = ("name", "device", "num_threads")  # as of a Section
     agent: str
     name: str = ""
     seed: int = 1
