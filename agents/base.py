@@ -138,7 +138,7 @@ class BaseAgent(Task):
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
-        with self.snapshot.evaluated_weights():
+        with self.checkpointer.evaluated_weights():
             values = self.evaluate("valid", self.new_metrics())
         if self._signal():
             return False
@@ -168,7 +168,7 @@ class BaseAgent(Task):
 
     def test(self) -> tuple[dict[str, Any], list[Any]]:
         """Measure the splits with the best weights (without validation, the last): -> their reports, the test's predictions."""
-        self.snapshot.load_weights(self.state.best_step or self.state.step)
+        self.checkpointer.load_weights(self.state.best_step or self.state.step)
         results, answers = dict[str, Any](), list[tuple[int, Any]]()
         for split in [split for split in ("valid", "test") if split in self.data.loaders]:
             metrics = self.new_metrics()
@@ -191,13 +191,13 @@ class BaseAgent(Task):
         """Everything that an exact resume needs; the updates so far are known to be finite."""
         self.updater.check()
         self.log.flush()
-        self.snapshot.save(self.state.step, self.state.best_step, is_changed=is_changed)
+        self.checkpointer.save(self.state.step, self.state.best_step, is_changed=is_changed)
 
     def load_checkpoint(self) -> None:
         """Restore the newest undamaged checkpoint of the run, or begin it."""
         owned = (self.config, self.settings, self.state, self.data, self.model, self.optimizer)
         parts = assembly.assemble(*owned, self.new_metrics(), self.experiment, self.device)
-        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.snapshot = parts
-        assembly.resume(self.snapshot, self.state, self.settings, self.scheduler, self.optimizer)
+        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.checkpointer = parts
+        assembly.resume(self.checkpointer, self.state, self.settings, self.scheduler, self.optimizer)
         self.experiment.begin(self.config)
         self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)
