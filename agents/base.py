@@ -6,6 +6,7 @@ running/.
 
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -155,12 +156,20 @@ class BaseAgent(Task):
 
     def evaluate(self, split: str, metrics: Metrics, answers: list[tuple[int, Any]] | None = None) -> dict[str, float]:
         """Loss and metrics of a split; answers: see agents/running/evaluating.py. A signal cuts it short."""
-        loader = self.data.loaders[split]
-        batches = made_ahead(loader.eval_batches(), is_on=self.device.type == "cuda")
-        bar = StepBar(-(-len(loader) // self.worker.size), f"evaluating {split}", "texts")
-        values = evaluate(self, batches, metrics, answers, bar.tell, is_cut_short=lambda: bool(self._signal()))
+        values = evaluate(self, self._eval_batches(split), metrics, answers)
         self.model.train()
         return values
+
+    def _eval_batches(self, split: str) -> Iterator[Batch]:
+        """The batches of a split, up to the one after which a signal is there; a line a minute tells how many texts are done."""
+        loader, done = self.data.loaders[split], 0
+        bar = StepBar(-(-len(loader) // self.worker.size), f"evaluating {split}", "texts")
+        for batch in made_ahead(loader.eval_batches(), is_on=self.device.type == "cuda"):
+            yield batch
+            done += 0 if batch.is_filler else len(batch.rows)
+            bar.tell(done)
+            if self._signal():
+                return
 
     def _signal(self) -> int:
         """The signal that any of the processes has got and that asks for an end; 0 where none has."""
