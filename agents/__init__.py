@@ -35,10 +35,11 @@ AGENTS: dict[str, type[BaseAgent]] = {
 
 def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """A config with its defaults filled in, every name, type and value of it checked. Raises ConfigError; reads no data."""
-    shared: dict[str, set[str]] = {}
+    shared, free = dict[str, set[str]](), set(RunSettings.free)
     for key, section in itertools.chain.from_iterable(agent.sections.items() for agent in AGENTS.values()):
         shared[key] = shared.get(key, set()).union(*map(options_of, section.shared_parts))
-    config = load_config(path, overrides, shared)
+        free |= {f"{key}.{name}" for name in section.free}
+    config = load_config(path, overrides, shared, free)
     if "agent" not in config:
         raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
     if isinstance(config.agent, str) and config.agent in ENCODERS:  # what users of other templates try first

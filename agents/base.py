@@ -6,6 +6,7 @@ running/.
 
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -139,7 +140,7 @@ class BaseAgent(Task):
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
-        with self.snapshot.evaluated_weights():
+        with self.checkpointer.evaluated_weights():
             values = self.evaluate("valid", self.new_metrics())
             if self._signal():
                 return False
@@ -157,12 +158,20 @@ class BaseAgent(Task):
 
     def evaluate(self, split: str, metrics: Metrics, answers: list[tuple[int, Any]] | None = None) -> dict[str, float]:
         """Loss and metrics of a split; answers: see agents/running/evaluating.py. A signal cuts it short."""
-        loader = self.data.loaders[split]
-        batches = made_ahead(loader.eval_batches(), is_on=self.device.type == "cuda")
-        bar = StepBar(-(-len(loader) // self.worker.size), f"evaluating {split}", "texts")
-        values = evaluate(self, batches, metrics, answers, bar.tell, is_cut_short=lambda: bool(self._signal()))
+        values = evaluate(self, self._eval_batches(split), metrics, answers)
         self.model.train()
         return values
+
+    def _eval_batches(self, split: str) -> Iterator[Batch]:
+        """The batches of a split, up to the one after which a signal is there; a line a minute tells how many texts are done."""
+        loader, done = self.data.loaders[split], 0
+        bar = StepBar(-(-len(loader) // self.worker.size), f"evaluating {split}", "texts")
+        for batch in made_ahead(loader.eval_batches(), is_on=self.device.type == "cuda"):
+            yield batch
+            done += 0 if batch.is_filler else len(batch.rows)
+            bar.tell(done)
+            if self._signal():
+                return
 
     def _signal(self) -> int:
         """The signal that any of the processes has got and that asks for an end; 0 where none has."""
@@ -170,7 +179,7 @@ class BaseAgent(Task):
 
     def test(self) -> tuple[dict[str, Any], list[Any]]:
         """Measure the splits with the best weights (without validation, the last): -> their reports, the test's predictions."""
-        self.snapshot.load_weights(self.state.best_step or self.state.step)
+        self.checkpointer.load_weights(self.state.best_step or self.state.step)
         results, answers = dict[str, Any](), list[tuple[int, Any]]()
         for split in [split for split in ("valid", "test") if split in self.data.loaders]:
             metrics = self.new_metrics()
@@ -185,7 +194,7 @@ class BaseAgent(Task):
             if answers:
                 self.write_views("test", list(self.data.lines("test", map(self.answer, answers))))
             report = final_report(self.config, self.state, self.model, self.data.report, results)
-            self.log.report(report, self.config.to_dict(), self.state.step)
+            self.log.report(report, self.config.fixed(), self.state.step)
             self.experiment.finish(report)
         return report
 
@@ -193,13 +202,13 @@ class BaseAgent(Task):
         """Everything that an exact resume needs; the updates so far are known to be finite."""
         self.updater.check()
         self.log.flush()
-        self.snapshot.save(self.state.step, self.state.best_step, is_changed=is_changed)
+        self.checkpointer.save(self.state.step, self.state.best_step, is_changed=is_changed)
 
     def load_checkpoint(self) -> None:
         """Restore the newest undamaged checkpoint of the run, or begin it."""
         owned = (self.config, self.settings, self.state, self.data, self.model, self.optimizer)
         parts = assembly.assemble(*owned, self.new_metrics(), self.experiment, self.device)
-        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.snapshot = parts
-        assembly.resume(self.snapshot, self.state, self.settings, self.scheduler, self.optimizer)
+        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.checkpointer = parts
+        assembly.resume(self.checkpointer, self.state, self.settings, self.scheduler, self.optimizer)
         self.experiment.begin(self.config)
         self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)

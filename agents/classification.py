@@ -21,8 +21,9 @@ from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
 from utils.config.schema import Section, construct
-from utils.metrics.base import Metrics
+from utils.metrics.base import CombinedMetrics, Metrics
 from utils.metrics.labels import known_metrics
+from utils.metrics.scores import SCORES
 
 
 class ClassificationAgent(BaseAgent):
@@ -43,7 +44,7 @@ class ClassificationAgent(BaseAgent):
 
     @classmethod
     def known_metrics(cls, config: Config) -> Sequence[str]:
-        return known_metrics(is_multi_label=config.data.multi_label)
+        return [*known_metrics(is_multi_label=config.data.multi_label), *SCORES]
 
     @classmethod
     def complete(cls, config: Config) -> None:
@@ -92,7 +93,13 @@ class ClassificationAgent(BaseAgent):
 
     def new_metrics(self) -> Metrics:
         names = self.chosen_metrics(self.kind.metrics.scalars)
-        return self.kind.metrics(self.labels, self.device, names)
+        decisions = self.kind.metrics(self.labels, self.device, [name for name in names if name not in SCORES])
+        scores = [
+            SCORES[name](len(self.labels), self.device, is_multi_label=self.kind.is_multi_label)
+            for name in names
+            if name in SCORES
+        ]
+        return CombinedMetrics([decisions, *scores]) if scores else decisions
 
     def read_data(self) -> TextData:
         check_teacher(self.config)

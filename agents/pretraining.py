@@ -37,7 +37,12 @@ class PretrainingAgent(BaseAgent):
     monitor = "-mlm"
     metrics = ("mlm_accuracy", "mlm", "perplexity", "bits_per_byte", "pair_accuracy", "pairs")
     sections: ClassVar[dict[str, Section]] = {
-        "data": Section({"documents": Documents}, shared=DocumentOptions, default="documents"),
+        "data": Section(
+            {"documents": Documents},
+            shared=DocumentOptions,
+            default="documents",
+            free=("cache_folder", "max_row_bytes"),
+        ),
         "tokenizer": Section(SUBWORDS, default="wordpiece"),
         "model": Section(MODELS, default="bert"),
         "objective": Section(shared=Objective),

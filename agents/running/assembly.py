@@ -17,7 +17,7 @@ from utils.metrics.base import Metrics
 from utils.optimizers.building import Optimizer
 from utils.optimizers.schedules import SCHEDULERS, Schedule
 from utils.runs.checkpoint import CheckpointStore
-from utils.runs.checkpointer import Snapshot
+from utils.runs.checkpointer import Checkpointer
 from utils.runs.experiment import Experiment
 from utils.training.freezing import Freezing
 from utils.training.precision import Precision
@@ -44,7 +44,7 @@ class Assembly(NamedTuple):
     precision: Precision
     updater: Updater
     meter: TrainMeter
-    snapshot: Snapshot
+    checkpointer: Checkpointer
 
 
 def assemble(
@@ -69,9 +69,9 @@ def assemble(
     facts = data.facts | environment_facts(device, worker.size)
     parts = {"run": state, "optimizer": optimizer, "scheduler": scheduler, "precision": precision}
     store = experiment.checkpoints(settings.keep)
-    snapshot = Snapshot(store, model, parts, facts, updater.average, own={"meter": meter}, worker=worker)
+    checkpointer = Checkpointer(store, model, parts, facts, updater.average, own={"meter": meter}, worker=worker)
     separate_seeds(config.seed, worker.rank)
-    return Assembly(scheduler, freezing, precision, updater, meter, snapshot)
+    return Assembly(scheduler, freezing, precision, updater, meter, checkpointer)
 
 
 def save_artifacts(experiment: Experiment, artifacts: Artifacts) -> None:
@@ -83,12 +83,12 @@ def save_artifacts(experiment: Experiment, artifacts: Artifacts) -> None:
 
 
 def resume(
-    snapshot: Snapshot, state: RunState, settings: TrainSettings, schedule: Schedule, optimizer: Optimizer
+    checkpointer: Checkpointer, state: RunState, settings: TrainSettings, schedule: Schedule, optimizer: Optimizer
 ) -> None:
     """Restore the newest undamaged checkpoint, if there is one, and say what is not as it was when the run stopped."""
-    if not snapshot.restore():
+    if not checkpointer.restore():
         return
-    if state.best_step and (problem := snapshot.problem(state.best_step)):
+    if state.best_step and (problem := checkpointer.problem(state.best_step)):
         state.forget_best()
         logger.warning(
             "warning: %s, and it was the best; the best is chosen from here on (--fresh starts over)", problem

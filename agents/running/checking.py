@@ -37,9 +37,11 @@ SECTIONS = {  # of every config
     "optimizer": Section(OPTIMIZERS, shared=LayerDecay, default="Adam"),
     "scheduler": Section(SCHEDULERS, default="constant"),
     "freeze": Section(shared=Freezing, is_optional=True),
-    "train": Section(shared=TrainSettings),
+    "train": Section(
+        shared=TrainSettings, free=("num_epochs", "num_steps", "patience", "save_every", "log_every", "keep")
+    ),
     "average": Section(shared=WeightAverage, is_optional=True),
-    "distributed": Section(shared=DistributedSettings),
+    "distributed": Section(shared=DistributedSettings, free=("strategy", "timeout")),
 }
 
 

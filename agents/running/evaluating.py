@@ -1,6 +1,6 @@
 """One evaluation, in training and after it: the loss, the metrics and the predictions of every example."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,19 +14,13 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def evaluate(
-    agent: "BaseAgent",
-    batches: Iterable[Batch],
-    metrics: Metrics,
-    answers: list[tuple[int, Any]] | None = None,
-    tell: Callable[[int], None] = lambda done: None,
-    is_cut_short: Callable[[], bool] = lambda: False,
+    agent: "BaseAgent", batches: Iterable[Batch], metrics: Metrics, answers: list[tuple[int, Any]] | None = None
 ) -> dict[str, float]:
     """Loss and metrics over all processes, each of which has its part of the batches.
 
-    answers: gets (row, what `agent.predictions` says of it), of all processes in the first one. tell: gets the number of examples
-    that are done. is_cut_short: asked after every batch, by all processes alike, whether this was the last.
+    answers: gets (row, what `agent.predictions` says of it), of all processes in the first one.
     """
-    losses, done = LossMeter(), 0
+    losses = LossMeter()
     agent.model.eval()
     for batch in batches:
         on_device = batch.to(agent.device)
@@ -36,9 +30,6 @@ def evaluate(
             metrics.update(outputs, on_device)
             if answers is not None and (found := agent.predictions(on_device, outputs)):
                 answers += zip(batch.rows.tolist(), found, strict=True)
-            tell(done := done + len(batch.rows))
-        if is_cut_short():
-            break
     metrics.counts = agent.worker.summed(metrics.counts)
     if answers is not None:
         answers[:] = [answer for own in agent.worker.gathered_by_first(answers) for answer in own]

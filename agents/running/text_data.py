@@ -23,7 +23,7 @@ from datasets.rows.records import Record
 from datasets.rows.targets import LabelTarget, Target
 from datasets.store.store import SplitData, TokenStore, data_hash, open_store, parse_tokenizer
 from datasets.tokenizers.tokens import num_unknown, unknown_share
-from utils.config.config import Config, is_free
+from utils.config.config import Config
 from utils.config.schema import Section, options_of
 from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, DataError
@@ -44,7 +44,7 @@ FIRST_OPTIONS = """name train valid test format encoding delimiter quotes column
 def text_sections(target: type[Target]) -> dict[str, Section]:
     """The sections of a config that a task over texts with such a target has."""
     return {
-        "data": Section(DATASETS, shared=(Corpus, target)),
+        "data": Section(DATASETS, shared=(Corpus, target), free=("num_workers", "cache_folder", "max_row_bytes")),
         "tokenizer": Section(TOKENIZERS, default="word"),
     }
 
@@ -167,7 +167,7 @@ def _options(config: Config, target: type[Target]) -> dict[str, Any]:
         shaping[key] = {
             name: value
             for name, value in config[key].items()
-            if not is_free(f"{key}.{name}") and (name in FIRST_OPTIONS.split() or value != _plain(defaults.get(name)))
+            if name not in section.free and (name in FIRST_OPTIONS.split() or value != _plain(defaults.get(name)))
         }
     if config.data.get("multi_label"):
         shaping["data"]["is_stratified"] = True  # the first version split sets of labels: its test rows were others

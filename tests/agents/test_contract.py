@@ -170,6 +170,8 @@ STEPS = [
     ),
     ("classification", ["data.multi_label=true", "loss.name=binary_cross_entropy", "train.monitor=-loss"]),
     ("classification", ["loss={class_weights: {chess: 2.0}, r_drop: 1.0}"]),
+    ("classification", ["metrics=[accuracy, ece, auroc]"]),
+    ("classification", ["metrics=[ece, auroc]", "data.multi_label=true", "loss.name=binary_cross_entropy"]),
 ]
 
 

@@ -224,3 +224,15 @@ def test_a_long_evaluation_says_how_far_it_is(
         "evaluating valid: 24 of 24 texts",
     ]
     assert "evaluating test: 24 of 24 texts" in lines
+
+
+def test_a_signal_ends_an_evaluation_after_the_batch_under_way(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build("tiny.yaml")
+    for number, num_texts in ((0, 24), (15, 16)):
+        monkeypatch.setattr(agent, "_signal", lambda number=number: number)
+        metrics = agent.new_metrics()
+        agent.evaluate("valid", metrics)
+        assert int(metrics.counts.sum()) == num_texts
+    agent.experiment.close()

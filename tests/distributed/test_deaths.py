@@ -16,7 +16,7 @@ MOMENTS = {
     "a step": ("agents.base:BaseAgent.train_step", 6),
     "update": ("utils.training.update:Updater.apply", 6),
     "validation": ("agents.base:BaseAgent.evaluate", 2),
-    "save": ("utils.runs.checkpointer:Snapshot.save", 3),
+    "save": ("utils.runs.checkpointer:Checkpointer.save", 3),
     "end of a save": ("utils.distributed.worker:Worker.barrier", 3),
     "test": ("agents.base:BaseAgent.test", 1),
 }

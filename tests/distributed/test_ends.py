@@ -105,7 +105,7 @@ def test_a_signal_stops_all_at_the_same_step(lab: Lab, control: str, ranks: tupl
 
 
 @pytest.mark.parametrize("rank", range(2))
-@pytest.mark.parametrize("place", of_tier([PLACES[2]], [PLACES[2], "utils.runs.checkpointer:Snapshot.save"]))
+@pytest.mark.parametrize("place", of_tier([PLACES[2]], [PLACES[2], "utils.runs.checkpointer:Checkpointer.save"]))
 def test_a_signal_in_the_middle_of_something_else_saves_too(lab: Lab, control: str, rank: int, place: str) -> None:
     name = f"signal-{rank}-{place.split('.')[-1]}"
     job = start(lab, name, own={rank: Own(faults={"signal_in": {"place": place, "numbers": [signal.SIGTERM], "n": 2}})})

@@ -21,12 +21,6 @@ RUNS = Path("experiments")
 MAX_NAME = 100  # bytes of a run's name that is made here
 Shared = Mapping[str, Collection[str]]  # {section: the options that it has whatever its part is}
 
-# What may differ between two starts of one run: it changes how long or where the run goes on, not what a step does.
-FREE_KEYS = {
-    "name", "device", "num_threads", "distributed", "data.num_workers", "data.cache_folder", "data.max_row_bytes",
-    "train.num_epochs", "train.num_steps", "train.patience", "train.save_every", "train.log_every", "train.keep",
-}  # fmt: skip
-
 
 class Values(EasyDict):  # type: ignore[misc]
     """Attribute access to every key but the names of dict's methods, such as the label `items` in class_weights."""
@@ -42,12 +36,16 @@ class Values(EasyDict):  # type: ignore[misc]
 
 
 class Config(MutableMapping[str, Any]):
-    """A run's settings, by key or by attribute: `config.train.batch_size`."""
+    """A run's settings, by key or by attribute: `config.train.batch_size`.
 
-    def __init__(self, values: Mapping[str, Any], path: Path, places: Mapping[str, str]) -> None:
+    free: the dotted keys that two starts of one run may differ in.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], path: Path, places: Mapping[str, str], free: Collection[str] = ()
+    ) -> None:
         self.values_by_key = Values(values)  # held, not inherited: EasyDict would take our methods for keys
-        self.path = path
-        self.places = dict(places)
+        self.path, self.places, self.free = path, dict(places), free
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -84,17 +82,24 @@ class Config(MutableMapping[str, Any]):
         """The settings as plain dicts and lists."""
         return _plain(self.values_by_key)
 
+    def fixed(self) -> dict[str, Any]:
+        """{dotted key: value} of what all starts of a run have in common: all but the free keys."""
+        return {key: value for key, value in flatten(self.to_dict()).items() if key not in self.free}
+
     def to_yaml(self, *, is_ascii: bool = False) -> str:
         """The settings as YAML that load_config reads back to the same values."""
         return strict_yaml.dump(self.to_dict(), is_ascii=is_ascii)
 
 
 def load_config(
-    path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), shared: Shared = MappingProxyType({})
+    path: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    shared: Shared = MappingProxyType({}),
+    free: Collection[str] = (),
 ) -> Config:
     """Read a config file with its bases; overrides are `key=value` words or a mapping of dotted keys to values.
 
-    shared: the options that stay where a later file or override chooses another part for their section.
+    shared: the options that stay where a later file or override chooses another part for their section; free: see `Config`.
     """
     path = Path(path)
     values, places = _load_file(path, (), shared)
@@ -102,8 +107,8 @@ def load_config(
     # A section comes before its options, and its changed part before the part's options.
     for key, value in sorted(pairs, key=lambda pair: (pair[0].count("."), not pair[0].endswith(".name"))):
         _override(values, places, shared, key, value)
-    config = Config(values, path, places)
-    config.setdefault("name", _default_name(path, pairs))
+    config = Config(values, path, places, free)
+    config.setdefault("name", _default_name(path, pairs, free))
     return config
 
 
@@ -116,11 +121,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def is_free(key: str) -> bool:
-    """Whether two starts of one run may differ in this dotted key."""
-    return key in FREE_KEYS or key.partition(".")[0] in FREE_KEYS
 
 
 def _load_file(
@@ -226,12 +226,13 @@ def _override(values: dict[str, Any], places: dict[str, str], shared: Shared, ke
     places.update(kept | {name: COMMAND_LINE for name in inner if name.startswith(key) or name not in kept})
 
 
-def _default_name(path: Path, pairs: list[tuple[str, Any]]) -> str:
+def _default_name(path: Path, pairs: list[tuple[str, Any]], free: Collection[str]) -> str:
     """The file's stem, and -key=value for every override that makes it another run; of a long one the beginning, and a hash.
 
     A run that an earlier version made under the long name goes on.
     """
-    words = path.stem + "".join([f"-{key}={_word(value)}" for key, value in pairs if not is_free(key)])
+    pairs = [(key, value) for key, value in pairs if not flatten({key: value}).keys() <= set(free)]
+    words = path.stem + "".join([f"-{key}={_word(value)}" for key, value in pairs])
     name = "".join("_" if c in "/\\" or not c.isprintable() else c for c in words.replace(" ", ""))
     encoded = name.encode("utf-8", "replace")
     if len(encoded) <= MAX_NAME or os.path.isdir(RUNS / name):  # noqa: PTH112  # Path.is_dir raises for a name that is too long

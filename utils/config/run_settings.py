@@ -1,7 +1,7 @@
 """The top level of a config, besides its sections."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 MAX_THREADS = 1024  # OpenMP ends the process where the machine has no room for so many
 
@@ -18,9 +18,10 @@ class RunSettings:
     deterministic: have torch refuse operations that are not reproducible to the bit, as some on CUDA
     init_from: initial weights: a run's folder, or one of its checkpoints'; a published model's folder, pip:PACKAGE, or a hub name
     init_head: load a published classifier's last layer, too; its labels must match the data's
-    metrics: computed for every split, such as [accuracy, macro_f1, mcc]; null: the agent's default; train.monitor is added
+    metrics: computed for every split, such as [accuracy, macro_f1, ece]; null: the agent's default; train.monitor is added
     """
 
+    free: ClassVar[tuple[str, ...]] = ("name", "device", "num_threads")  # as of a Section
     agent: str
     name: str = ""
     seed: int = 1

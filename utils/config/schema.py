@@ -42,13 +42,15 @@ class Section:
     """What one section of a config may hold.
 
     parts: the table from which the section's `name` chooses; shared: the options that it has whichever part is chosen;
-    default: the part's name where the section gives none; is_optional: whether leaving the section out leaves it empty.
+    default: the part's name where the section gives none; is_optional: whether leaving the section out leaves it empty;
+    free: the options that two starts of a run may differ in, as they change how long or where it goes on, not what a step does.
     """
 
     parts: Mapping[str, Part | TorchPart] | None = None
     shared: Part | tuple[Part, ...] | None = None
     default: str | None = None
     is_optional: bool = False
+    free: tuple[str, ...] = ()
 
     @property
     def shared_parts(self) -> tuple[Part, ...]:

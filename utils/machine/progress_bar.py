@@ -19,24 +19,20 @@ class StepBar:
     due: ClassVar[float] = -math.inf  # when the next line is due, shared by all bars of a run
 
     def __init__(self, total: int | None, description: str, unit: str) -> None:
+        self._total, self._description, self._unit = total, description, unit
+        self._is_shown = sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+
+    def __enter__(self) -> "StepBar":
         columns = (
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn(unit + "  {task.fields[note]}"),
+            rich.progress.TextColumn(self._unit + "  {task.fields[note]}"),
             rich.progress.TimeRemainingColumn(),
         )
-        self._total, self._description, self._unit = total, description, unit
         console = rich.console.Console(stderr=True)
-        self._bar = rich.progress.Progress(
-            *columns,
-            console=console,
-            transient=True,
-            disable=not (sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)),
-        )
-        self._task = self._bar.add_task(description, total=total, note="")
-
-    def __enter__(self) -> "StepBar":
+        self._bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not self._is_shown)
+        self._task = self._bar.add_task(self._description, total=self._total, note="")
         if time.monotonic() > StepBar.due + PROGRESS_EVERY:  # the first bar of a run, which may be short
             StepBar.due = time.monotonic() + PROGRESS_EVERY
         self._bar.start()
@@ -52,7 +48,7 @@ class StepBar:
 
     def tell(self, done: int, note: str = "") -> None:
         """Only the progress line: within another bar, which a second one would disturb."""
-        if self._bar.disable and time.monotonic() >= StepBar.due:
+        if not self._is_shown and time.monotonic() >= StepBar.due:
             StepBar.due = time.monotonic() + PROGRESS_EVERY
             total = "" if self._total is None else f" of {self._total:,}"
             words = [f"{self._description}: {done:,}{total} {self._unit}", *filter(None, note.split("  "))]

@@ -23,6 +23,34 @@ class Metrics(Protocol):
         """All there is to say, as plain values for JSON."""
 
 
+class CombinedMetrics:
+    """Several metrics as one, with all their counts in one tensor."""
+
+    def __init__(self, parts: list[Metrics]) -> None:
+        self.parts = parts
+
+    @property
+    def counts(self) -> Tensor:
+        """A copy; assign to change it."""
+        return torch.cat([part.counts for part in self.parts])
+
+    @counts.setter
+    def counts(self, counts: Tensor) -> None:
+        for part, own in zip(self.parts, counts.split([len(part.counts) for part in self.parts]), strict=True):
+            part.counts = own
+
+    def update(self, outputs: Any, batch: Any) -> None:
+        for part in self.parts:
+            part.update(outputs, batch)
+
+    def compute(self) -> dict[str, float]:
+        return {name: value for part in self.parts for name, value in part.compute().items()}
+
+    def report(self) -> dict[str, Any]:
+        reports = {name: value for part in self.parts for name, value in part.report().items()}
+        return self.compute() | reports  # the scalars first
+
+
 class LossMeter:
     """Sums of the loss terms and of what they are divided by; read only in `compute`."""
 

@@ -31,7 +31,7 @@ class Stateful(Protocol):
         """Take up a state."""
 
 
-class Snapshot:
+class Checkpointer:
     """Saves and restores a model and the other parts of its run.
 
     own: the parts that each of several processes has for itself; facts: what a checkpoint belongs to, such as data hashes.

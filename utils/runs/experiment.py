@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import strict_yaml
-from utils.config.config import RUNS, Config, flatten, is_free
+from utils.config.config import RUNS, Config, flatten
 from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.files.storage import (
@@ -247,7 +247,8 @@ def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:
     old, new = flatten(old_values), flatten(config.to_dict())
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and not is_free(key)]
+    keys = (old.keys() | new.keys()).difference(config.free)
+    changed = [key for key in sorted(keys) if old.get(key) != new.get(key)]
     # Except the default of an option that is newer than the run.
     changed = [key for key in changed if key in old or key in config.places]
     if changed:

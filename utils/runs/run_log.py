@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.config.config import flatten, is_free
 from utils.errors import printable
 from utils.files import strict_json
 from utils.files.storage import atomic_write
@@ -74,15 +73,15 @@ class RunLog:
         if self._writer is not None:
             self._try("TensorBoard", lambda: write(self._writer))
 
-    def report(self, report: Mapping[str, Any], config: Mapping[str, Any], step: int) -> None:
-        """The final metrics: as scalars, for TensorBoard's HPARAMS page, and the confusion matrix as an image."""
+    def report(self, report: Mapping[str, Any], settings: Mapping[str, Any], step: int) -> None:
+        """The final metrics as scalars, the settings (flat) for TensorBoard's HPARAMS page, the confusion matrix as an image."""
         for split in ("valid", "test"):
             if not (result := report.get(split)):
                 continue
             values = {name: value for name, value in result.items() if isinstance(value, float)}
             values.pop("majority_accuracy", None)  # a property of the data, not of the run
             self.scalars(FINAL[split == "test"], values, step)
-        self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(config)))
+        self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(settings)))
         for split in ("valid", "test"):
             if matrix := (report.get(split) or {}).get("confusion_matrix"):
                 self._add_image(f"{split}/confusion_matrix", matrix, step)
@@ -173,15 +172,14 @@ def markdown_cell(value: Any) -> str:
     return re.sub(r"[\\`*_{}\[\]()#!|<>~&^]", lambda match: f"&#{ord(match[0])};", plain)
 
 
-def _hparams(config: Mapping[str, Any]) -> Any:
-    """The config's values as TensorBoard's record of a session; it finds the metrics by itself."""
+def _hparams(settings: Mapping[str, Any]) -> Any:
+    """Settings as TensorBoard's record of a session; it finds the metrics by itself."""
     from torch.utils.tensorboard.summary import hparams
 
     values = {
-        key: value if isinstance(value, bool | int | float | str) else str(value)
-        for key, value in flatten(config).items()
+        key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
     }
-    return hparams({key: value for key, value in values.items() if not is_free(key)}, {})[1]
+    return hparams(values, {})[1]
 
 
 def set_up_console(*, is_on: bool = True) -> None:

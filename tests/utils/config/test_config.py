@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.config.config import FREE_KEYS, Config, flatten, is_free, load_config
+from utils.config.config import Config, flatten, load_config
 from utils.errors import ConfigError
 
 
@@ -263,20 +263,21 @@ def test_a_label_called_name_changes_no_part(folder: Path) -> None:
         (["data.train='data\\x\u202e.csv'"], "a-data.train=data_x_.csv"),
         (['data.train="a\\tb.csv"'], "a-data.train=a_b.csv"),
         (["data.fields=[title, text]"], "a-data.fields=['title','text']"),
-        (["train.patience=3", "num_threads=1", "distributed.timeout=3", "seed=2"], "a-seed=2"),
+        (["train.patience=3", "num_threads=1", "distributed={timeout: 3}", "seed=2"], "a-seed=2"),
+        (["train={patience: 3, batch_size: 2}"], "a-train={'patience':3,'batch_size':2}"),
         (["model.dropout=null"], "a-model.dropout=null"),
         (["name=other", "seed=2"], "other"),
     ],
 )
 def test_the_default_name_tells_what_makes_it_another_run(folder: Path, overrides: list[str], name: str) -> None:
     write(a=BASE)
-    assert load_config("a.yaml", overrides).name == name
+    assert load_config("a.yaml", overrides, free=["num_threads", "train.patience", "distributed.timeout"]).name == name
 
 
-def test_free_keys_are_free_with_all_below_them() -> None:
-    assert all(map(is_free, FREE_KEYS))
-    assert is_free("distributed.timeout")
-    assert not any(map(is_free, ["seed", "train.batch_size", "data.name", "data", "train"]))
+def test_what_is_fixed_is_all_but_the_free_keys(folder: Path) -> None:
+    write(a="seed: 1\nnum_threads: 2\ntrain: {patience: 3, batch_size: 4}\n")
+    config = load_config("a.yaml", free=["num_threads", "train.patience"])
+    assert config.fixed() == {"seed": 1, "train.batch_size": 4, "name": "a"}
 
 
 # The Config itself.

@@ -47,7 +47,8 @@ def config_with(**changes: Any) -> Config:
         for section in sections:
             node = node[section]
         node[last] = value
-    return Config(values, Path("a.yaml"), {key.replace("__", "."): "a.yaml:9" for key in changes})
+    free = [key.replace("__", ".") for key in FREE]
+    return Config(values, Path("a.yaml"), {key.replace("__", "."): "a.yaml:9" for key in changes}, free)
 
 
 def open_and_close(config: Config, **options: Any) -> None:

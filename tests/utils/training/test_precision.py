@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from utils.errors import CheckpointError, NonFiniteError
 from utils.optimizers.building import build_optimizer
 from utils.runs.checkpoint import CheckpointStore
-from utils.runs.checkpointer import Snapshot
+from utils.runs.checkpointer import Checkpointer
 from utils.training import precision as module
 from utils.training.precision import MIN_SCALE, Precision
 from utils.training.update import Updater
@@ -205,9 +205,9 @@ def test_in_bfloat16_a_gradient_that_is_not_finite_is_an_error_at_once() -> None
 # In a checkpoint.
 
 
-def snapshot_of(run: Run, folder: Path) -> Snapshot:
+def checkpointer_of(run: Run, folder: Path) -> Checkpointer:
     parts: dict[str, Any] = {"optimizer": run.optimizer, "precision": run.precision}
-    return Snapshot(CheckpointStore(folder), run.model, parts, {})
+    return Checkpointer(CheckpointStore(folder), run.model, parts, {})
 
 
 def test_a_resumed_run_goes_on_with_its_scale_to_the_bit(float16: None, tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_a_resumed_run_goes_on_with_its_scale_to_the_bit(float16: None, tmp_path
     whole.step(1)
     whole.step(2, factor=1e5)
     whole.step(3)
-    snapshot_of(whole, tmp_path / "run").save(3, 0)
-    assert snapshot_of(resumed, tmp_path / "run").restore()
+    checkpointer_of(whole, tmp_path / "run").save(3, 0)
+    assert checkpointer_of(resumed, tmp_path / "run").restore()
     assert resumed.precision.state_dict() == {"scale": 2.0**15, "_growth_tracker": 1}
     for run in (whole, resumed):
         for seed in range(4, 8):
@@ -232,10 +232,10 @@ def test_a_run_that_goes_on_with_other_numbers_leaves_the_scale(
     for dtype in (first, "bfloat16" if first == "float16" else "float16"):
         monkeypatch.setattr(module, "_short_float", lambda device, dtype=dtype: getattr(torch, dtype))
         run = Run()
-        assert snapshot_of(run, tmp_path / "run").restore() is (dtype != first)
+        assert checkpointer_of(run, tmp_path / "run").restore() is (dtype != first)
         run.step(1)
         if dtype == first:
-            snapshot_of(run, tmp_path / "run").save(1, 0)
+            checkpointer_of(run, tmp_path / "run").save(1, 0)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
@@ -243,9 +243,9 @@ def test_a_scale_that_is_none_is_refused(float16: None, tmp_path: Path, scale: f
     run = Run()
     run.step(1)
     run.precision.scaler._scale.fill_(scale)
-    snapshot_of(run, tmp_path / "run").save(1, 0)
+    checkpointer_of(run, tmp_path / "run").save(1, 0)
     with pytest.raises(CheckpointError, match=r"another version of this code \(ValueError: scale"):
-        snapshot_of(Run(), tmp_path / "run").restore()
+        checkpointer_of(Run(), tmp_path / "run").restore()
 
 
 KERNELS = """

@@ -12,7 +12,7 @@ from utils.errors import CheckpointError, NonFiniteError
 from utils.machine.reproducibility import rng_state
 from utils.optimizers.building import build_optimizer
 from utils.runs.checkpoint import CheckpointStore
-from utils.runs.checkpointer import Snapshot
+from utils.runs.checkpointer import Checkpointer
 from utils.training.run_state import RunState
 from utils.training.update import Updater
 from utils.training.weight_average import WeightAverage
@@ -128,7 +128,7 @@ class Run:
         self.updater = Updater(self.model, self.optimizer, 1.0, average=self.average)
         self.state = RunState()
         parts = {"run": self.state, "optimizer": self.optimizer}
-        self.snapshot = Snapshot(CheckpointStore(folder), self.model, parts, {}, self.average)
+        self.checkpointer = Checkpointer(CheckpointStore(folder), self.model, parts, {}, self.average)
 
     def train(self, num_steps: int) -> None:
         for _ in range(num_steps):
@@ -139,7 +139,7 @@ class Run:
             self.state.count_step(0.0, 5, 20)
 
     def save(self) -> None:
-        self.snapshot.save(self.state.step, best_step=self.state.step)
+        self.checkpointer.save(self.state.step, best_step=self.state.step)
 
 
 def test_a_resumed_run_has_the_raw_weights_and_the_average_to_the_bit(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_resumed_run_has_the_raw_weights_and_the_average_to_the_bit(tmp_path: 
     whole.train(4)
     (tmp_path / "another start").touch()
     resumed = Run(tmp_path / "run")
-    assert resumed.snapshot.restore()
+    assert resumed.checkpointer.restore()
     resumed.train(4)
     assert resumed.average.step == whole.average.step == 7
     assert_same(weights(resumed.model), weights(whole.model))
@@ -164,7 +164,7 @@ def test_the_file_of_weights_holds_the_averaged_ones_and_saving_changes_nothing(
     assert_same(load_file(tmp_path / "run/step-5/model.safetensors"), mean)
     assert_same(weights(run.model), raw)
     assert not torch.equal(raw["2.weight"], mean["2.weight"])
-    run.snapshot.load_weights(5)
+    run.checkpointer.load_weights(5)
     assert_same(weights(run.model), mean)
 
 
@@ -194,10 +194,10 @@ def test_what_was_once_not_finite_is_not_saved(tmp_path: Path) -> None:
 def test_a_state_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     run = Run(tmp_path / "run")
     run.train(1)
-    parts = {name: part.state_dict() for name, part in run.snapshot.parts.items()}
-    store, model = run.snapshot.store, run.model.state_dict()
+    parts = {name: part.state_dict() for name, part in run.checkpointer.parts.items()}
+    store, model = run.checkpointer.store, run.model.state_dict()
     store.save(1, 0, model, parts | {"rng": rng_state()}, {})
-    assert Run(tmp_path / "run").snapshot.restore()
+    assert Run(tmp_path / "run").checkpointer.restore()
     store.save(1, 0, model, parts | {"average": parts["average"] | change, "rng": rng_state()}, {})
     with pytest.raises(CheckpointError, match="step-1: belongs to another model or another version of this code"):
-        Run(tmp_path / "run").snapshot.restore()
+        Run(tmp_path / "run").checkpointer.restore()
