@@ -59,7 +59,7 @@ class Corpus:
     long_texts: which part of a longer text to keep; head_tail: a quarter head, the rest tail; windows: all, vectors averaged
     stride: number of tokens by which adjacent windows overlap
     on_bad_row: end the run at an unusable row, or skip and count it
-    limit: maximum number of rows used from each file, stratified by label; null: all
+    limit: maximum number of rows used from each file, stratified by label, or {train: 1000} of some; null: all
     num_workers: number of worker processes for tokenisation
     cache_folder: cache of tokens and teacher predictions, reused by runs on the same texts
     """
@@ -79,7 +79,7 @@ class Corpus:
         long_texts: Literal["head", "head_tail", "windows"] = "head",
         stride: int = 0,
         on_bad_row: Literal["error", "skip"] = "error",
-        limit: int | None = None,
+        limit: int | dict[str, int] | None = None,
         num_workers: int = 2,
         cache_folder: str = ".cache",
     ) -> None:
@@ -89,7 +89,13 @@ class Corpus:
             raise ValueError(f"split must be three fractions (train, valid, test) that add up to 1, got {list(split)}")
         if target.column in fields:
             raise ValueError(f"fields must not include {target.column!r}, the label column")
-        for name, value in {"max_length": max_length, "limit": limit, "num_workers": num_workers}.items():
+        limits = dict.fromkeys(SPLITS, limit) if not isinstance(limit, Mapping) else dict(limit)
+        if unknown := [split for split in limits if split not in source.splits and isinstance(limit, Mapping)]:
+            raise ValueError(
+                f"limit: {unknown[0]} is no split with a file of its own; those are {', '.join(source.splits)}"
+            )
+        least = min((value for value in limits.values() if value is not None), default=None)
+        for name, value in {"max_length": max_length, "limit": least, "num_workers": num_workers}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if split_seed < 0:
@@ -109,7 +115,7 @@ class Corpus:
         self.join_fields, self.pair = join_fields, pair
         self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
-        self.on_bad_row, self.limit = on_bad_row, limit
+        self.on_bad_row, self.limits = on_bad_row, limits
         self.num_workers, self.cache_folder = num_workers, cache_folder
 
     @property
@@ -211,7 +217,7 @@ class Corpus:
         keys[is_used] = used_keys
         strata, sets = self.target.strata(list(label_sets))
         used_strata = strata[np.frombuffer(numbers, dtype=np.int64)[is_used]]
-        assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, self.limit, sets)
+        assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, self.limits.get(origin), sets)
         return _FileScan(keys, numbers, ids, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:

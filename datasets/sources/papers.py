@@ -48,7 +48,7 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
             line = json.dumps({"title": title, "abstract": abstract, "venue": venue}, ensure_ascii=False)
             lines[split_of(key)].append(line + "\n")
     with storage_errors(out, sum(map(len, itertools.chain(*lines.values())))):
-        _publish(out, {f"{split}.jsonl": "".join(rows).encode() for split, rows in lines.items()})
+        publish(out, {f"{split}.jsonl": "".join(rows).encode() for split, rows in lines.items()})
     counts = {split: len(rows) for split, rows in lines.items()}
     reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
     return {
@@ -60,7 +60,7 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
     }
 
 
-def _publish(out: Path, files: dict[str, bytes]) -> None:
+def publish(out: Path, files: dict[str, bytes]) -> None:
     """Write files that belong together. The first, which every config names, exists only alongside the others of its set."""
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)

@@ -138,10 +138,11 @@ def test_rows_read_are_rows_used_and_rows_skipped(values: list[dict[str, Any]]) 
         assert separator or all(len(record.labels) == 1 and record.labels[0].strip() for record in used)
 
 
-def test_the_report_of_a_split_file_adds_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [30, {"train": 30}])
+def test_the_report_of_a_split_file_adds_up(tmp_path: Path, limit: Any) -> None:
     good = [{"title": f"t {i}", "text": "text", "label": "xy"[i % 2]} for i in range(40)]
     bad = [{"title": "t", "text": "", "label": None}, {"title": None, "text": None, "label": "x"}]
-    report = tiny_corpus(tmp_path, [bad[0], *good, bad[1]], on_bad_row="skip", limit=30).scan().report
+    report = tiny_corpus(tmp_path, [bad[0], *good, bad[1]], on_bad_row="skip", limit=limit).scan().report
     assert sum(report[split]["read"] for split in ("train", "valid", "test")) == 42
     assert sum(report[split]["used"] for split in ("train", "valid", "test")) == 30
     assert report["train"]["skipped"] == {"no label in 'label'": 1, "no text": 1, "beyond data.limit": 10}
@@ -219,3 +220,17 @@ def test_an_ignored_label_that_no_row_has_is_said(tmp_path: Path) -> None:
     assert [line for line in report["warnings"] if "ignore" in line] == [
         "data.ignore_labels: no row has the label 'zz'"
     ]
+
+
+def test_a_limit_may_be_of_one_file(tmp_path: Path) -> None:
+    rows = [{"title": f"t {i}", "text": f"text {i}", "label": "xy"[i % 2]} for i in range(40)]
+    write_jsonl(tmp_path / "valid.jsonl", [row | {"text": f"valid {row['text']}"} for row in rows])
+    corpus = tiny_corpus(
+        tmp_path, rows, valid=str(tmp_path / "valid.jsonl"), limit={"train": 10}, split=[0.8, 0.1, 0.1]
+    )
+    report = corpus.scan().report
+    assert (report["train"]["used"] + report["test"]["used"], report["valid"]["used"]) == (10, 40)
+    with pytest.raises(ValueError, match="limit: test is no split with a file of its own; those are train, valid"):
+        tiny_corpus(tmp_path, rows, valid=str(tmp_path / "valid.jsonl"), limit={"test": 10})
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        tiny_corpus(tmp_path, rows, limit={"train": 0})
