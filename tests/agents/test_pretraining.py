@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from conftest import tiny_rows
-from documents import write_corpus
+from small_documents import write_corpus
 from torch import nn
 
 from agents import build

@@ -16,6 +16,7 @@ from conftest import ROOT, tiny_rows
 from disk_cases import IS_FULL, MODELS, copied, workplace
 from disk_fixtures import zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
+from small_documents import write_corpus
 
 from utils.errors import ReaderGone, StorageError
 from utils.machine.streams import is_utf8, prepare, to_json
@@ -35,6 +36,11 @@ COMMANDS = {
     "predict": ["predict", "experiments/tiny", "--input", "tiny.jsonl"],
     "list": ["list"],
     "export": ["export", "experiments/bert", "--out", "out"],
+    "pretrain": ["documents.yaml", "name=again"],
+    "test of documents": ["test", "experiments/documents", "--data", "tiny.txt"],
+    "fill": ["fill", "experiments/documents", "chess [MASK] met"],
+    "minimal-pairs": ["minimal-pairs", "experiments/documents", "--data", "pairs.jsonl"],
+    "tokenizer": ["tokenizer", "documents.yaml", "--out", "words"],
     "prepare": ["prepare", "papers", "--source", "papers", "--out", "split"],
     "help": ["--help"],
     "refused": ["tiny.yaml", "model.hiden_size=3"],
@@ -61,7 +67,10 @@ def place_of(zygote: Zygote) -> Path:
     (place / "papers").mkdir()
     papers = [{"title": f"paper {i}", "abstract": "words", "track": "main"} for i in range(40)]
     (place / "papers" / "acl2021.json").write_text(json.dumps(papers))
-    for config in ("tiny.yaml", "bert.yaml"):
+    write_corpus(place)
+    pairs = {"sentence_good": "players met", "sentence_bad": "met players", "UID": f"order{LETTERS}"}
+    (place / "pairs.jsonl").write_text(json.dumps(pairs) + "\n")
+    for config in ("tiny.yaml", "bert.yaml", "documents.yaml"):
         ended = zygote.run(place, config)
         assert ended.code == 0, ended.err
     return place
