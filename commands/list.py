@@ -63,9 +63,11 @@ def describe_parts() -> dict[str, Any]:
         "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()},
         "(top level)": {"(section)": _describe(RunSettings)},
     }
-    sections = {key: section for agent in AGENTS.values() for key, section in agent.sections.items()}
-    for key, section in sections.items():
-        parts: Mapping[str, Any] = section.parts or {}
+    tables: dict[str, dict[str, Any]] = {}
+    for agent in AGENTS.values():
+        for key, section in agent.sections.items():
+            tables.setdefault(key, {}).update(section.parts or {})
+    for key, parts in tables.items():
         found[key] = {name: _describe(part) for name, part in parts.items()}
         owners: dict[Any, list[str]] = {}
         for name, agent in AGENTS.items():
@@ -131,7 +133,9 @@ def _describe(part: Any) -> dict[str, Any]:
         }
         for option in options_of(part).values()
     }
-    summary = f"torch.optim.{part.build.__name__}" if isinstance(part, TorchPart) else _summary(part)
+    build = part.build if isinstance(part, TorchPart) else part
+    is_torchs = build.__module__.startswith("torch.")
+    summary = f"torch.optim.{build.__name__}" if is_torchs else _summary(build)
     return {"summary": summary, "options": options}
 
 

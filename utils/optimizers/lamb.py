@@ -11,6 +11,11 @@ class Lamb(torch.optim.Optimizer):
     """Adam's direction, scaled so that a matrix moves in proportion to its own norm.
 
     Biases and norms (one dimension) move as with AdamW: the authors' code leaves them out of the scaling, too.
+
+    lr: learning rate: the share of its own norm that a matrix moves in a step
+    betas: decay of the moving averages of the gradient and of its square
+    eps: added to the root of the squared average
+    weight_decay: of matrices, added to the direction before it is scaled
     """
 
     def __init__(

@@ -13,11 +13,20 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     Muon's steps are scaled to the length of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training", eq. 4), so that one lr
     and one schedule serve both.
+
+    lr: learning rate of both
+    momentum: of Muon
+    nesterov: whether that momentum is Nesterov's
+    ns_steps: iterations of Newton and Schulz, which make a matrix' step nearly orthogonal
+    betas: of AdamW: decay of the moving averages of the gradient and of its square
+    eps: of AdamW: added to the root of the squared average
+    weight_decay: of matrices, decoupled, in both
     """
 
     def __init__(
         self,
         params: Iterable[Mapping[str, Any]],
+        fused: bool | None = None,
         *,
         lr: float = 1e-3,
         momentum: float = 0.95,
@@ -26,7 +35,6 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         weight_decay: float = 0.1,
-        fused: bool | None = None,
     ) -> None:
         """params: groups, each with `is_hidden`: whether Muon moves it; fused: of AdamW."""
         groups = [dict(group) for group in params]
