@@ -186,20 +186,25 @@ class Peers:
                 time.sleep(LOOK)
             silent = [other for other in self.others.values() if not self.store.check([f"here {other.rank}"])]
         except RuntimeError:
-            return self.dead() or self.without_store()
+            return self.without_store()
         return dead or "; ".join(f"{other} gives no answer" for other in silent)
 
     def dead(self) -> str:
         """Who has not joined, or has died on this machine, in words."""
-        with contextlib.suppress(RuntimeError):
+        try:
+            self.store.check(["told"])
             self._find_others()
+        except RuntimeError:
+            return self.without_store()
         absent = [f"rank {rank} has not joined" for rank in self.other_ranks if rank not in self.others]
         return "; ".join(absent + [f"{other} has died" for other in self.others.values() if other.is_dead])
 
     def without_store(self) -> str:
-        """Whose end explains that the store is gone, in words: it is on the machine of rank 0."""
+        """Whose end explains that the store is gone, in words; others may have left since, because of that."""
         first = self.others.get(0)
-        return "" if first is None or first.is_here else f"{first} or its machine gives no answer"
+        if first is None or not first.is_here:
+            return "" if first is None else f"{first} or its machine gives no answer"
+        return f"{first} has died" if first.is_dead else ""
 
     def leave(self) -> None:
         """Wait, for some seconds, for those who would take this rank's absence for the cause.
