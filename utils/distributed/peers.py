@@ -22,6 +22,7 @@ LOOK, BEAT = 0.05, 1.0  # seconds between two polls, and between two heartbeats
 ANSWER = 3.0  # seconds that another rank has to answer
 FAREWELL = 5.0  # seconds within which the ranks of a machine notice that the store is gone
 SHOWN = 5.0  # seconds after which a shared folder shows on one machine what another one has written
+RESUME = "run the same command to resume"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Peers:
 
     def lost(self, otherwise: str) -> DistributedError:
         """The error that names who is gone, or what `otherwise` says where all answer."""
-        return DistributedError(f"{self.gone() or otherwise}; run the same command to resume")
+        return DistributedError(f"{self.gone() or otherwise}; {RESUME}")
 
     def gone(self) -> str:
         """Who is dead or does not answer, in words; empty where all are there. Called by all who have lost the others."""

@@ -34,14 +34,11 @@ def _told_by_torchrun() -> tuple[int, int, str, int]:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         raise DistributedError(f"no {', '.join(missing)} in the environment: start several processes by torchrun")
-    values = [os.environ[name] for name in names]
-    try:
-        rank, size, host, port = int(values[0]), int(values[1]), values[2], int(values[3])
-        if not 0 <= rank < size or not 0 < port < 2**16:
-            raise ValueError
-    except ValueError as error:
-        raise DistributedError(f"{', '.join(names)} are not as torchrun sets them: {', '.join(values)}") from error
-    return rank, size, host, port
+    rank, size, host, port = (os.environ[name] for name in names)
+    are_numbers = rank.isdecimal() and size.isdecimal() and port.isdecimal()
+    if not (are_numbers and int(rank) < int(size) and 0 < int(port) < 2**16):
+        raise DistributedError(f"{', '.join(names)} are not as torchrun sets them: {rank}, {size}, {host}, {port}")
+    return int(rank), int(size), host, int(port)
 
 
 def _open_store(host: str, port: int, timeout: float, keeps_store: bool) -> Any:

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 
 import torch
 
-from utils.distributed.peers import ANSWER, FAREWELL, Peers
+from utils.distributed.peers import ANSWER, FAREWELL, RESUME, Peers
 from utils.distributed.rendezvous import connect, refuse_loopback
 from utils.distributed.worker import DEFAULT_TIMEOUT, Worker
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.machine import signals
 
 GRACE = 10.0  # seconds that the first rank has to report what ends all
-RESUME = "run the same command to resume"
 
 
 @contextlib.contextmanager
