@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lab import Lab, Run, preload
 
-GRACE = 30.0  # seconds after which torchrun kills what SIGTERM has not ended
+GRACE = 30.0  # seconds after which torchrun kills what SIGTERM has not ended (--shutdown-timeout)
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Job:
             options = {"environment": environment, "folder": mine.folder, **mine.faults}
             self.runs.append(lab.command(*arguments, *mine.arguments, **options))
         self.codes: dict[int, int] = {}
+        self.grace = GRACE
         self.seconds = 0.0  # from the first process that ended to the last
 
     def wait(self, timeout: float = 60.0) -> list[int]:
@@ -55,7 +56,7 @@ class Job:
                     self.codes[rank], first = code, first or time.monotonic()
                     if code != 0:
                         self.signal(signal.SIGTERM)
-            if first and time.monotonic() - first > GRACE:
+            if first and time.monotonic() - first > self.grace:
                 self.signal(signal.SIGKILL)
             if time.monotonic() > deadline:
                 self.signal(signal.SIGKILL)

@@ -9,8 +9,7 @@ from lab import Lab
 from torch import nn
 from torch.distributed import HashStore
 
-from utils.distributed.rendezvous import meet
-from utils.distributed.store_client import StoreClient
+from utils.distributed.peers import Peers
 from utils.distributed.worker import Worker, _Loss
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -20,7 +19,7 @@ OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", "optimizer.
 @pytest.fixture
 def alone() -> Iterator[Worker]:
     """A process group of NCCL with one process."""
-    worker = Worker(meet(StoreClient(HashStore(), 5.0), 0, 1))
+    worker = Worker(Peers(HashStore(), 0, 1, 5.0))
     worker.connect()
     yield worker
     torch.distributed.destroy_process_group()

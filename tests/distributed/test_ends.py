@@ -234,7 +234,7 @@ def test_who_waits_for_the_others_hears_a_signal(lab: Lab) -> None:
     while not is_listening(port):
         assert run.wait(0.05) is None, run.stderr
     store = TCPStore("127.0.0.1", port, wait_for_workers=False)
-    while not store.check(["glassbox/process 0"]):  # a moment later it has come to the meeting
+    while not store.check(["glassbox 0/process 0"]):  # a moment later it has come to the meeting
         assert run.wait(0.05) is None, run.stderr
     os.kill(run.pid, signal.SIGTERM)
     assert run.wait(LIMIT) == 7

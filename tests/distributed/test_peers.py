@@ -6,19 +6,20 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.distributed import HashStore
+from conftest import ROOT
+from torch.distributed import HashStore, TCPStore
 
-from utils.distributed import peers, process
-from utils.distributed.peers import Peers
-from utils.distributed.process import Process
-from utils.distributed.rendezvous import meet
-from utils.distributed.store_client import StoreClient
+from utils.distributed import peers
+from utils.distributed.peers import Peers, Process
+from utils.distributed.rendezvous import connect
 from utils.distributed.worker import Worker
 from utils.errors import DistributedError, Stopped, Unsaid
 from utils.machine import signals
@@ -42,32 +43,51 @@ def together(*calls: Any) -> list[Any]:
     return results
 
 
-def meeting(store: Any, size: int, delays: tuple[float, ...]) -> list[Any]:
-    def come(rank: int) -> Any:
+def joined(found: list[Peers], delays: tuple[float, ...]) -> list[Peers]:
+    def join(rank: int) -> None:
         time.sleep(delays[rank])
-        return meet(StoreClient(store, 5.0), rank, size)
+        found[rank].join()
 
-    return together(*(lambda rank=rank: come(rank) for rank in range(size)))
+    assert together(*(lambda rank=rank: join(rank) for rank in range(len(found)))) == [None] * len(found)
+    return found
+
+
+def meeting(size: int) -> list[Peers]:
+    store = HashStore()
+    return joined([Peers(store, rank, size, 5.0) for rank in range(size)], (0.0,) * size)
 
 
 @pytest.mark.parametrize("delays", list(itertools.permutations((0.0, 0.15, 0.3))))
-def test_processes_that_are_started_again_do_not_meet_those_before(delays: tuple[float, ...]) -> None:
-    store = HashStore()
+def test_processes_that_are_started_again_do_not_meet_those_before(
+    monkeypatch: pytest.MonkeyPatch, delays: tuple[float, ...]
+) -> None:
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun's, which outlives a restart
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.port), "WORLD_SIZE": "3"}
     for attempt in range(3):
-        places = [peers.store for peers in meeting(store, 3, delays)]
-        assert not any(place.has("told") for place in places)
-        places[0].set("told", str(attempt))
-        assert [place.get("told") for place in places] == [str(attempt)] * 3
+        found = []
+        for rank in range(3):
+            own = {
+                "RANK": str(rank),
+                "TORCHELASTIC_RESTART_COUNT": str(attempt),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
+            }
+            for name, value in (address | own).items():
+                monkeypatch.setenv(name, value)
+            found.append(connect(5.0))
+        joined(found, delays)
+        assert not any(peers.is_told for peers in found)
+        assert [peers.may_tell() for peers in found] == [True, False, False]
+        assert all(peers.is_told for peers in found)
 
 
 def test_one_that_does_not_come_is_waited_for_until_the_timeout() -> None:
-    with pytest.raises(DistributedError, match=r"not all of 2 processes joined within 0\.2 s"):
-        meet(StoreClient(HashStore(), 0.2), 0, 2)
+    with pytest.raises(DistributedError, match=r"rank 1 has not joined; run the same command to resume"):
+        Peers(HashStore(), 0, 2, 0.2).join()
 
 
 @pytest.fixture
 def pair() -> list[Peers]:
-    return meeting(HashStore(), 2, (0.0, 0.0))
+    return meeting(2)
 
 
 def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +95,7 @@ def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypat
     order = []
 
     def work(rank: int) -> None:
-        pair[rank].limit(0.4)
+        pair[rank].timeout = 0.4
         with pair[rank].first_alone("work"):
             time.sleep(1.0 if rank == 0 else 0.0)
             order.append(rank)
@@ -85,7 +105,7 @@ def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypat
 
 
 def test_the_others_do_not_wait_for_a_first_one_without_a_sign_of_life(pair: list[Peers]) -> None:
-    pair[1].limit(0.2)
+    pair[1].timeout = 0.2
     with (
         pytest.raises(
             DistributedError, match=r"rank 0 \(process \d+ on \S+\) gives no answer; run the same command to resume"
@@ -129,7 +149,9 @@ def test_nobody_goes_on_before_all_have_agreed(pair: list[Peers]) -> None:
 
 def believing(of: Peers, pid: int, host: str) -> Peers:
     """The first of two, which sees in the other one another process."""
-    return Peers(of.store, 0, [of.processes[0], Process(1, pid, host)])
+    first = Peers(of.store, 0, 2, 5.0)
+    first.others = {1: Process(1, pid, host)}
+    return first
 
 
 @pytest.mark.parametrize("is_elsewhere", [False, True])
@@ -145,7 +167,7 @@ def test_who_lives_and_does_not_answer_is_named_wherever_it_is(
 
 def test_many_that_do_not_answer_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "ANSWER", 0.3)
-    first = meeting(HashStore(), 6, (0.0,) * 6)[0]
+    first = meeting(6)[0]
     begin = time.monotonic()
     assert first.gone().count("gives no answer") == 5
     assert time.monotonic() - begin < 1.0
@@ -157,9 +179,54 @@ def test_a_dead_process_is_named_alone(pair: list[Peers], monkeypatch: pytest.Mo
     first, words = believing(pair[0], child.pid, host), f"rank 1 (process {child.pid} on {host}) has died"
     assert first.gone() == first.dead() == words
     monkeypatch.setattr(peers, "ANSWER", 0.0)
-    monkeypatch.setattr(process.Path, "exists", lambda path: False)  # a system without /proc
+    monkeypatch.setattr(peers, "Path", lambda path: Path("/nowhere"))  # a system without /proc
     assert first.dead() == words
     assert believing(pair[0], os.getpid(), host).dead() == ""
+
+
+class Gone:
+    """A store whose server is gone."""
+
+    def check(self, *words: Any) -> bool:
+        raise torch.distributed.DistNetworkError
+
+    set = add = get = check
+
+
+def test_without_the_store_one_of_each_machine_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "FAREWELL", 0.0)
+    one = Peers(Gone(), 1, 2, 5.0)
+    one.others = {0: Process(0, 11, "node1")}
+    assert one.gone() == "rank 0 (process 11 on node1) or its machine gives no answer"
+    assert one.may_tell()
+    one.others = {0: Process(0, os.getpid(), socket.gethostname())}
+    assert not one.may_tell(), "another one of this machine does"
+    one.leave()
+
+
+CUT = """
+import time
+from utils.distributed import shutdown
+from utils.distributed.peers import Peers, Process
+
+class Silent:
+    def set(self, key, value): pass  # is sent, and never arrives
+    def check(self, keys): time.sleep(60)
+
+shutdown.ANSWER = shutdown.FAREWELL = 0.0
+peers = Peers(Silent(), 1, 2, 5.0)
+peers.others = {0: Process(0, 11, "node1")}
+with shutdown._ended_in_time(peers):
+    peers.gone()
+"""
+
+
+def test_who_is_cut_off_from_the_store_reports_that_and_ends() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CUT], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    words = "rank 1: rank 0 (process 11 on node1) or its machine gives no answer; run the same command to resume\n"
+    assert (ended.returncode, ended.stderr) == (7, words)
 
 
 class Cuda:

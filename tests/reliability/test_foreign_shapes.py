@@ -13,8 +13,6 @@ from torch.distributed import HashStore
 
 from utils.config import strict_yaml
 from utils.distributed.peers import Peers
-from utils.distributed.process import Process
-from utils.distributed.store_client import StoreClient
 from utils.distributed.worker import Worker
 from utils.errors import DistributedError
 from utils.files.storage import digest_of
@@ -141,7 +139,7 @@ def test_what_is_not_as_torchrun_sets_it_is_refused(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    peers = Peers(StoreClient(HashStore(), 5.0), 0, [Process(0, 1, "here"), Process(1, 2, "here")])
+    peers = Peers(HashStore(), 0, 2, 5.0)
     if is_known:
         assert Worker(peers).local_size == int(size or 1)
     else:

@@ -1,70 +1,92 @@
-"""How several processes of a run end: all of them, and one says why, in one line: the one in which it began.
+"""Coordinated shutdown: every rank exits, and only the rank that failed first reports the error.
 
-Nothing is summed or waited for by a collective while an error is handled: the others may be gone.
+No collective is called while an error is handled: the others may be gone.
 """
 
 import contextlib
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 
 import torch
 
-from utils.distributed.peers import ANSWER, Peers
+from utils.distributed.peers import ANSWER, FAREWELL, RESUME, Peers
 from utils.distributed.rendezvous import connect, refuse_loopback
 from utils.distributed.worker import DEFAULT_TIMEOUT, Worker
 from utils.errors import DistributedError, GlassboxError, Stopped, Unsaid
 from utils.machine import signals
 
-GRACE = 10.0  # seconds that the first process has to say what ends all
+GRACE = 10.0  # seconds that the first rank has to report what ends all
 
 
 @contextlib.contextmanager
 def together() -> Iterator[Worker]:
-    """The process as one of its run's. What ends the block is said by one of them: by the one in which it began."""
+    """The ranks of a run as this one sees them. Whatever ends the block is reported by the rank that failed first."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Worker()
         return
     signals.only_the_first()
     try:
         peers = connect(DEFAULT_TIMEOUT)
-    except Stopped as error:  # by torchrun, since another process has failed
+    except Stopped as error:  # by torchrun, since another rank has failed
         raise Unsaid(error.exit_code) from None
     try:
+        peers.join()
         refuse_loopback(peers)
         yield Worker(peers)
-        _ignore_signals()  # what was to be done is done
+        _ignore_signals()  # the work is done
     except BaseException as error:
         _ignore_signals()
-        peers.limit(ANSWER)
-        # The group is left as it is: to end it, NCCL would wait for what cannot end any more.
-        said = _said_once(error, peers)
-        peers.part()
-        raise said from error
+        # The process group is left as it is: to destroy it, NCCL would wait for what cannot end any more.
+        with _ended_in_time(peers):
+            reported = _reported_once(error, peers)
+            peers.leave()
+        raise reported from error
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    peers.leave()
 
 
 def _ignore_signals() -> None:
-    """Torchrun ends all as soon as one is gone; that one is to be named first."""
+    """Torchrun ends all ranks as soon as one is gone; that one is to be named first."""
     for _ in range(2):
         with contextlib.suppress(Stopped):  # one came together with the end, most often for the same reason
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
 
 
-def _said_once(error: BaseException, peers: Peers) -> BaseException:
-    """What this process has to say of the end: the cause, if it is the first to know one, or nothing."""
+@contextlib.contextmanager
+def _ended_in_time(peers: Peers) -> Iterator[None]:
+    """End the process where the block does not: on a cut network torch waits for the store without a limit."""
+
+    def end() -> None:
+        cause = peers.without_store() or "the store gives no answer"
+        print(f"rank {peers.rank}: {cause}; {RESUME}", file=sys.stderr, flush=True)
+        os._exit(DistributedError.exit_code)
+
+    timer = threading.Timer(ANSWER + FAREWELL + 2, end)
+    timer.daemon = True
+    timer.start()
+    yield
+    timer.cancel()
+
+
+def _reported_once(error: BaseException, peers: Peers) -> BaseException:
+    """What this rank reports: what ended the run, if it is the first to know, or nothing."""
     code = getattr(error, "exit_code", DistributedError.exit_code)
-    is_lost = _is_lost(error)
-    if is_lost and peers.wait_until_told():
-        return Unsaid()
-    if is_lost or isinstance(error, Stopped):  # after a signal others may well be busy, and have no reason to answer
-        gone = "" if peers.is_told else peers.gone() if is_lost else peers.dead()
-        if gone or is_lost:
-            error = DistributedError(f"{gone or 'the processes have lost each other'}; run the same command to resume")
-    if isinstance(error, Unsaid) or not peers.may_tell():
+    if isinstance(error, Unsaid) or peers.is_told:
+        return Unsaid(code)
+    gone = ""
+    if _is_lost(error):
+        gone = peers.gone() or "the processes have lost each other"
+    elif isinstance(error, Stopped):  # torchrun's, where another one has died; others may be busy, and do not answer
+        gone = peers.dead()
+    if gone:
+        error = DistributedError(f"{gone}; {RESUME}")
+    if not peers.may_tell():
         return Unsaid(code)
     if isinstance(error, GlassboxError | Stopped):
         error.args = (f"rank {peers.rank}: {error.args[0]}", *error.args[1:])

@@ -2,7 +2,7 @@
 
 torchrun starts them and says in environment variables who is who; `python main.py` alone is the case of one, for which this does
 nothing. Two ways lead from process to process: collectives of torch.distributed, which all of them call in the same order, and the
-store of peers.py, which is there before those and after them. How one that fails ends them all: ending.py.
+store of peers.py, which is there before those and after them. How one that fails ends them all: shutdown.py.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from utils.distributed.fsdp import shard
-from utils.distributed.peers import ANSWER, Peers
+from utils.distributed.peers import Peers
 from utils.distributed.sparse_gradients import mean_over_processes, sparse_tables
-from utils.distributed.store_client import bounded
 from utils.errors import DistributedError
 from utils.machine.device import choose_device
+from utils.machine.interruptible import interruptible
 
 DEFAULT_TIMEOUT = 300.0  # seconds
 
@@ -66,7 +66,7 @@ class Worker:
     def limit(self, timeout: float) -> None:
         """Count another process as dead after so many seconds of silence; before that it is after DEFAULT_TIMEOUT."""
         if self.peers is not None:
-            self.peers.limit(timeout)
+            self.peers.timeout = timeout
 
     def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
         """Raise DistributedError unless all have the same facts, plain values: else they would train different models."""
@@ -125,13 +125,12 @@ class Worker:
         """Make ready for collectives; only now, since what came before may have forked."""
         if self.peers is not None and not torch.distributed.is_initialized():
             backend = f"cpu:gloo,cuda:{self.cuda_backend}" if torch.cuda.is_available() else "gloo"
-            store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store.raw)
+            store = torch.distributed.distributed_c10d.PrefixStore("collectives", self.peers.store)
             limit = timedelta(seconds=self.peers.timeout)
-            bounded(
+            interruptible(
                 lambda: torch.distributed.init_process_group(
                     backend, store=store, rank=self.rank, world_size=self.size, timeout=limit
-                ),
-                self.peers.timeout + ANSWER,
+                )
             )
 
     def place(self, model: nn.Module, device: torch.device, strategy: str) -> nn.Module:
@@ -177,8 +176,7 @@ class Worker:
         """Each number summed over the processes, by way of the host, so that nothing waits for the device."""
         if self.size == 1:
             return values
-        sums = torch.tensor(list(values.values()), dtype=torch.float64)
-        torch.distributed.all_reduce(sums)
+        sums = self.summed(torch.tensor(list(values.values()), dtype=torch.float64))
         return dict(zip(values, sums.tolist(), strict=True))
 
     def blamed(self, texts: list[int], loss: Tensor) -> str:

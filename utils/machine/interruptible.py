@@ -1,4 +1,4 @@
-"""Library calls that a signal or a timeout can interrupt: Python's signal handlers do not run during C code."""
+"""Library calls that a signal can interrupt: Python's signal handlers do not run during C code."""
 
 import queue
 import threading
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 
-def interruptible(call: Callable[[], Any], seconds: float | None = None) -> Any:
+def interruptible(call: Callable[[], Any]) -> Any:
     """Run a call in a thread; return or raise its result. It must release the GIL, as tokenizers and torch do.
 
-    Raises TimeoutError after `seconds`. An abandoned call may never return: its thread ends with the process.
+    An abandoned call may never return: its thread ends with the process.
     """
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
@@ -20,10 +20,7 @@ def interruptible(call: Callable[[], Any], seconds: float | None = None) -> Any:
             results.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = results.get(timeout=seconds)  # signals are handled here
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    value, error = results.get()  # signals are handled here
     if error is not None:
         raise error
     return value

@@ -57,7 +57,7 @@ class Updater:
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (number of gradients,)
         norms, norm = whole(norms), whole(torch.linalg.vector_norm(norms))
         if self.max_grad_norm is not None and (norm.device.type != "cpu" or norm + 1e-6 > self.max_grad_norm):
-            torch._foreach_mul_(list(gradients.values()), torch.clamp(self.max_grad_norm / (norm + 1e-6), max=1.0))
+            nn.utils.clip_grads_with_norm_(self.parameters.values(), self.max_grad_norm, norm)
         self.check()  # the previous step
         is_bad = ~(torch.isfinite(norm) & torch.isfinite(loss))
         self._unread = (what, is_bad, list(gradients), norms)

@@ -106,3 +106,25 @@ def test_attention_without_a_share_is_torch_function_and_draws_nothing() -> None
     output = attention_with_dropout(*qkv, visible(), 0.0)
     torch.testing.assert_close(output, functional.scaled_dot_product_attention(*qkv, attn_mask=visible()))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("has_mask", [False, True])
+def test_bfloat16_without_dropout_is_the_formula_with_gradients(has_mask: bool) -> None:
+    """The products that a CPU takes in bfloat16, against float64, within what bfloat16 rounds away."""
+    torch.manual_seed(0)
+    shape, mask = (3, 2, 20, 8), None
+    if has_mask:
+        mask = (torch.arange(20) < torch.tensor([20, 7, 13])[:, None])[:, None, None, :]
+    inputs = [torch.randn(shape).bfloat16().requires_grad_() for _ in range(3)]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    found = attention_with_dropout(*inputs, mask, 0.0)
+    scores = (exact[0] @ exact[1].transpose(-1, -2)) / 8**0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    expected = scores.softmax(dim=-1) @ exact[2]
+    gradient = torch.randn(shape)
+    found.backward(gradient.bfloat16())
+    expected.backward(gradient.double())
+    torch.testing.assert_close(found.double(), expected, atol=0.03, rtol=0.03)
+    for own, other in zip(inputs, exact, strict=True):
+        assert own.grad is not None
+        torch.testing.assert_close(own.grad.double(), other.grad, atol=0.05, rtol=0.05)
