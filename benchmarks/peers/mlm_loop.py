@@ -1,8 +1,8 @@
-"""A plain transformers loop on masked language modelling: python mlm_loop.py TRAIN.npy VALID.npz VOCAB_SIZE MASK_ID SECONDS
+"""A plain transformers loop on masked language modelling: python mlm_loop.py TRAIN.npy VALID.npz VOCAB_SIZE MASK_ID SECONDS OUT
 
 A BERT of hidden size 256, 4 layers, 4 heads, 1,024, without dropout; 32 sequences a step, 15% masks 80/10/10, AdamW 1e-3 (.9, .98),
 weight decay .01 on matrices, clipped at 1.0, 300 steps of warm-up, then linear to zero at the end of SECONDS; only hidden tokens go
-through the head. A line of JSON every 200 steps: seconds, tokens, and the loss and accuracy at the fixed places of VALID.
+through the head. Every 200 steps a line of JSON in OUT: seconds, tokens, and the loss and accuracy at the fixed places of VALID.
 """
 
 import json
@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
 
-if len(sys.argv) < 6:
+if len(sys.argv) < 7:
     sys.exit(__doc__)
 
 torch.set_num_threads(2)
@@ -86,6 +86,8 @@ while spent < budget:
         if step % 200 == 0 or spent >= budget:
             loss, accuracy = measure()
             facts = {"seconds": spent, "tokens": step * 32 * rows.shape[1], "loss": loss, "accuracy": accuracy}
-            print(json.dumps(facts), flush=True)
+            with open(sys.argv[6], "a", encoding="utf-8") as file:  # noqa: PTH123
+                file.write(json.dumps(facts) + "\n")
         if spent >= budget:
             break
+print(json.dumps(facts))

@@ -84,9 +84,11 @@ def attention_with_dropout(
 
     query (B, A, Q, D); key, value (B, A, T, D); mask (B, 1, 1, T), True at keys that may be attended to, or None -> (B, A, Q, D).
     torch's own function is fast on a CPU only where p is 0, and there in float32: in bfloat16 forward and backward take three times
-    as long as the products here (32 texts of 128 tokens, 4 heads). Here all heads of a text share one dropout mask unless per_head: a
-    key is dropped for a query in all heads or in none. That takes a twelfth of the random numbers for BERT, but the noise of the
-    heads no longer averages out. Either way takes half the time of torch's own. On other devices each head has its own mask.
+    as long as the products here (32 texts of 128 tokens, 4 heads).
+
+    All heads of a text share one dropout mask unless per_head: a key is dropped for a query in all heads or in none. That takes a
+    twelfth of the random numbers for BERT, but the noise of the heads no longer averages out. Either way takes half the time of
+    torch's own. On other devices each head has its own mask.
     """
     is_slow = query.dtype == torch.bfloat16 and query.requires_grad  # on a CPU
     if (p == 0 and not is_slow) or not draws_in_bulk(query):
