@@ -26,9 +26,12 @@ def complete_from_run(config: Config) -> None:
         return
     old = saved_config(folder)
     for key in ("model", "tokenizer"):
-        config.setdefault(key, {"name": old.get(key, {}).get("name")})
-        if isinstance(config[key], Mapping) and config[key].get("name") == old.get(key, {}).get("name"):
-            config[key] = _of_weights(old[key]) | dict(config[key])
+        section = old.get(key)
+        if not isinstance(section, Mapping):
+            continue
+        config.setdefault(key, {"name": section.get("name")})
+        if isinstance(config[key], Mapping) and config[key].get("name") == section.get("name"):
+            config[key] = _of_weights(section) | dict(config[key])
 
 
 def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) -> None:

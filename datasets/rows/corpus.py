@@ -89,11 +89,10 @@ class Corpus:
             raise ValueError(f"split must be three fractions (train, valid, test) that add up to 1, got {list(split)}")
         if target.column in fields:
             raise ValueError(f"fields must not include {target.column!r}, the label column")
-        limits = dict.fromkeys(SPLITS, limit) if not isinstance(limit, Mapping) else dict(limit)
-        if unknown := [split for split in limits if split not in source.splits and isinstance(limit, Mapping)]:
-            raise ValueError(
-                f"limit: {unknown[0]} is no split with a file of its own; those are {', '.join(source.splits)}"
-            )
+        limits = dict(limit) if isinstance(limit, Mapping) else dict.fromkeys(SPLITS, limit)
+        if isinstance(limit, Mapping) and (unknown := limit.keys() - set(source.splits)):
+            known = ", ".join(source.splits)
+            raise ValueError(f"limit: {min(unknown)} is no split with a file of its own; those are {known}")
         least = min((value for value in limits.values() if value is not None), default=None)
         for name, value in {"max_length": max_length, "limit": least, "num_workers": num_workers}.items():
             if value is not None and value < 1:

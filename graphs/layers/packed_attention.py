@@ -90,8 +90,8 @@ def attention_with_dropout(
     twelfth of the random numbers for BERT, but the noise of the heads no longer averages out. Either way takes half the time of
     torch's own. On other devices each head has its own mask.
     """
-    is_slow = query.dtype == torch.bfloat16 and query.requires_grad  # on a CPU
-    if (p == 0 and not is_slow) or not draws_in_bulk(query):
+    is_slow = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
+    if not (is_slow if p == 0 else draws_in_bulk(query)):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
     size = max(1, CACHED // (query.shape[1] * query.shape[2] * key.shape[2]))  # texts at a time
     if size >= len(query):

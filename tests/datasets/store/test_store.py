@@ -75,7 +75,7 @@ def test_the_store_holds_the_texts_of_its_rows(tmp_path: Path, name: str, option
     corpus = tiny_corpus(tmp_path, **options)
     store = opened(corpus, TOKENIZERS[name]())
     assert_holds(store, corpus)
-    assert sum(map(len, store.splits.values())) == (corpus.limit or 120)
+    assert sum(map(len, store.splits.values())) == (corpus.limits["train"] or 120)
 
 
 @pytest.mark.usefixtures("many_chunks")
