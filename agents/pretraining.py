@@ -1,4 +1,4 @@
-"""Pre-training of an encoder on raw text: guess hidden tokens, and whether two segments belong together (Devlin et al. 2019)."""
+"""Pre-training of an encoder on raw text: guess masked tokens, and whether two segments belong together (Devlin et al. 2019)."""
 
 import functools
 import math

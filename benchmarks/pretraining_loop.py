@@ -1,7 +1,7 @@
 """WikiText-2 here and by a plain transformers loop: python benchmarks/pretraining_loop.py CONFIG [SECONDS STEPS key=value ...]
 
-The loop (benchmarks/peers/mlm_loop.py) trains for SECONDS (1,800) on the sequences of CONFIG, then CONFIG trains for STEPS; both are
-measured on the same hidden tokens. Says after how many seconds of training ours had the loop's last loss. In turn, never together.
+The loop (benchmarks/peers/mlm_loop.py) trains for SECONDS (1,800) on the sequences of CONFIG, then CONFIG trains for STEPS; both
+are measured on the same masked tokens. Says after how many seconds of training ours had the loop's last loss.
 """
 
 import json

@@ -24,7 +24,7 @@ from utils.distributed.worker import Worker
 from utils.errors import DataError
 
 logger = logging.getLogger("glassbox")
-FAITHFUL = (0.8, 0.1)  # of the hidden tokens: [MASK], and a random token (Devlin et al. 2019); the rest stays
+FAITHFUL = (0.8, 0.1)  # of the masked tokens: [MASK], and a random token (Devlin et al. 2019); the rest stays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +66,15 @@ class DocumentOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is learnt: to guess hidden tokens, and with pairs also whether one segment follows the other.
+    """What is learnt: to guess masked tokens, and with pairs also whether one segment follows the other.
 
     pairs: none: sequences packed full; next_sentence: half of the second segments from another document; sentence_order: swapped
     short_pairs: probability of a pair shorter than max_length
-    mask_share: share of the tokens that is hidden; {start: 0.3, end: 0.15}: falling from the first step to the last
-    mask_unit: what is hidden as one: a token, a whole word, or a span of 1 to 3 tokens
-    even_masks: hide each token once in 1 / mask_share epochs, instead of at random
-    mask_token: share of the hidden tokens that [MASK] stands for
-    random_token: share of the hidden tokens that another token stands for; the rest stays as it is
+    mask_share: share of the tokens that is masked; {start: 0.3, end: 0.15}: falling from the first step to the last
+    mask_unit: what is masked as one: a token, a whole word, or a span of 1 to 3 tokens
+    even_masks: mask each token once in 1 / mask_share epochs, instead of at random
+    mask_token: share of the masked tokens that [MASK] stands for
+    random_token: share of the masked tokens that another token stands for; the rest stays as it is
     dupe_factor: number of epochs after which the same masks and pairs come again (static masks); null: never
     """
 
@@ -114,7 +114,7 @@ class Objective:
 
     @property
     def even_turns(self) -> int | None:
-        """In how many epochs each token is hidden once; None where the masks are drawn at random."""
+        """In how many epochs each token is masked once; None where the masks are drawn at random."""
         return round(1 / self.share.start) if self.even_masks else None
 
 

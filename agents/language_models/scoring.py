@@ -1,4 +1,4 @@
-"""What a masked language model says of texts: the tokens that fill a gap, and how probable a sentence is. M: hidden tokens."""
+"""What a masked language model says of texts: the tokens that fill a gap, and how probable a sentence is. M: masked tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -46,7 +46,7 @@ class Scorer:
         return str(self.tokenizer.token(id)).replace("\u0120", "")
 
     def log_likelihoods(self, texts: Iterable[str]) -> Iterator[float]:
-        """The pseudo-log-likelihood of each text, in nats (Salazar et al. 2020, eq. 2): of its tokens, each hidden alone."""
+        """The pseudo-log-likelihood of each text, in nats (Salazar et al. 2020, eq. 2): of its tokens, each masked alone."""
         for chunk in chunked(texts, 256):
             sequences = [
                 self._framed(self.tokenizer.bare([text], may_be_empty=True).ids.tolist(), text) for text in chunk
@@ -65,7 +65,7 @@ class Scorer:
 
     @torch.no_grad()
     def _logits(self, batch: PretrainingBatch) -> Tensor:
-        """(M, V), float32, one hidden token for each sequence."""
+        """(M, V), float32, one masked token for each sequence."""
         tokens: Tensor = self.model(batch.to(self.device))[0]
         return tokens.float()
 

@@ -12,19 +12,19 @@ from datasets.batches.pretraining import PretrainingBatch
 from datasets.tokenizers.vocabulary import Vocabulary
 
 logger = logging.getLogger("glassbox")
-COLUMNS = ["sentence, hidden tokens as [MASK]", "hidden", "guesses"]
-NUM_ROWS, WINDOW, TOP = 12, 8, 3  # of the table; tokens around a hidden one; guesses
+COLUMNS = ["sentence, masked tokens as [MASK]", "masked", "guesses"]
+NUM_ROWS, WINDOW, TOP = 12, 8, 3  # of the table; tokens around a masked one; guesses
 # Measured on WikiText-2 (docs/pretraining.md): healthy runs of several seeds had left the plateau by then.
 PLATEAU_TOKENS, LEFT = 4_000_000, 0.3
 PAIR_TOKENS, CHANCE = 12_000_000, 0.53
 CAUSES = (
     "likely causes, in this order: optimizer.lr too high or too low, no warm-up (scheduler.warmup_steps), batches of too few "
-    "tokens, too many hidden tokens (objective.mask_share), labels that do not belong to their tokens; see docs/pretraining.md"
+    "tokens, too many masked tokens (objective.mask_share), labels that do not belong to their tokens; see docs/pretraining.md"
 )
 
 
 def guesses(tokenizer: Any, batch: PretrainingBatch, logits: torch.Tensor) -> list[list[str]]:
-    """Rows of COLUMNS: the first hidden token of each sequence with its surroundings, and the most probable tokens in its place."""
+    """Rows of COLUMNS: the first masked token of each sequence with its surroundings, and the most probable tokens in its place."""
     places, ids = batch.places.tolist(), batch.ids.tolist()
     length, rows, seen = batch.input_ids.shape[1], list[list[str]](), set[int]()
     for number, place in enumerate(places):
@@ -40,7 +40,7 @@ def guesses(tokenizer: Any, batch: PretrainingBatch, logits: torch.Tensor) -> li
 
 
 def unigram_entropy(counts: np.ndarray, vocabulary: Vocabulary) -> float:
-    """The loss, in nats, of guessing hidden tokens by their frequency in the training documents alone."""
+    """The loss, in nats, of guessing masked tokens by their frequency in the training documents alone."""
     frequencies = counts[vocabulary.plain_ids].astype(np.float64)
     shares = frequencies[frequencies > 0] / max(1.0, frequencies.sum())
     return float(-(shares * np.log(shares)).sum())
@@ -53,7 +53,7 @@ class Plateau:
         self.entropy, self.is_told = entropy, False
 
     def look(self, values: Mapping[str, float], num_tokens: int, guessed: torch.Tensor) -> None:
-        """values: of a validation; num_tokens: trained on so far; guessed (M,): the most probable token at some hidden places."""
+        """values: of a validation; num_tokens: trained on so far; guessed (M,): the most probable token at some masked places."""
         problem = self.problem(values, num_tokens, guessed)
         if problem and not self.is_told:
             self.is_told = True

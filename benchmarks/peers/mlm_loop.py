@@ -1,7 +1,9 @@
-"""A plain transformers loop on masked language modelling: python mlm_loop.py TRAIN.npy VALID.npz VOCAB_SIZE MASK_ID SECONDS OUT
+"""A plain transformers loop on masked language modelling:
+
+    python mlm_loop.py TRAIN.npy VALID.npz VOCAB_SIZE MASK_ID SECONDS OUT [THREADS]
 
 A BERT of hidden size 256, 4 layers, 4 heads, 1,024, without dropout; 32 sequences a step, 15% masks 80/10/10, AdamW 1e-3 (.9, .98),
-weight decay .01 on matrices, clipped at 1.0, 300 steps of warm-up, then linear to zero at the end of SECONDS; only hidden tokens go
+weight decay .01 on matrices, clipped at 1.0, 300 steps of warm-up, then linear to zero at the end of SECONDS; only masked tokens go
 through the head. Every 200 steps a line of JSON in OUT: seconds, tokens, and the loss and accuracy at the fixed places of VALID.
 """
 
@@ -18,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM
 if len(sys.argv) < 7:
     sys.exit(__doc__)
 
-torch.set_num_threads(2)
+torch.set_num_threads(int([*sys.argv, "2"][7]))
 torch.manual_seed(0)
 rows, valid = torch.from_numpy(np.load(sys.argv[1])).long(), np.load(sys.argv[2])
 vocab_size, mask_id, budget = int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
@@ -43,7 +45,7 @@ def logits_at(ids: torch.Tensor, places: torch.Tensor, mask: torch.Tensor | None
     return model.cls(hidden[places])
 
 
-def hide(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def mask_tokens(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """15% of the tokens: 80% [MASK], 10% another one, 10% as they are."""
     chosen = (torch.rand(ids.shape) < 0.15) & (ids >= NUM_SPECIAL)
     way, hidden = torch.rand(ids.shape), ids.clone()
@@ -77,7 +79,7 @@ while spent < budget:
         factor = min(1.0, (step + 1) / 300) * max(0.0, 1.0 - spent / budget)
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * factor
-        ids, places, labels = hide(rows[batch])
+        ids, places, labels = mask_tokens(rows[batch])
         optimizer.zero_grad()
         functional.cross_entropy(logits_at(ids, places), labels).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

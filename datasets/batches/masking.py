@@ -1,4 +1,4 @@
-"""Which tokens of a sequence are hidden, and what stands in their place: the masked language model's task (Devlin et al. 2019).
+"""Which tokens of a sequence are masked, and what stands in their place: the masked language model's task (Devlin et al. 2019).
 
 B: sequences, T: tokens. Everything is a pure function of (seed, epoch, row, place), so that the masks are the same on any number of
 processes and after any resume.
@@ -17,7 +17,7 @@ _UNIT, _CHOICE, _WITH, _ID, _LENGTH = mix(np.arange(1, 6, dtype=np.uint64))  # w
 
 
 class Masked(NamedTuple):
-    """input_ids (B, T) with some tokens hidden; is_masked (B, T): which."""
+    """input_ids (B, T) with some tokens masked; is_masked (B, T): which."""
 
     input_ids: np.ndarray
     is_masked: np.ndarray
@@ -25,7 +25,7 @@ class Masked(NamedTuple):
 
 @dataclass(frozen=True)
 class MaskShare:
-    """The share of the tokens that is hidden: fixed, or falling (or rising) in a straight line from the first step to the last."""
+    """The share of the tokens that is masked: fixed, or falling (or rising) in a straight line from the first step to the last."""
 
     start: float
     end: float
@@ -37,9 +37,9 @@ class MaskShare:
 
 @dataclass(frozen=True)
 class Masking:
-    """The rule. Of the hidden tokens the share `mask` becomes mask_id, the share `random` one of random_ids, the rest stays.
+    """The rule. Of the masked tokens the share `mask` becomes mask_id, the share `random` one of random_ids, the rest stays.
 
-    starts_word (V,): whether a token begins a word; unit: what is hidden as one: a token, a word, or a span of 1 to 3 tokens.
+    starts_word (V,): whether a token begins a word; unit: what is masked as one: a token, a word, or a span of 1 to 3 tokens.
     """
 
     mask_id: int
@@ -49,33 +49,33 @@ class Masking:
     mask: float
     random: float
 
-    def apply(self, ids: np.ndarray, may_hide: np.ndarray, noise: np.ndarray, share: float) -> Masked:
-        """Hide round(share * n) of the n tokens of each sequence that may be hidden, in whole units; at least one unit.
+    def apply(self, ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, share: float) -> Masked:
+        """Mask round(share * n) of the n tokens of each sequence that may be masked, in whole units; at least one unit.
 
-        ids, may_hide: (B, T); noise (B, T) uint64: uniform, which decides everything.
+        ids, maskable: (B, T); noise (B, T) uint64: uniform, which decides everything.
         """
-        first = self.first_of_unit(ids, may_hide, noise)
-        chosen = choose_units(first, may_hide, noise, share)
+        first = self.first_of_unit(ids, maskable, noise)
+        chosen = choose_units(first, maskable, noise, share)
         return self.replace(ids, chosen, noise)
 
     def apply_evenly(
-        self, ids: np.ndarray, may_hide: np.ndarray, noise: np.ndarray, turn: int, num_turns: int
+        self, ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, turn: int, num_turns: int
     ) -> Masked:
-        """Hide the units whose turn it is, at least one of each sequence: in num_turns turns with the same noise each has one."""
-        first = self.first_of_unit(ids, may_hide, noise)
+        """Mask the units whose turn it is, at least one of each sequence: in num_turns turns with the same noise each has one."""
+        first = self.first_of_unit(ids, maskable, noise)
         turns = _of_first(mix(noise ^ _CHOICE), first) % np.uint64(num_turns)
-        chosen, one = may_hide & (turns == turn), choose_units(first, may_hide, noise, 0.0)
+        chosen, one = maskable & (turns == turn), choose_units(first, maskable, noise, 0.0)
         chosen = np.where(chosen.any(axis=1, keepdims=True), chosen, one)
         return self.replace(ids, chosen, mix(noise + np.uint64(turn)))
 
-    def first_of_unit(self, ids: np.ndarray, may_hide: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def first_of_unit(self, ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """(B, T) the place of the first token of the unit that each token belongs to."""
         places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
         if self.unit == "token":
             return places
         is_start = self.starts_word[ids] if self.unit == "word" else _span_starts(mix(noise ^ _LENGTH))
-        is_start = is_start | ~may_hide
-        is_start[:, 1:] |= ~may_hide[:, :-1]
+        is_start = is_start | ~maskable
+        is_start[:, 1:] |= ~maskable[:, :-1]
         is_start[:, 0] = True
         return np.maximum.accumulate(np.where(is_start, places, 0), axis=1)
 
@@ -83,8 +83,8 @@ class Masking:
         """Put [MASK], a random token or the token itself in place of the chosen ones."""
         way = _uniform(mix(noise ^ _WITH))
         others = self.random_ids[mix(noise ^ _ID) % np.uint64(len(self.random_ids))]
-        hidden = np.where(way < self.mask, self.mask_id, np.where(way < self.mask + self.random, others, ids))
-        return Masked(np.where(chosen, hidden, ids), chosen)
+        replaced = np.where(way < self.mask, self.mask_id, np.where(way < self.mask + self.random, others, ids))
+        return Masked(np.where(chosen, replaced, ids), chosen)
 
 
 def noise_of(seed: int, epoch: int, rows: np.ndarray, length: int) -> np.ndarray:
@@ -92,19 +92,19 @@ def noise_of(seed: int, epoch: int, rows: np.ndarray, length: int) -> np.ndarray
     return mix(draw(seed, epoch, rows)[:, None] + np.arange(length, dtype=np.uint64))
 
 
-def choose_units(first: np.ndarray, may_hide: np.ndarray, noise: np.ndarray, share: float) -> np.ndarray:
+def choose_units(first: np.ndarray, maskable: np.ndarray, noise: np.ndarray, share: float) -> np.ndarray:
     """(B, T) bool: units in random order, as long as they fit into round(share * n) tokens; the first one in any case."""
     size, length = first.shape
     keys = _of_first(mix(noise ^ _UNIT), first)
-    order = np.argsort(np.where(may_hide, keys, np.uint64(2**64 - 1)), axis=1, kind="stable")
+    order = np.argsort(np.where(maskable, keys, np.uint64(2**64 - 1)), axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(length), first.shape), axis=1)
-    budget = np.maximum(1, np.rint(share * may_hide.sum(axis=1))).astype(np.int64)[:, None]
-    flat = (np.arange(size)[:, None] * length + first)[may_hide]
+    budget = np.maximum(1, np.rint(share * maskable.sum(axis=1))).astype(np.int64)[:, None]
+    flat = (np.arange(size)[:, None] * length + first)[maskable]
     num_tokens = np.bincount(flat, minlength=size * length).reshape(size, length)  # of the unit that begins there
-    begins = np.take_along_axis(rank, first, axis=1)  # tokens hidden before this unit
+    begins = np.take_along_axis(rank, first, axis=1)  # tokens masked before this unit
     ends = begins + np.take_along_axis(num_tokens, first, axis=1)
-    return may_hide & ((ends <= budget) | (begins == 0))
+    return maskable & ((ends <= budget) | (begins == 0))
 
 
 def _of_first(values: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Sequences with hidden tokens: what a masked language model learns from.
+"""Sequences with masked tokens: what a masked language model learns from.
 
-B: sequences, T: tokens of the longest, N: real tokens, M: hidden tokens.
+B: sequences, T: tokens of the longest, N: real tokens, M: masked tokens.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ EVALUATION_SHARE = 0.15  # every recipe is measured on the same task
 
 @dataclass(frozen=True)
 class PretrainingBatch:
-    """Sequences with hidden tokens.
+    """Sequences with masked tokens.
 
-    input_ids (B, T) int64, attention_mask (B, T) bool, token_type_ids (B, T); places (M,): of the hidden tokens in the B * T, and
-    packed_places (M,) in the real tokens alone; token_index (N,): the places of those; ids (M,): what was hidden;
+    input_ids (B, T) int64, attention_mask (B, T) bool, token_type_ids (B, T); places (M,): of the masked tokens in the B * T, and
+    packed_places (M,) in the real tokens alone; token_index (N,): the places of those; ids (M,): what was masked;
     pair_labels (B,): 0 where the second segment follows the first, 1 where not, None without pairs.
     rows, num_tokens, is_filler: see datasets/batches/examples.py
     """
@@ -49,23 +49,23 @@ class PretrainingBatch:
 
 
 def batch_of(sequences: Sequence[Sequence[int]], places: Sequence[int], mask_id: int) -> PretrainingBatch:
-    """Sequences with special tokens, of each of which the token at one place is hidden."""
+    """Sequences with special tokens, of each of which the token at one place is masked."""
     lengths = np.array([len(ids) for ids in sequences])
     mask = np.arange(lengths.max()) < lengths[:, None]
     ids = np.zeros(mask.shape, dtype=np.int64)
     ids[mask] = np.concatenate(sequences)
     is_masked = np.arange(mask.shape[1]) == np.array(places)[:, None]
-    hidden = Masked(np.where(is_masked, mask_id, ids), is_masked)
-    return _batch(ids, hidden, mask, np.zeros_like(ids), None, np.arange(len(ids)))
+    masked = Masked(np.where(is_masked, mask_id, ids), is_masked)
+    return _batch(ids, masked, mask, np.zeros_like(ids), None, np.arange(len(ids)))
 
 
 def _batch(
-    ids: np.ndarray, hidden: Masked, mask: np.ndarray, types: np.ndarray, labels: np.ndarray | None, rows: np.ndarray
+    ids: np.ndarray, masked: Masked, mask: np.ndarray, types: np.ndarray, labels: np.ndarray | None, rows: np.ndarray
 ) -> PretrainingBatch:
     """ids, mask, types: (B, T); labels: (B,) of pairs."""
-    flat, is_real = np.flatnonzero(hidden.is_masked), mask.ravel()
+    flat, is_real = np.flatnonzero(masked.is_masked), mask.ravel()
     return PretrainingBatch(
-        input_ids=torch.from_numpy(hidden.input_ids),
+        input_ids=torch.from_numpy(masked.input_ids),
         attention_mask=torch.from_numpy(mask),
         token_type_ids=torch.from_numpy(types),
         token_index=torch.from_numpy(np.flatnonzero(is_real)),
@@ -92,7 +92,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class PretrainingExamples:
-    """A split of documents as sequences with hidden tokens; (seed, epoch, row) decides what is hidden."""
+    """A split of documents as sequences with masked tokens; (seed, epoch, row) decides what is masked."""
 
     tokens: Any  # DocumentTokens
     sequences: Sequences
@@ -102,7 +102,7 @@ class PretrainingExamples:
     special: tuple[int, int, int]  # the ids of [CLS], [SEP] and padding
     seed: int
     total_steps: int = 1
-    even_turns: int | None = None  # in so many epochs each token is hidden once
+    even_turns: int | None = None  # in so many epochs each token is masked once
     max_rows: int | None = None  # of an evaluation
     _layouts: dict[int, PackedSequences | PairSequences] = field(default_factory=dict)
 
@@ -148,32 +148,32 @@ class PretrainingExamples:
         return np.zeros(len(self), dtype=bool)
 
     def collate(self, rows: np.ndarray, epoch: int, step: int = 0) -> PretrainingBatch:
-        """The sequences of these rows (B,), with some of their tokens hidden."""
+        """The sequences of these rows (B,), with some of their tokens masked."""
         layout = self.layout(epoch)
         where, mask, types = _packed(layout, rows) if isinstance(layout, PackedSequences) else _paired(layout, rows)
         cls, sep, pad = self.special
         ids = np.where(where >= 0, self.tokens.ids[np.maximum(where, 0)], sep).astype(np.int64)
         ids[:, 0] = cls
         ids[~mask] = pad
-        hidden = self._hidden(ids, (where >= 0) & mask, where, rows, epoch, step)
+        masked = self._masked(ids, (where >= 0) & mask, where, rows, epoch, step)
         labels = layout.label[rows] if isinstance(layout, PairSequences) else None
-        return _batch(ids, hidden, mask, types, labels, rows)
+        return _batch(ids, masked, mask, types, labels, rows)
 
-    def _hidden(
-        self, ids: np.ndarray, may_hide: np.ndarray, where: np.ndarray, rows: np.ndarray, epoch: int, step: int
+    def _masked(
+        self, ids: np.ndarray, maskable: np.ndarray, where: np.ndarray, rows: np.ndarray, epoch: int, step: int
     ) -> Masked:
-        """The ids with some of them hidden; where (B, T): their places in the split."""
+        """The ids with some of them masked; where (B, T): their places in the split."""
         if epoch == EVALUATION:
             return self.evaluation.apply(
-                ids, may_hide, noise_of(self.seed, epoch, rows, ids.shape[1]), EVALUATION_SHARE
+                ids, maskable, noise_of(self.seed, epoch, rows, ids.shape[1]), EVALUATION_SHARE
             )
         drawn = self._drawn(epoch)
         if self.even_turns is not None:
             cycle, turn = divmod(drawn, self.even_turns)
             noise = draw(self.seed, cycle, where.ravel()).reshape(where.shape)
-            return self.masking.apply_evenly(ids, may_hide, noise, turn, self.even_turns)
+            return self.masking.apply_evenly(ids, maskable, noise, turn, self.even_turns)
         share = self.share.at(step, self.total_steps)
-        return self.masking.apply(ids, may_hide, noise_of(self.seed, drawn, rows, ids.shape[1]), share)
+        return self.masking.apply(ids, maskable, noise_of(self.seed, drawn, rows, ids.shape[1]), share)
 
 
 def _packed(layout: PackedSequences, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

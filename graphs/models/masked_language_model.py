@@ -1,7 +1,7 @@
-"""BERT's pre-training model: an encoder, the masked language model on its hidden tokens, and a classifier of segment pairs.
+"""BERT's pre-training model: an encoder, the masked language model on its masked tokens, and a classifier of segment pairs.
 
 Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1. B: sequences, T: tokens of the longest, N: real tokens, H: hidden
-size, M: hidden tokens, V: vocabulary size.
+size, M: masked tokens, V: vocabulary size.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ class TokenPredictor(nn.Module):
 
 
 class MaskedLanguageModel(nn.Module):
-    """An encoder and its heads. Only the hidden tokens go through the product with the vocabulary, the most expensive one."""
+    """An encoder and its heads. Only the masked tokens go through the product with the vocabulary, the most expensive one."""
 
     def __init__(
         self, encoder: TransformerEncoder, vocab_size: int, *, has_pairs: bool, norm_eps: float = 1e-12
@@ -43,7 +43,7 @@ class MaskedLanguageModel(nn.Module):
             self.pairs.apply(draw_weights)
 
     def forward(self, batch: Any) -> tuple[Tensor, Tensor | None]:
-        """A PretrainingBatch -> logits (M, V) of its hidden tokens, and (B, 2) of its pairs, None where the model has no pairs."""
+        """A PretrainingBatch -> logits (M, V) of its masked tokens, and (B, 2) of its pairs, None where the model has no pairs."""
         encoder: Any = self.encoders[0]
         if encoder.packed:
             layout: Any = PackedTokens.of(batch.attention_mask, batch.token_index)

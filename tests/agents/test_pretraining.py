@@ -40,7 +40,7 @@ PAIRS = "objective.pairs=next_sentence"
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_the_losses_are_those_of_all_logits_at_the_hidden_places(corpus: Path, packed: bool) -> None:
+def test_the_losses_are_those_of_all_logits_at_the_masked_places(corpus: Path, packed: bool) -> None:
     agent: Any = build("documents.yaml", {"name": "x", "objective.pairs": "next_sentence", "model.packed": packed})
     model = agent.model.eval()
     batch = next(iter(agent.data.loaders["train"].train_batches(0)))[0]
@@ -148,7 +148,7 @@ def test_validations_show_guesses_and_a_plateau_is_named_once(
     events.Reload()
     (tag,) = [tag for tag in events.Tags()["tensors"] if tag.startswith("valid/guesses")]
     text = events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
-    assert "| sentence, hidden tokens as [MASK] | hidden | guesses |" in text
+    assert "| sentence, masked tokens as [MASK] | masked | guesses |" in text
     assert text.count("\n") > 5
 
 
@@ -168,7 +168,7 @@ def test_the_unigram_entropy_is_that_of_scipy(corpus: Path) -> None:
 
     agent: Any = build("documents.yaml", {"name": "x"})
     counts = agent.data.store.token_counts.copy()
-    counts[:5] = 0  # special tokens are never hidden
+    counts[:5] = 0  # special tokens are never masked
     assert unigram_entropy(agent.data.store.token_counts, agent.data.vocabulary) == pytest.approx(entropy(counts))
 
 

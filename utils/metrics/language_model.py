@@ -1,4 +1,4 @@
-"""What a masked language model guesses: accuracy, perplexity and bits per byte of the hidden tokens; pairs told apart."""
+"""What a masked language model guesses: accuracy, perplexity and bits per byte of the masked tokens; pairs told apart."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class PretrainingCounts:
-    """Right guesses of hidden tokens and of pairs, and the bytes that the hidden tokens stand for.
+    """Right guesses of masked tokens and of pairs, and the bytes that the masked tokens stand for.
 
     The bytes are those of the tokens' text in UTF-8: a loss in bits per byte compares models of different vocabularies.
     """

@@ -19,26 +19,26 @@ def rule(unit: str = "token", mask: float = 0.8, random: float = 0.1) -> Masking
 
 
 def sequences(size: int = 50, length: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Ids with a special token at both ends and padding behind; and which may be hidden."""
+    """Ids with a special token at both ends and padding behind; and which may be masked."""
     generator = np.random.default_rng(seed)
     ids = generator.integers(SPECIAL, VOCAB, (size, length))
     ends = generator.integers(4, length + 1, size)
     places = np.arange(length)
-    may_hide = (places > 0) & (places < ends[:, None] - 1)
-    return np.where(may_hide, ids, 2), may_hide
+    maskable = (places > 0) & (places < ends[:, None] - 1)
+    return np.where(maskable, ids, 2), maskable
 
 
-def units_slowly(ids: list[int], may_hide: list[bool], unit: str, lengths: list[int]) -> list[list[int]]:
+def units_slowly(ids: list[int], maskable: list[bool], unit: str, lengths: list[int]) -> list[list[int]]:
     """The places of each unit of one sequence; lengths: of a span, should one begin at a place."""
     found: list[list[int]] = []
     room = 0
     for place, id in enumerate(ids):
         room -= 1
-        if unit == "span" and room <= 0:  # spans run through the sequence, whatever may be hidden of it
+        if unit == "span" and room <= 0:  # spans run through the sequence, whatever may be masked of it
             is_start, room = True, lengths[place]
         else:
             is_start = unit == "token" or (unit == "word" and bool(STARTS[id]))
-        if not may_hide[place]:
+        if not maskable[place]:
             found.append([])
         elif is_start or not found or not found[-1]:
             found.append([place])
@@ -47,13 +47,13 @@ def units_slowly(ids: list[int], may_hide: list[bool], unit: str, lengths: list[
     return [places for places in found if places]
 
 
-def chosen_slowly(ids: np.ndarray, may_hide: np.ndarray, noise: np.ndarray, unit: str, share: float) -> set[int]:
+def chosen_slowly(ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, unit: str, share: float) -> set[int]:
     """Units in the order of their first token's random number, as long as they fit."""
     lengths = [1 + int(n) % SPAN for n in mix(noise ^ mix(np.array([5], np.uint64)))]
-    units = units_slowly(ids.tolist(), may_hide.tolist(), unit, lengths)
+    units = units_slowly(ids.tolist(), maskable.tolist(), unit, lengths)
     keys = mix(noise ^ mix(np.array([1], np.uint64)))
     units.sort(key=lambda places: int(keys[places[0]]))
-    budget, taken, used = max(1, round(share * int(may_hide.sum()))), set[int](), 0
+    budget, taken, used = max(1, round(share * int(maskable.sum()))), set[int](), 0
     for number, places in enumerate(units):
         used += len(places)
         if used <= budget or number == 0:
@@ -63,28 +63,28 @@ def chosen_slowly(ids: np.ndarray, may_hide: np.ndarray, noise: np.ndarray, unit
 
 @pytest.mark.parametrize("unit", ["token", "word", "span"])
 @pytest.mark.parametrize("share", [0.01, 0.15, 0.5])
-def test_the_hidden_tokens_are_those_of_the_slow_version(unit: str, share: float) -> None:
-    ids, may_hide = sequences()
+def test_the_masked_tokens_are_those_of_the_slow_version(unit: str, share: float) -> None:
+    ids, maskable = sequences()
     noise = noise_of(3, 7, np.arange(len(ids)), ids.shape[1])
-    masked = rule(unit).apply(ids, may_hide, noise, share)
+    masked = rule(unit).apply(ids, maskable, noise, share)
     for i in range(len(ids)):
-        expected = chosen_slowly(ids[i], may_hide[i], noise[i], unit, share)
+        expected = chosen_slowly(ids[i], maskable[i], noise[i], unit, share)
         assert set(np.flatnonzero(masked.is_masked[i]).tolist()) == expected, i
 
 
 @pytest.mark.parametrize("unit", ["token", "word", "span"])
 def test_never_a_special_token_or_padding_and_at_least_one_a_sequence(unit: str) -> None:
-    ids, may_hide = sequences(500)
-    masked = rule(unit).apply(ids, may_hide, noise_of(0, 0, np.arange(500), 40), 0.15)
-    assert not (masked.is_masked & ~may_hide).any()
+    ids, maskable = sequences(500)
+    masked = rule(unit).apply(ids, maskable, noise_of(0, 0, np.arange(500), 40), 0.15)
+    assert not (masked.is_masked & ~maskable).any()
     assert masked.is_masked.any(axis=1).all()
     assert (masked.input_ids == ids)[~masked.is_masked].all()
 
 
-def test_tokens_are_hidden_in_exactly_their_share() -> None:
-    ids, may_hide = sequences(200)
-    masked = rule().apply(ids, may_hide, noise_of(0, 0, np.arange(200), 40), 0.15)
-    expected = np.maximum(1, np.rint(0.15 * may_hide.sum(axis=1)))
+def test_tokens_are_masked_in_exactly_their_share() -> None:
+    ids, maskable = sequences(200)
+    masked = rule().apply(ids, maskable, noise_of(0, 0, np.arange(200), 40), 0.15)
+    expected = np.maximum(1, np.rint(0.15 * maskable.sum(axis=1)))
     assert (masked.is_masked.sum(axis=1) == expected).all()
 
 
@@ -116,30 +116,30 @@ def test_spans_are_one_to_three_tokens_with_equal_probability() -> None:
     assert set(lengths.tolist()) == {1, 2, 3}
 
 
-def test_each_epoch_hides_others_and_each_start_the_same() -> None:
-    ids, may_hide = sequences()
+def test_each_epoch_masks_others_and_each_start_the_same() -> None:
+    ids, maskable = sequences()
     rows = np.arange(len(ids))
-    masks = [rule().apply(ids, may_hide, noise_of(1, epoch, rows, 40), 0.15).is_masked for epoch in (0, 1, 0)]
+    masks = [rule().apply(ids, maskable, noise_of(1, epoch, rows, 40), 0.15).is_masked for epoch in (0, 1, 0)]
     assert (masks[0] != masks[1]).any(axis=1).mean() > 0.9
     assert (masks[0] == masks[2]).all()
 
 
-def test_a_row_is_hidden_alike_in_any_batch() -> None:
-    ids, may_hide = sequences()
-    whole = rule("word").apply(ids, may_hide, noise_of(1, 2, np.arange(50), 40), 0.15)
+def test_a_row_is_masked_alike_in_any_batch() -> None:
+    ids, maskable = sequences()
+    whole = rule("word").apply(ids, maskable, noise_of(1, 2, np.arange(50), 40), 0.15)
     for rows in (np.array([7]), np.array([40, 7, 3])):
-        part = rule("word").apply(ids[rows], may_hide[rows], noise_of(1, 2, rows, 40), 0.15)
+        part = rule("word").apply(ids[rows], maskable[rows], noise_of(1, 2, rows, 40), 0.15)
         assert (part.input_ids == whole.input_ids[rows]).all()
 
 
 @pytest.mark.parametrize("unit", ["token", "word"])
-def test_even_masks_hide_each_token_once_in_their_turns(unit: str) -> None:
-    ids, may_hide = sequences(200)
+def test_even_masks_mask_each_token_once_in_their_turns(unit: str) -> None:
+    ids, maskable = sequences(200)
     noise = noise_of(1, 0, np.arange(200), 40)
-    times = sum(rule(unit).apply_evenly(ids, may_hide, noise, turn, 7).is_masked.astype(int) for turn in range(7))
-    assert times[may_hide].min() == 1
-    assert (times[may_hide] > 1).mean() < 0.06  # only where a sequence would have had none
-    assert (times[~may_hide] == 0).all()
+    times = sum(rule(unit).apply_evenly(ids, maskable, noise, turn, 7).is_masked.astype(int) for turn in range(7))
+    assert times[maskable].min() == 1
+    assert (times[maskable] > 1).mean() < 0.06  # only where a sequence would have had none
+    assert (times[~maskable] == 0).all()
 
 
 def test_the_share_falls_in_a_straight_line() -> None:

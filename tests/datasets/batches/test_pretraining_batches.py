@@ -37,7 +37,7 @@ def examples(pairs: str = "none", unit: str = "token", share: float = 0.15, **op
 
 
 def restored(batch: PretrainingBatch) -> np.ndarray:
-    """(B, T) ids with what was hidden put back."""
+    """(B, T) ids with what was masked put back."""
     ids = batch.input_ids.clone().flatten()
     ids[batch.places] = batch.ids
     return ids.view(batch.input_ids.shape).numpy()
@@ -67,7 +67,7 @@ def test_a_sequence_has_its_special_tokens_where_bert_has_them(pairs: str) -> No
 
 @pytest.mark.parametrize("pairs", KINDS)
 @pytest.mark.parametrize("unit", ["token", "word", "span"])
-def test_no_special_token_or_padding_is_hidden_and_each_sequence_has_a_hidden_token(pairs: str, unit: str) -> None:
+def test_no_special_token_or_padding_is_masked_and_each_sequence_has_a_masked_token(pairs: str, unit: str) -> None:
     split = examples(pairs, unit)
     for epoch in (0, EVALUATION):
         batch = split.collate(np.arange(len(split.lengths(epoch))), epoch)
@@ -128,7 +128,7 @@ def test_dynamic_masks_differ_between_epochs_and_static_ones_come_again() -> Non
     assert static.collate(rows, 0).input_ids.tolist() != static.collate(rows, 1).input_ids.tolist()
 
 
-def test_every_evaluation_and_every_recipe_hides_the_same_tokens() -> None:
+def test_every_evaluation_and_every_recipe_masks_the_same_tokens() -> None:
     rows = np.arange(6)
     recipes = [
         examples(),
@@ -152,7 +152,7 @@ def test_the_share_falls_with_the_step_and_the_order_of_steps_is_the_loaders() -
     np.testing.assert_allclose(shares, [max(0.1, share) for share in expected], atol=0.03)
 
 
-def test_even_masks_hide_each_token_once_in_their_epochs() -> None:
+def test_even_masks_mask_each_token_once_in_their_epochs() -> None:
     split = examples(even_turns=5)
     times = np.zeros(len(split.tokens.ids), int)
     for epoch in range(5):
@@ -165,7 +165,7 @@ def test_even_masks_hide_each_token_once_in_their_epochs() -> None:
     assert (times > 1).mean() < 0.05
 
 
-def test_a_sequence_of_one_token_hidden_at_a_place() -> None:
+def test_a_sequence_of_one_token_masked_at_a_place() -> None:
     batch = batch_of([[CLS, 7, 8, SEP], [CLS, 9, SEP]], [2, 1], MASK)
     assert batch.input_ids.tolist() == [[CLS, 7, MASK, SEP], [CLS, MASK, SEP, PAD]]
     assert batch.ids.tolist() == [8, 9]
