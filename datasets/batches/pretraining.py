@@ -16,6 +16,7 @@ from datasets.batches.masking import Masked, Masking, MaskShare, noise_of
 from datasets.batches.segments import PackedSequences, Pairs, PairSequences, pack, pair_up
 from datasets.batches.text_batch import moved
 from datasets.hashing import draw
+from datasets.tokenizers.tokens import refuse_cut
 
 EVALUATION_SHARE = 0.15  # every recipe is measured on the same task
 
@@ -151,6 +152,7 @@ class PretrainingExamples:
         """The sequences of these rows (B,), with some of their tokens masked."""
         layout = self.layout(epoch)
         where, mask, types = _packed(layout, rows) if isinstance(layout, PackedSequences) else _paired(layout, rows)
+        refuse_cut(self.tokens.ids)
         cls, sep, pad = self.special
         ids = np.where(where >= 0, self.tokens.ids[np.maximum(where, 0)], sep).astype(np.int64)
         ids[:, 0] = cls

@@ -75,7 +75,7 @@ class Tokens:
 
     def pad(self, rows: np.ndarray, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Pad texts, or their windows, to (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
-        _refuse_cut(self.ids)
+        refuse_cut(self.ids)
         ids, offsets = np.asarray(self.ids), self.offsets  # slicing a memmap takes 10 times as long as slicing an array
         starts, ends = offsets[rows], offsets[rows + 1]
         if self.window is not None:
@@ -89,7 +89,7 @@ class Tokens:
         return padded, mask
 
 
-def _refuse_cut(ids: np.ndarray) -> None:
+def refuse_cut(ids: np.ndarray) -> None:
     """Raise StorageError if the file behind memory-mapped ids was truncated: reading past its end kills the process silently."""
     if isinstance(ids, np.memmap):
         with contextlib.suppress(OSError):  # a removed file stays readable

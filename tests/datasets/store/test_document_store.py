@@ -1,16 +1,19 @@
 """Documents as tokens on disk: what was written is what was read, and streaming needs no more memory for more of it."""
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from datasets.batches.masking import Masking, MaskShare
+from datasets.batches.pretraining import PretrainingExamples, Sequences
 from datasets.sources.documents import Documents
 from datasets.store import document_store
 from datasets.store.document_store import DocumentCorpus, DocumentStore, open_documents
 from datasets.tokenizers.subword import WordPieceTokenizer
-from utils.errors import DataError
+from utils.errors import DataError, StorageError
 
 TEXT = "\n\n".join("\n".join(f"the cat {i} sat on mat {j} ." for j in range(1 + i % 4)) for i in range(40))
 
@@ -96,3 +99,24 @@ def test_documents_that_change_while_they_are_read_are_refused(tmp_path: Path, m
     with pytest.raises(DataError, match="the data changed while it was being read"):
         opened(tmp_path)
     assert not list(tmp_path.glob(".cache/documents/*/header.json"))
+
+
+def test_a_mapped_store_that_is_cut_while_it_is_used_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.store.folder.MAPPED", 0)
+    store = opened(tmp_path)
+    assert isinstance(store.splits["train"].ids, np.memmap)
+    examples = PretrainingExamples(
+        store.splits["train"],
+        Sequences("none", 32, 32, 0, 0.1, None),
+        *[Masking(4, np.arange(5, 100), np.ones(300, dtype=bool), "token", 0.8, 0.1)] * 2,
+        share=MaskShare(0.15, 0.15),
+        special=(2, 3, 0),
+        seed=1,
+    )
+    examples.collate(np.arange(3), 0)
+    (path,) = tmp_path.glob(".cache/documents/*/train.ids")
+    os.truncate(path, 100)
+    with pytest.raises(StorageError, match="was truncated while in use"):
+        examples.collate(np.arange(3), 0)
