@@ -96,9 +96,11 @@ class PretrainingAgent(BaseAgent):
         return torch.from_numpy(Vocabulary.of(self.artifacts.tokenizer).num_bytes).to(self.device)
 
     def summarize(self, values: dict[str, float]) -> dict[str, float]:
-        found = {"perplexity": math.exp(min(values["mlm"], 700.0))}
-        num_bytes = values.pop("bytes_per_token")
-        return values | found | {"bits_per_byte": values["mlm"] / math.log(2) / max(num_bytes, 1e-9)}
+        """Add the perplexity and the bits per byte; keep the losses, and of the rest what the config chooses."""
+        bits = values["mlm"] / math.log(2) / max(values["bytes_per_token"], 1e-9)
+        found = values | {"perplexity": math.exp(min(values["mlm"], 700.0)), "bits_per_byte": bits}
+        chosen = {"loss", "mlm", "pairs", *self.chosen_metrics(self.metrics)}
+        return {name: value for name, value in found.items() if name in chosen}
 
     def read_data(self) -> DocumentData:
         return DocumentData(self.config, self.worker)

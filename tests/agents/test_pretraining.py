@@ -120,6 +120,11 @@ def test_the_report_is_what_a_count_over_its_batches_gives(corpus: Path) -> None
     assert found["masked_tokens"] == count
 
 
+def test_the_metrics_are_those_that_the_config_chooses(corpus: Path) -> None:
+    report = pretrained(PAIRS, "metrics=[bits_per_byte]", "train.monitor=+pair_accuracy")
+    assert report["test"].keys() == {"loss", "mlm", "pairs", "bits_per_byte", "pair_accuracy", "masked_tokens"}
+
+
 def test_the_bytes_of_a_token_are_those_of_its_text(corpus: Path) -> None:
     for name, special in (("wordpiece", 0), ("byte_bpe", 0)):
         agent: Any = build("documents.yaml", {"name": name, "tokenizer.name": name, "tokenizer.vocab_size": 400})

@@ -33,6 +33,4 @@ class PretrainingCounts:
         return values | ({"pair_accuracy": pairs_right / max(1, num_pairs)} if self.has_pairs else {})
 
     def report(self) -> dict[str, Any]:
-        values = self.compute()
-        values.pop("bytes_per_token")  # in an evaluation the bits per byte say it
-        return values | {"masked_tokens": int(self.counts[1])}
+        return {"masked_tokens": int(self.counts[1])}
