@@ -1,6 +1,6 @@
 """A recipe's reference curve from runs of several seeds: python benchmarks/reference_curve.py OUT.json RUN [RUN ...]
 
-Each RUN is an experiment's folder; the curve holds the mean, the least and the greatest of their validations. OUT.svg beside it shows
+Each RUN is an experiment's folder; the curve holds the mean, the least and the greatest of their validations. OUT.svg shows
 the loss by millions of tokens.
 """
 
