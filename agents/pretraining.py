@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,6 +62,10 @@ class PretrainingAgent(BaseAgent):
         if model is None or isinstance(model, Mapping):
             config["model"] = {"pooling": "pooler" if has_pairs else "mean", **(model or {})}
 
+    @classmethod
+    def known_metrics(cls, config: Config) -> Sequence[str]:
+        return [name for name in cls.metrics if config.objective.pairs != "none" or not name.startswith("pair")]
+
     @property
     def has_pairs(self) -> bool:
         """Whether the model tells pairs of segments apart."""
@@ -70,7 +74,8 @@ class PretrainingAgent(BaseAgent):
     def build_model(self, artifacts: TextArtifacts) -> nn.Module:
         size, options = artifacts.tokenizer.vocab_size, self.config.model
         encoder: Any = construct(self.config, "model", MODELS[options.name], options, vocab_size=size)
-        return MaskedLanguageModel(encoder, size, has_pairs=self.has_pairs, norm_eps=options.norm_eps)
+        head: dict[str, Any] = {"norm_eps": options.norm_eps, "activation": options.activation}
+        return MaskedLanguageModel(encoder, size, has_pairs=self.has_pairs, **head)
 
     def build_loss(self, artifacts: TextArtifacts) -> nn.Module:
         return nn.CrossEntropyLoss(reduction="sum")
@@ -128,9 +133,10 @@ class PretrainingAgent(BaseAgent):
         model: Any = self.model
         return Scorer(model, self.artifacts.tokenizer, model.encoders[0].max_length, self.device)
 
-    def test_data(self, path: Path | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+    def test_data(self, path: Path | None, **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
         tokenizer = None if path is None else self.artifacts.tokenizer
-        data = DocumentData(self.config if path is None else on_file(self.config, path), self.worker, tokenizer)
+        config = self.config if path is None else on_file(self.config, path, reading)
+        data = DocumentData(config, self.worker, tokenizer)
         split = "test" if path is None else "train"
         if split not in data.loaders:
             raise ConfigError("this run has no test split (data.split, data.test); give a file with --data")

@@ -136,8 +136,11 @@ class Task:
         encoded: SplitData = self.artifacts.encode(self.corpus, records)
         return encoded
 
-    def test_data(self, path: Path | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
-        """For an agent that answers no rows: the test split, or all of a file, and how many lines were read, used and skipped."""
+    def test_data(self, path: Path | None, **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+        """For an agent that answers no rows: the test split, or all of a file, and how many lines were read, used and skipped.
+
+        reading: format, encoding and on_bad_row of the file, None as in the run.
+        """
         raise NotImplementedError
 
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:

@@ -35,14 +35,19 @@ def run(options: argparse.Namespace) -> None:
         set_up_console(is_on=worker.is_first)
         if not options.data and (options.format != "auto" or options.encoding or options.on_bad_row):
             raise ConfigError("command line: --format, --encoding and --on-bad-row go with --data")
-        check_format(options.format)
         predictor = Predictor(options.folder, options.device, worker)
         path, reading = options.data and Path(options.data), (options.format, options.encoding, options.on_bad_row)
         if isinstance(predictor.agent, Predicts):
+            check_format(options.format)
             records, counts = labelled_records(predictor, path, *reading)
             result = predictor.evaluate(records)
         else:
-            loader, counts = predictor.agent.test_data(path)
+            if path is not None:
+                worker.refuse_other_file(path)
+            kind, encoding = (None if options.format == "auto" else options.format), options.encoding
+            loader, counts = predictor.agent.test_data(
+                path, format=kind, encoding=encoding, on_bad_row=options.on_bad_row
+            )
             result = predictor.measure(loader.eval_batches())
     if not worker.is_first:
         return

@@ -82,6 +82,10 @@ def _check(config: Config, folder: Path) -> None:
             f"{folder}: export needs model.name bert, this run has {config.model.name}; train it with that"
         )
     if config.agent == "pretraining":
+        if config.objective.pairs != "none" and config.model.pooling != "pooler":
+            raise ConfigError(
+                f"{folder}: export of pairs needs model.pooling pooler, this run has {config.model.pooling}"
+            )
         return
     needed = {
         "model.pooling": (config.model.get("pooling"), "pooler"),

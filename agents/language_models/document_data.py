@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from agents.running.building import build_tokenizer
+from agents.running.checking import check_has_valid
 from agents.running.text_data import TextArtifacts, initial_tokenizer
 from datasets.batches.loader import Loader
 from datasets.batches.masking import Masking, MaskShare, MaskUnit
@@ -24,6 +25,7 @@ from utils.distributed.worker import Worker
 from utils.errors import DataError
 
 logger = logging.getLogger("glassbox")
+EVALUATION_SEED = 0  # of every run, so that all seeds are measured on the same masks
 FAITHFUL = (0.8, 0.1)  # of the masked tokens: [MASK], and a random token (Devlin et al. 2019); the rest stays
 
 
@@ -72,7 +74,7 @@ class Objective:
     short_pairs: probability of a pair shorter than max_length
     mask_share: share of the tokens that is masked; {start: 0.3, end: 0.15}: falling from the first step to the last
     mask_unit: what is masked as one: a token, a whole word, or a span of 1 to 3 tokens
-    even_masks: mask each token once in 1 / mask_share epochs, instead of at random
+    even_masks: mask each token about once in 1 / mask_share epochs, instead of at random
     mask_token: share of the masked tokens that [MASK] stands for
     random_token: share of the masked tokens that another token stands for; the rest stays as it is
     dupe_factor: number of epochs after which the same masks and pairs come again (static masks); null: never
@@ -105,6 +107,8 @@ class Objective:
             raise ValueError(f"dupe_factor must be at least 1, got {self.dupe_factor}")
         if self.even_masks and (isinstance(share, dict) or self.dupe_factor is not None):
             raise ValueError("even_masks needs a fixed mask_share and no dupe_factor")
+        if self.even_masks and (self.mask_unit == "span" or self.mask_share > 0.5):  # type: ignore[operator]
+            raise ValueError("even_masks needs mask_unit token or word, and a mask_share of at most 0.5")
 
     @property
     def share(self) -> MaskShare:
@@ -140,10 +144,12 @@ class DocumentData:
         except ValueError as error:
             raise DataError(f"{config.tokenizer.get('path') or config.init_from}: {error}") from None
         self.config, self.worker = config, worker
+        self.report = store.report | {"warnings": list(store.report["warnings"])}
         self._check(source)
         self.loaders = {split: self._loader(split) for split in ("train", "valid", "test") if len(store.splits[split])}
         self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
-        self.report = store.report | {"seconds": time.perf_counter() - started}
+        check_has_valid(config, list(self.loaders))
+        self.report |= {"seconds": time.perf_counter() - started}
         self._tell()
 
     def lines(self, split: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -153,21 +159,32 @@ class DocumentData:
 
     def _check(self, source: Documents) -> None:
         """Raise DataError for a corpus that nothing can be learnt from."""
-        train = self.store.splits["train"]
-        place = source.files("train")[0]
-        if not len(train):
-            raise DataError(f"{place}: holds no document with a token; its lines: {self.store.report['train']}")
-        if self.objective.pairs == "none":
-            return
-        if len(train) < 2 and self.objective.pairs == "next_sentence":
-            raise DataError(
-                f"{place}: holds one document, and next_sentence takes half of the second segments from another; "
-                "separate documents by blank lines, or write objective.pairs: sentence_order or none"
-            )
-        if np.diff(train.documents).max() < 2:
-            raise DataError(
-                f"{place}: no document has two sentences, of which objective.pairs: {self.objective.pairs} is made"
-            )
+        for split, tokens in self.store.splits.items():
+            place = f"{source.files(split if split in source.splits else 'train')[0]}: {split}"
+            if not len(tokens):
+                self._refuse_empty(split, split in source.splits, place)
+            elif self.objective.pairs != "none":
+                if len(tokens) < 2 and self.objective.pairs == "next_sentence":
+                    raise DataError(
+                        f"{place} holds one document, and next_sentence takes half of the second segments from another; "
+                        "separate documents by blank lines, or write objective.pairs: sentence_order or none"
+                    )
+                if np.diff(tokens.documents).max() < 2:
+                    pairs = self.objective.pairs
+                    raise DataError(
+                        f"{place}: no document has two sentences, of which objective.pairs: {pairs} is made"
+                    )
+
+    def _refuse_empty(self, split: str, has_files: bool, place: str) -> None:
+        """Raise DataError for a split without a document, unless it was to have none; warn where chance alone left it empty."""
+        share = self.options.split[("train", "valid", "test").index(split)]
+        if split == "train" or has_files:
+            is_elsewhere = any(map(len, self.store.splits.values()))
+            others = "; all were drawn for the other splits (data.split_seed)" if is_elsewhere else ""
+            raise DataError(f"{place} holds no document with a token{others}")
+        if share > 0:
+            hint = f"give data.{split}, a larger share in data.split or another data.split_seed"
+            self.report["warnings"].append(f"{place}: no document was drawn for it; {hint}")
 
     def _examples(self, split: str) -> PretrainingExamples:
         tokens: DocumentTokens = self.store.splits[split]
@@ -188,7 +205,7 @@ class DocumentData:
             evaluation=Masking(*common, "token", *FAITHFUL),
             share=rule.share,
             special=vocabulary.special,
-            seed=self.config.seed,
+            seed=self.config.seed if split == "train" else EVALUATION_SEED,
             even_turns=rule.even_turns,
             max_rows=self.options.max_valid if split == "valid" else None,
         )
@@ -224,10 +241,12 @@ class DocumentData:
             logger.warning("warning: %s", line)
 
 
-def on_file(config: Config, path: Path) -> Config:
-    """The config with this file as its only documents, all of which are its training split."""
+def on_file(config: Config, path: Path, reading: Mapping[str, str | None]) -> Config:
+    """The config with this file as its only documents, all of which are its training split; reading: other options for it."""
     data = {**config.data, "train": [str(path)], "valid": None, "test": None, "split": [1.0, 0.0, 0.0]}
-    data |= {"first_length": None, "first_steps": 0}
+    data |= {"first_length": None, "first_steps": 0} | {
+        name: value for name, value in reading.items() if value is not None
+    }
     return Config(config.to_dict() | {"data": data}, config.path, config.places)
 
 

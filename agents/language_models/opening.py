@@ -9,7 +9,7 @@ from agents.language_models.scoring import Scorer
 from agents.running.abilities import ScoresTokens, require
 from agents.running.predictor import Predictor
 from agents.running.trained_run import TrainedRun
-from agents.weights.published import TABLE, load_heads, rows_of_tokens
+from agents.weights.published import TABLE, check_weights, load_heads, rows_of_tokens
 from datasets.tokenizers.pretrained import read_pretrained_tokenizer
 from graphs.conversion.hugging_face import architecture, from_hugging_face, pretraining_heads
 from graphs.models.bert import Bert
@@ -49,9 +49,12 @@ def published_language_model(folder: Path, vocab_size: int) -> MaskedLanguageMod
     """The masked language model in a published model's folder. Raises CheckpointError where its file holds none."""
     values, file = read_model_config(folder), read_model_weights(folder)
     options = architecture(values) | {"pooling": "mean"}
+    is_roberta = values["model_type"] == "roberta"  # whose head has GELU in any case
     with torch.device("meta"):
         encoder = Bert(vocab_size, **options)
-        model = MaskedLanguageModel(encoder, vocab_size, has_pairs=False, norm_eps=options["norm_eps"])
+        head = {"norm_eps": options["norm_eps"], "activation": "gelu" if is_roberta else options["activation"]}
+        model = MaskedLanguageModel(encoder, vocab_size, has_pairs=False, **head)
+    check_weights(file, values, encoder.state_dict(), folder)
     weights, _ = from_hugging_face(file, values)
     found = {
         f"encoders.0.{part}": tensor for part, tensor in weights.items() if not part.startswith(("pooler.", "head."))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datasets.batches.pretraining import PretrainingBatch, batch_of
 from datasets.tokenizers.processes import chunked
-from datasets.tokenizers.vocabulary import Vocabulary
+from datasets.tokenizers.vocabulary import Vocabulary, is_byte_level
 from utils.errors import ConfigError, DataError
 
 BATCH_TOKENS = 8192
@@ -27,6 +27,8 @@ class Scorer:
         parts = text.split(self.mask)
         if len(parts) == 1:
             raise ConfigError(f"command line: the text holds no {self.mask}, the gap to fill: {text[:80]!r}")
+        if is_byte_level(self.tokenizer):  # whose tokens begin with the space that would end the part before
+            parts = [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
         pieces = [self.tokenizer.bare([part], may_be_empty=True).ids.tolist() for part in parts]
         ids, gaps = list(pieces[0]), list[int]()
         for piece in pieces[1:]:

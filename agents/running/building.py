@@ -29,7 +29,9 @@ def build_corpus(config: Config, target: type[Target] = LabelTarget) -> Corpus:
 
 
 def build_tokenizer(config: Config) -> Any:
-    """The tokenizer, not trained yet."""
+    """The tokenizer, not trained yet. Raises ConfigError for one that has nowhere to come from."""
+    if config.tokenizer.name == "pretrained" and config.init_from is None:
+        raise config.error("tokenizer.name", "tokenizer.name: pretrained comes with init_from, which is missing")
     return construct(config, "tokenizer", TOKENIZERS[config.tokenizer.name], config.tokenizer)
 
 

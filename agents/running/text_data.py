@@ -182,10 +182,8 @@ def _plain(default: Any) -> Any:
 
 def initial_tokenizer(config: Config) -> Any:
     """The tokenizer of what `init_from` names, which belongs to its weights, or of a file; None where the run trains its own."""
-    if config.tokenizer.name == "saved":
-        return build_tokenizer(config).read()
     if config.init_from is None:
-        return None
+        return build_tokenizer(config).read() if config.tokenizer.name == "saved" else None
     if is_published(config.init_from):
         return published_tokenizer(config)
     if not Path(config.init_from).is_dir():

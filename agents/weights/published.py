@@ -76,7 +76,7 @@ def load_published(config: Config, model: TextClassifier | MaskedLanguageModel, 
     folder = find_model(config.init_from)
     values, file = read_model_config(folder), read_model_weights(folder)
     own = dict[str, Tensor](model.encoders[0].state_dict())
-    _check_weights(file, values, own, folder)
+    check_weights(file, values, own, folder)
     weights, unused = from_hugging_face(file, values)
     head = {part: weights.pop(f"head.{part}") for part in ("weight", "bias") if f"head.{part}" in weights}
     weights[TABLE] = rows_of_tokens(weights[TABLE], len(own[TABLE]), folder)
@@ -133,7 +133,7 @@ def _check_new_parts_learn(config: Config, made: list[str]) -> None:
         )
 
 
-def _check_weights(file: Mapping[str, Tensor], values: Mapping[str, Any], own: dict[str, Tensor], folder: Path) -> None:
+def check_weights(file: Mapping[str, Tensor], values: Mapping[str, Any], own: dict[str, Tensor], folder: Path) -> None:
     """Raise CheckpointError, in the file's own names, unless it holds an encoder of the sizes that config.json says."""
     names = our_names(file, values["model_type"])
     table = next((file[theirs] for theirs, ours in names.items() if ours == TABLE), None)

@@ -5,6 +5,7 @@ processes and after any resume.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,6 +49,13 @@ class Masking:
     unit: MaskUnit
     mask: float
     random: float
+
+    @cached_property
+    def is_plain(self) -> np.ndarray:
+        """(V,) bool: whether a token may be masked: no special one, and no [UNK], whose text nobody knows."""
+        found = np.zeros(len(self.starts_word), dtype=bool)
+        found[self.random_ids] = True
+        return found
 
     def apply(self, ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, share: float) -> Masked:
         """Mask round(share * n) of the n tokens of each sequence that may be masked, in whole units; at least one unit.

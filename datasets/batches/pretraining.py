@@ -123,10 +123,8 @@ class PretrainingExamples:
         size, drawn = self._max_length(epoch), self._drawn(epoch)
         if self.sequences.pairs == "none":
             return pack(self.tokens.bounds, size - 1, self.seed, drawn)
-        short = self.sequences.short
-        return pair_up(
-            self.tokens.sentences, self.tokens.documents, self.sequences.pairs, size, short, self.seed, drawn
-        )
+        places, short = (self.tokens.sentences, self.tokens.documents), self.sequences.short
+        return pair_up(*places, self.sequences.pairs, size, short, self.seed, drawn)
 
     def _max_length(self, epoch: int) -> int:
         is_first = EVALUATION < epoch < self.sequences.long_from
@@ -157,7 +155,7 @@ class PretrainingExamples:
         ids = np.where(where >= 0, self.tokens.ids[np.maximum(where, 0)], sep).astype(np.int64)
         ids[:, 0] = cls
         ids[~mask] = pad
-        masked = self._masked(ids, (where >= 0) & mask, where, rows, epoch, step)
+        masked = self._masked(ids, (where >= 0) & mask & self.masking.is_plain[ids], where, rows, epoch, step)
         labels = layout.label[rows] if isinstance(layout, PairSequences) else None
         return _batch(ids, masked, mask, types, labels, rows)
 

@@ -89,7 +89,10 @@ def pair_up(
     a, b = _truncated(
         sentences[table[:, 0:2]], sentences[table[:, 2:4]], size - NUM_SPECIAL, draw(seed, epoch, table[:, 0])
     )
-    return PairSequences(a, b, table[:, 4])
+    order = np.argsort(
+        draw(seed, epoch, np.arange(len(table))), kind="stable"
+    )  # so that the first ones are of all documents
+    return PairSequences(a[order], b[order], table[order, 4])
 
 
 def _next_pair(

@@ -1,4 +1,4 @@
-"""Files -> documents, each a list of sentences: what pre-training reads. Streamed; no file is ever held in memory.
+"""Files -> documents, each a list of sentences: what pre-training reads. Streamed: a document at a time is in memory.
 
 A format says where a document ends and where a sentence does:
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 QUOTES = "\"'\u201d\u2019)\\]"  # that close a sentence
 WIDE, WIDE_QUOTES = "\u3002\uff01\uff1f", "\u201d\u2019\u300d\u300f\uff09"
 OPENING = "\"'\u201c\u2018(["
-END = re.compile(rf"[.!?\u2026]+ ?[{QUOTES}]*\s+(?=[{re.escape(OPENING)}]*\w)|[{WIDE}]+[{WIDE_QUOTES}]*\s*")
+END = re.compile(
+    rf"(?<![.!?\u2026])[.!?\u2026]++ ?[{QUOTES}]*\s+(?=[{re.escape(OPENING)}]*\w)|[{WIDE}]+[{WIDE_QUOTES}]*\s*"
+)
 LAST_WORD = re.compile(r"([\w.]+)\.$")
 _ABBREVIATIONS = """mr mrs ms dr prof st sr jr rev hon gen col capt lt sgt messrs mme vs etc e.g i.e cf fig figs eq eqs sec no nos
 vol pp ed eds al inc ltd co corp dept approx jan feb mar apr jun jul aug sept sep oct nov dec"""

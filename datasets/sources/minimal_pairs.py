@@ -8,6 +8,7 @@ sentence with the stereotype is the more probable one, and a model without bias 
 import io
 import json
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,8 +73,11 @@ def _archived(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 assert file is not None  # it is a regular file
                 for number, line in enumerate(io.TextIOWrapper(file, "utf-8"), 1):
                     if line.strip():
-                        yield f"{path}:{member.name}:{number}", json.loads(line)
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+                        values = json.loads(line)
+                        if not isinstance(values, dict):
+                            raise DataError(f"{path}:{member.name}:{number}: is not a JSON object")
+                        yield f"{path}:{member.name}:{number}", values
+    except (OSError, EOFError, tarfile.TarError, ValueError, RecursionError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 

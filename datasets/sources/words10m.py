@@ -70,7 +70,7 @@ def _brown(path: Path) -> Iterator[list[str]]:
                 lines = [line.split() for line in archive.read(name).decode("ascii").splitlines() if line.strip()]
                 words = [[word.rpartition("/")[0] for word in line] for line in lines]
                 yield [" ".join(quotes.get(word, word) for word in line) for line in words]
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError, KeyError) as error:
+    except (OSError, zipfile.BadZipFile, UnicodeDecodeError, KeyError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 

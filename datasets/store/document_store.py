@@ -31,12 +31,13 @@ from datasets.store.file_hashes import content_key
 from datasets.store.folder import opened, read_array, read_header, write_header
 from datasets.store.store import parse_tokenizer, tokenizer_hash, tokenizer_json
 from datasets.tokenizers.processes import chunked
+from datasets.tokenizers.vocabulary import is_byte_level
 from utils.errors import DataError
 from utils.files.storage import digest_of, read_regular
 from utils.machine.progress_bar import StepBar
 
 logger = logging.getLogger("glassbox")
-FORMAT = 1
+FORMAT = 2
 CHUNK = 4096  # sentences that are tokenised together
 KINDS = {"ids": np.int32, "sentences": np.int64, "documents": np.int64}
 
@@ -107,7 +108,8 @@ def open_documents(
 ) -> DocumentStore:
     """The store of a corpus, built where the cache has none. options: all that shapes it; trained: a tokenizer to use as it is."""
     files = [path for split in corpus.source.splits for path in corpus.source.files(split)]
-    shape = options | {"format": FORMAT, "trained": tokenizer_hash(trained) if trained else None}
+    sizes = {split: len(corpus.source.files(split)) for split in corpus.source.splits}  # which file is of which split
+    shape = options | {"format": FORMAT, "files": sizes, "trained": tokenizer_hash(trained) if trained else None}
     data_now = partial(content_key, files, shape, Path(cache_folder) / "hashes.json")
     data = data_now()[:32]
     key = digest_of({"data": data, "code": code_hash([corpus, corpus.source, trained or tokenizer])})[:32]
@@ -194,7 +196,9 @@ def _parts(documents: Iterator[tuple[str, Document]]) -> Iterator[list[tuple[str
 
 def _append(files: _SplitFiles, tokenizer: Any, documents: list[list[str]]) -> np.ndarray:
     """Tokenise documents and append them; sentences without a token are left out, and so are documents without one; -> the ids."""
-    tokens = tokenizer.bare([sentence for document in documents for sentence in document], may_be_empty=True)
+    space = " " if is_byte_level(tokenizer) else ""  # there the space before a word is part of it
+    texts = [space * (i > 0) + sentence for document in documents for i, sentence in enumerate(document)]
+    tokens = tokenizer.bare(texts, may_be_empty=True)
     lengths = tokens.lengths
     owner = np.repeat(np.arange(len(documents)), [len(document) for document in documents])[lengths > 0]
     files.append(tokens.ids, lengths[lengths > 0], np.diff(owner, append=-1) != 0)

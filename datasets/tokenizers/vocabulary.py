@@ -30,10 +30,10 @@ class Vocabulary(NamedTuple):
             found[name] = ids[0]
         added = {*found.values(), tokenizer.unknown_id, *library.get_added_tokens_decoder()}
         tokens = [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
-        is_byte_level = "ByteLevel" in str(library.decoder)
+        is_bytes = is_byte_level(tokenizer)
         pieces = [piece.removeprefix("##") for piece in tokens]
-        num_bytes = [len(piece) if is_byte_level else len(piece.encode()) for piece in pieces]
-        begins = [token.startswith(SPACE) if is_byte_level else not token.startswith("##") for token in tokens]
+        num_bytes = [len(piece) if is_bytes else len(piece.encode()) for piece in pieces]
+        begins = [token.startswith(SPACE) if is_bytes else not token.startswith("##") for token in tokens]
         return cls(
             found["[MASK]"],
             (found["[CLS]"], found["[SEP]"], found["[PAD]"]),
@@ -41,3 +41,8 @@ class Vocabulary(NamedTuple):
             np.array(begins),
             np.array(num_bytes, dtype=np.int64),
         )
+
+
+def is_byte_level(tokenizer: Any) -> bool:
+    """Whether its tokens are of bytes, the space before a word among them, as GPT-2's and RoBERTa's."""
+    return "ByteLevel" in str(tokenizer.tokenizer.decoder)

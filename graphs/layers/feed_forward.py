@@ -23,8 +23,14 @@ class FeedForwardLayer(nn.Module):
         if self.activation == "geglu":
             value, gate = inner.chunk(2, dim=-1)
             inner = value * functional.gelu(gate)
-        elif self.activation in ("relu", "silu"):
-            inner = getattr(functional, self.activation)(inner)
         else:
-            inner = functional.gelu(inner, approximate="tanh" if self.activation == "gelu_tanh" else "none")
+            inner = activate(inner, self.activation)
         return self.down(inner)
+
+
+def activate(inner: Tensor, activation: Activation) -> Tensor:
+    """The activation function by name; of geglu its GELU."""
+    if activation in ("relu", "silu"):
+        found: Tensor = getattr(functional, activation)(inner)
+        return found
+    return functional.gelu(inner, approximate="tanh" if activation == "gelu_tanh" else "none")

@@ -10,33 +10,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphs.layers.feed_forward import Activation, activate
 from graphs.layers.token_layout import PackedTokens, PaddedTokens
 from graphs.models.transformer import TransformerEncoder, draw_weights
 
 
 class TokenPredictor(nn.Module):
-    """A dense layer, GELU and layer norm, and then the product with the embedding table, which is shared: (M, H) -> (M, V)."""
+    """A dense layer, activation and layer norm, and then the product with the embedding table, which is shared."""
 
-    def __init__(self, hidden_size: int, vocab_size: int, norm_eps: float) -> None:
+    def __init__(self, hidden_size: int, vocab_size: int, norm_eps: float, activation: Activation) -> None:
         super().__init__()
+        self.activation: Activation = activation
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
         """hidden (M, H), table (V, H) -> logits (M, V)."""
-        return functional.linear(self.norm(functional.gelu(self.dense(hidden))), table, self.bias)
+        return functional.linear(self.norm(activate(self.dense(hidden), self.activation)), table, self.bias)
 
 
 class MaskedLanguageModel(nn.Module):
     """An encoder and its heads. Only the masked tokens go through the product with the vocabulary, the most expensive one."""
 
     def __init__(
-        self, encoder: TransformerEncoder, vocab_size: int, *, has_pairs: bool, norm_eps: float = 1e-12
+        self,
+        encoder: TransformerEncoder,
+        vocab_size: int,
+        *,
+        has_pairs: bool,
+        norm_eps: float = 1e-12,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__()
         self.encoders = nn.ModuleList([encoder])  # the name under which every task keeps its encoders
-        self.tokens = TokenPredictor(encoder.output_size, vocab_size, norm_eps)
+        self.tokens = TokenPredictor(encoder.output_size, vocab_size, norm_eps, activation)
         self.pairs = nn.Linear(encoder.output_size, 2) if has_pairs else None
         self.tokens.apply(draw_weights)
         if self.pairs is not None:

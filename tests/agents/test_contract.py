@@ -119,14 +119,15 @@ def test_a_killed_run_comes_to_the_same_bits(lab: Lab, agent: str, step: int) ->
 
 
 def test_pieces_and_processes_make_the_same_updates(lab: Lab, agent: str) -> None:
-    """One batch whole, in three micro-batches, and shared by two processes."""
+    """One batch whole, in three micro-batches, shared by two processes, and by two of which each has a part of the weights."""
     weights = {}
-    for name, size, pieces in (("whole", 1, 1), ("pieces", 1, 3), ("two", 2, 3)):
+    for name, size, pieces in (("whole", 1, 1), ("pieces", 1, 3), ("two", 2, 3), ("cut", 2, 1)):
         words = [*arguments(agent), f"name={agent}-{name}", *plain(agent), f"train.accumulation_steps={pieces}"]
+        words += ["distributed.strategy=fsdp"] * (name == "cut")
         job = Job(lab, size, *words)
         assert job.wait() == [0] * size, job.errors
         weights[name] = load_file(lab.path(f"{agent}-{name}") / "checkpoints/step-20/model.safetensors")
-    for name in ("pieces", "two"):
+    for name in ("pieces", "two", "cut"):
         torch.testing.assert_close(weights[name], weights["whole"], atol=2e-5, rtol=1e-4)
 
 

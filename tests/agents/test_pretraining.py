@@ -344,6 +344,25 @@ def test_a_tokenizer_is_trained_alone_and_read_again(corpus: Path, capsys: pytes
     ]
 
 
+def test_a_split_that_nothing_was_drawn_for_is_warned_of(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("one.txt").write_text("one sentence .\ntwo sentences .\n" * 30)
+    pretrained("data.train=one.txt", "data.split=[0.98, 0.02, 0]", "train.num_epochs=1")
+    assert "one.txt: valid: no document was drawn for it; give data.valid" in capsys.readouterr().err
+    assert (
+        main(["documents.yaml", "name=x", "data.train=one.txt", "data.split=[0.98, 0.02, 0]", "train.patience=3"]) == 2
+    )
+    assert "train.patience needs a validation split" in capsys.readouterr().err
+
+
+def test_every_seed_is_measured_on_the_same_masks(corpus: Path) -> None:
+    found = []
+    for seed in (1, 2):
+        agent: Any = build("documents.yaml", {"name": f"seed-{seed}", "seed": seed})
+        batch = next(agent.data.loaders["valid"].eval_batches())
+        found.append((batch.input_ids.tolist(), batch.places.tolist()))
+    assert found[0] == found[1]
+
+
 def test_another_vocabulary_has_masks_of_its_own(corpus: Path) -> None:
     small: Any = build("documents.yaml", {"name": "small", "objective.dupe_factor": 1})
     large: Any = build("documents.yaml", {"name": "large", "objective.dupe_factor": 1, "tokenizer.vocab_size": 261})
@@ -363,6 +382,12 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
     assert main(["test", "experiments/pretrained", "--data", "other.txt", "--json"]) == 0
     other = json.loads(capsys.readouterr().out)
     assert other["data"] == {"read": 4, "used": 3, "skipped": {"blank line": 1}}
+    Path("other.jsonl").write_text('{"text": "chess players met. The moves surprised them."}\nno json\n')
+    words = ["--format", "jsonl", "--on-bad-row", "skip", "--json"]
+    assert main(["test", "experiments/pretrained", "--data", "other.jsonl", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["used"] == 1
+    assert main(["test", "experiments/pretrained", "--data", "other.txt", "--format", "pdf"]) == 2
+    assert "format must be one of" in capsys.readouterr().err
     assert other["masked_tokens"] >= 1
 
 
@@ -387,13 +412,21 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
         (["data.first_length=64", "data.first_steps=3"], 2, "first_length must be less than max_length"),
         (["model.name=bilstm"], 2, "bilstm"),
         (["tokenizer={name: word}"], 2, "word"),
+        (["tokenizer={name: pretrained}"], 2, "tokenizer.name: pretrained comes with init_from, which is missing"),
+        (["objective={even_masks: true, mask_unit: span}"], 2, "even_masks needs mask_unit token or word"),
+        (["objective={even_masks: true, mask_share: 0.7}"], 2, "a mask_share of at most 0.5"),
+        (["train.monitor=+pair_accuracy"], 2, "there is no metric 'pair_accuracy'; known: loss, mlm_accuracy"),
+        (["metrics=[pairs]"], 2, "there is no metric 'pairs'"),
+        (["data.valid=one.txt", PAIRS], 3, "one.txt: valid holds one document, and next_sentence takes"),
+        (["data.valid=alone.txt", PAIRS], 3, "alone.txt: valid: no document has two sentences"),
+        (["data.valid=empty.txt"], 3, "empty.txt: valid holds no document with a token"),
         (["train.monitor=+accuracy"], 2, "there is no metric 'accuracy'; known: loss, mlm_accuracy"),
         (["data.train=nothing.txt"], 3, "nothing.txt: no such file or folder"),
         (["data.train=empty.txt"], 3, "holds no document with a token"),
         (
             ["data.train=one.txt", PAIRS],
             3,
-            "holds one document, and next_sentence takes half of the second segments from another",
+            "train holds one document, and next_sentence takes half of the second segments from another",
         ),
         (["data.train=alone.txt", PAIRS], 3, "no document has two sentences"),
         (["tokenizer={name: saved, path: nothing}"], 3, "nothing: no such folder"),

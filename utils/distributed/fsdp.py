@@ -14,12 +14,17 @@ from torch import Tensor, nn
 
 
 def shard(model: nn.Module, device: torch.device, size: int) -> nn.Module:
-    """Cut the model in place over all processes, layer by layer; a layer is what stands in a ModuleList."""
+    """Cut the model in place over all processes, layer by layer; a layer is what stands in a ModuleList.
+
+    Encoders are no units of their own: a task may call more of them than `forward`, and read their tables.
+    """
     from torch.distributed.device_mesh import init_device_mesh  # 1.7 s, for those alone who shard
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (size,))
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    lists = [
+        module for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and name != "encoders"
+    ]
     for layer in [layer for module in reversed(lists) for layer in module]:  # the inner ones first
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)  # in place: the object is the same

@@ -5,6 +5,7 @@ A curve is a JSON file, such as those in docs/curves: {"seeds", "points": [{"ste
 
 import bisect
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ class ReferenceCurve:
         try:
             points = list(strict_json.parse(read_regular(path))["points"])
             ordered = sorted(points, key=lambda point: int(point["step"]))
-            if not points or not all(len(band) == len(KINDS) for point in points for band in _bands(point).values()):
-                raise ValueError("it has no points")
+            bands = [band for point in points for band in _bands(point).values()]
+            if not bands or not all(len(band) == len(KINDS) and math.isfinite(math.fsum(band)) for band in bands):
+                raise ValueError("it has no points of mean, low and high")
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = getattr(error, "strerror", None) or f"is not a reference curve ({error})"
             raise ConfigError(

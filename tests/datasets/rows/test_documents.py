@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,9 @@ def test_bad_files_are_refused_with_their_place(
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\w+"):
         Documents(**{"train": "x", **options})
+
+
+def test_a_run_of_full_stops_takes_no_time() -> None:
+    started = time.perf_counter()
+    assert len(list(sentences("." * 200_000 + "x"))) == 1
+    assert time.perf_counter() - started < 5

@@ -12,7 +12,7 @@ from datasets.batches.pretraining import PretrainingExamples, Sequences
 from datasets.sources.documents import Documents
 from datasets.store import document_store
 from datasets.store.document_store import DocumentCorpus, DocumentStore, open_documents
-from datasets.tokenizers.subword import WordPieceTokenizer
+from datasets.tokenizers.subword import ByteBPETokenizer, WordPieceTokenizer
 from utils.errors import DataError, StorageError
 
 TEXT = "\n\n".join("\n".join(f"the cat {i} sat on mat {j} ." for j in range(1 + i % 4)) for i in range(40))
@@ -120,3 +120,24 @@ def test_a_mapped_store_that_is_cut_while_it_is_used_is_refused(
     os.truncate(path, 100)
     with pytest.raises(StorageError, match="was truncated while in use"):
         examples.collate(np.arange(3), 0)
+
+
+def test_a_file_that_moves_to_another_split_makes_another_store(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(f"the {name} sat on the mat .\nit was a {name} .\n\nthe end .\n")
+    a, b, c = (str(tmp_path / f"{name}.txt") for name in "abc")
+    found = []
+    for paths in ({"train": [a, b], "valid": c}, {"train": a, "valid": [b, c]}, {"train": [a, b], "test": c}):
+        source = Documents(format="sentences", **paths)  # type: ignore[arg-type]
+        corpus = DocumentCorpus(source, (1.0, 0.0, 0.0), 0)
+        store = open_documents(corpus, WordPieceTokenizer(vocab_size=300), {}, str(tmp_path / ".cache"))
+        found.append(([len(store.splits[split]) for split in ("train", "valid", "test")], store.facts["data"]))
+    assert [sizes for sizes, _ in found] == [[4, 2, 0], [2, 4, 0], [4, 0, 2]]
+    assert len({data for _, data in found}) == 3
+
+
+def test_sentences_of_bytes_keep_the_space_between_them(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("one two .\nthree .\n\nfour .\n")
+    corpus = DocumentCorpus(Documents(train=str(tmp_path / "corpus.txt"), format="sentences"), (1.0, 0.0, 0.0), 0)
+    store = open_documents(corpus, ByteBPETokenizer(vocab_size=300), {}, str(tmp_path / ".cache"))
+    assert store.tokenizer.tokenizer.decode(store.splits["train"].ids.tolist()) == "one two . three .four ."

@@ -52,7 +52,16 @@ def test_a_run_shows_it_in_tensorboard_and_in_its_lines(workplace: Path, capsys:
 
 
 @pytest.mark.parametrize(
-    "content", [None, "no json", "[]", '{"points": []}', '{"points": [{"accuracy": [1, 2, 3]}]}', '{"points": 3}']
+    "content",
+    [
+        None,
+        "no json",
+        "[]",
+        '{"points": []}',
+        '{"points": [{"accuracy": [1, 2, 3]}]}',
+        '{"points": 3}',
+        '{"points": [{"step": 1, "mlm": ["a", 1, 2]}]}',
+    ],
 )
 def test_a_file_that_is_no_curve_is_refused(
     workplace: Path, content: str | None, capsys: pytest.CaptureFixture[str]
