@@ -74,7 +74,8 @@ def curve_of(runs: list[Path], names: list[str]) -> dict[str, Any]:
     points = []
     for step in steps:
         bands = {name: [own[step][name] for own in found] for name in names if name in found[0][step]}
-        points.append({"step": step} | {name: [sum(b) / len(b), min(b), max(b)] for name, b in bands.items()})
+        band = {name: [sum(b) / len(b), min(b), max(b)] for name, b in bands.items()}
+        points.append({"step": step} | {name: [round(value, 5) for value in values] for name, values in band.items()})
     return {"runs": [run.name for run in runs], "points": points}
 
 
