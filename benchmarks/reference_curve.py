@@ -31,7 +31,9 @@ def main() -> None:
     seeds = [saved_config(run)["seed"] for run in runs]
     curve = {"recipe": out.stem, "seeds": seeds, "tokens_a_step": tokens_a_step} | curve_of(runs, NAMES)
     out.write_text(dump(curve))
-    out.with_suffix(".svg").write_text(picture(curve["points"], tokens_a_step, f"{out.stem}, {len(runs)} seeds"))
+    out.with_suffix(".svg").write_text(
+        picture(curve["points"], tokens_a_step, f"{out.stem}, {len(runs)} seed{'s' * (len(runs) > 1)}")
+    )
     print(f"{out}: {len(curve['points'])} points of {len(runs)} runs")
 
 
