@@ -3,6 +3,10 @@
 import argparse
 import logging
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from utils.config.config import Config
 
 SUMMARY = "train the model of a config (the default command: `train` may be omitted)"
 
@@ -26,13 +30,9 @@ def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from pathlib import Path
 
-    import torch
-
-    from agents import AGENTS, build_agent, checked_config  # imports torch: 2 s that --help does not need
-    from agents.running.checking import describe_plan
+    from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
     from utils.distributed.shutdown import together
     from utils.machine.environment import start_facts
-    from utils.machine.streams import is_utf8
     from utils.runs.experiment import Experiment
     from utils.runs.reference import ReferenceCurve
     from utils.runs.run_log import set_up_console
@@ -42,12 +42,7 @@ def run(options: argparse.Namespace) -> None:
         set_up_console(is_on=worker.is_first)
         config = checked_config(options.config, options.overrides)
         if options.dry_run:
-            print(config.to_yaml(is_ascii=not is_utf8(sys.stdout)) if worker.is_first else "", end="")
-            sys.stdout.flush()
-            logger.info(
-                "ok: %s; a dry run reads no data, and so counts neither rows nor tokens",
-                describe_plan(AGENTS[config.agent](config, torch.device("cpu"))),
-            )
+            show_plan(config, is_first=worker.is_first)
             return
         curve = ReferenceCurve.read(Path(options.against)) if options.against else None
         worker.limit(config.distributed.timeout)
@@ -74,3 +69,17 @@ def run(options: argparse.Namespace) -> None:
     finally:  # the report exists, even if nobody reads it
         folder = experiment.folder
         logger.info("report: %s/report.json; compare: tensorboard --logdir %s", folder, folder.parent)
+
+
+def show_plan(config: "Config", *, is_first: bool) -> None:
+    """Print a checked config with all its defaults, and say how large the model is and how long the run."""
+    import torch
+
+    from agents import AGENTS
+    from agents.running.checking import describe_plan
+    from utils.machine.streams import is_utf8
+
+    print(config.to_yaml(is_ascii=not is_utf8(sys.stdout)) if is_first else "", end="")
+    sys.stdout.flush()
+    plan = describe_plan(AGENTS[config.agent](config, torch.device("cpu")))
+    logger.info("ok: %s; a dry run reads no data, and so counts neither rows nor tokens", plan)
