@@ -6,11 +6,14 @@ from typing import Any
 
 from datasets.tokenizers.pretrained import read_pretrained_tokenizer
 from datasets.tokenizers.special_tokens import SpecialTokens
+from datasets.tokenizers.subword import SubwordTokenizer
 from utils.errors import DataError
+from utils.files import strict_json
+from utils.files.storage import read_regular
 
 
 class SavedTokenizer:
-    """A trained tokenizer from a folder: its own JSON, or Hugging Face's tokenizer.json or vocab.txt.
+    """A trained tokenizer from a folder: a run's, or one with Hugging Face's tokenizer.json or vocab.txt.
 
     path: the folder
     """
@@ -28,6 +31,14 @@ class SavedTokenizer:
             raise DataError(
                 f"{self.path}: no such folder; tokenizer.path names one that holds tokenizer.json or vocab.txt"
             )
+        path = self.path / "tokenizer.json"
+        if path.is_file():
+            try:
+                values = strict_json.parse(read_regular(path))
+                if isinstance(values, dict) and values.get("type") == "subword":  # of a run's folder
+                    return SubwordTokenizer.from_json(values)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         return read_pretrained_tokenizer(self.path)
 
     def train(self, chunks: Iterable[list[str]]) -> None:

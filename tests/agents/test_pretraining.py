@@ -337,6 +337,9 @@ def test_a_tokenizer_is_trained_alone_and_read_again(corpus: Path, capsys: pytes
     saved: Any = build("documents.yaml", {"name": "saved", "tokenizer": {"name": "saved", "path": "shared"}})
     for split in ("train", "valid", "test"):
         assert own.data.store.splits[split].ids.tolist() == saved.data.store.splits[split].ids.tolist()
+    assert main(["documents.yaml", "name=run", "train.num_epochs=1"]) == 0
+    of_run: Any = build("documents.yaml", {"name": "of-run", "tokenizer": {"name": "saved", "path": "experiments/run"}})
+    assert of_run.data.store.splits["train"].ids.tolist() == own.data.store.splits["train"].ids.tolist()
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_file="shared/tokenizer.json")
     assert theirs.convert_ids_to_tokens(theirs("chess players", add_special_tokens=False).input_ids) == [
         own.artifacts.tokenizer.token(id)
