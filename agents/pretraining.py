@@ -54,9 +54,8 @@ class PretrainingAgent(BaseAgent):
         """[CLS] and [SEP] for those who fine-tune; a pooler only for pairs, which train it."""
         super().complete(config)
         tokenizer, model, objective = (config.get(key) for key in ("tokenizer", "model", "objective"))
-        if config.get("tokenizer", {}) == {} or (
-            isinstance(tokenizer, Mapping) and tokenizer.get("name") not in ("pretrained", "saved")
-        ):
+        is_trained = isinstance(tokenizer, Mapping) and tokenizer.get("name") not in ("pretrained", "saved")
+        if tokenizer is None or is_trained:
             config["tokenizer"] = {"special_tokens": True, **(tokenizer or {})}
         has_pairs = isinstance(objective, Mapping) and objective.get("pairs", "none") != "none"
         if model is None or isinstance(model, Mapping):

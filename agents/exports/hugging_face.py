@@ -37,7 +37,7 @@ def export_hugging_face(folder: Path, out: Path) -> str:
     found = run.weights()
     weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
     values = to_config(config.model, tokenizer.vocab_size, labels, ARCHITECTURES[config.agent, "pairs.weight" in found])
-    tokens = special_tokens(tokenizer)
+    tokens, is_classifier = special_tokens(tokenizer), config.agent == "classification"
     values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
     if config.data.get("multi_label"):
         values["problem_type"] = "multi_label_classification"
@@ -50,8 +50,7 @@ def export_hugging_face(folder: Path, out: Path) -> str:
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "model_max_length": config.data.max_length,
                 "model_input_names": INPUTS,
-                "split_special_tokens": config.agent
-                == "classification",  # there "[SEP]" in a text is five characters, too
+                "split_special_tokens": is_classifier,  # for which "[SEP]" in a text is five characters there, too
                 **tokens,
             }
         ),

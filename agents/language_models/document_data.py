@@ -16,6 +16,7 @@ from datasets.batches.loader import Loader
 from datasets.batches.masking import Masking, MaskShare, MaskUnit
 from datasets.batches.pretraining import PretrainingExamples, Sequences
 from datasets.batches.segments import Pairs
+from datasets.rows.split import SPLITS, check_shares
 from datasets.sources.documents import Documents
 from datasets.store.document_store import DocumentCorpus, DocumentTokens, open_documents
 from datasets.tokenizers.vocabulary import Vocabulary
@@ -51,10 +52,7 @@ class DocumentOptions:
     cache_folder: str = ".cache"
 
     def __post_init__(self) -> None:
-        if len(self.split) != 3 or min(self.split) < 0 or self.split[0] <= 0 or not abs(sum(self.split) - 1) < 1e-6:
-            raise ValueError(
-                f"split must be three shares (train, valid, test) that add up to 1, got {list(self.split)}"
-            )
+        check_shares(self.split)
         for name in ("max_length", "first_length"):
             if (value := getattr(self, name)) is not None and value < 8:
                 raise ValueError(f"{name} must be at least 8 tokens, got {value}")
@@ -146,7 +144,7 @@ class DocumentData:
         self.config, self.worker = config, worker
         self.report = store.report | {"warnings": list(store.report["warnings"])}
         self._check(source)
-        self.loaders = {split: self._loader(split) for split in ("train", "valid", "test") if len(store.splits[split])}
+        self.loaders = {split: self._loader(split) for split in SPLITS if len(store.splits[split])}
         self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
         check_has_valid(config, list(self.loaders))
         self.report |= {"seconds": time.perf_counter() - started}
@@ -177,7 +175,7 @@ class DocumentData:
 
     def _refuse_empty(self, split: str, has_files: bool, place: str) -> None:
         """Raise DataError for a split without a document, unless it was to have none; warn where chance alone left it empty."""
-        share = self.options.split[("train", "valid", "test").index(split)]
+        share = self.options.split[SPLITS.index(split)]
         if split == "train" or has_files:
             is_elsewhere = any(map(len, self.store.splits.values()))
             others = "; all were drawn for the other splits (data.split_seed)" if is_elsewhere else ""
@@ -218,8 +216,9 @@ class DocumentData:
         if split == "train":
             if self.options.first_steps:
                 self._shorten(loader)
-            total = train.num_steps or sum(loader.num_steps(epoch) for epoch in range(train.num_epochs))
-            loader.examples = replace(loader.examples, total_steps=total)  # type: ignore[type-var]
+            if self.objective.share.is_falling:  # laying out every epoch takes its time
+                total = loader.total_steps(train.num_epochs, train.num_steps)
+                loader.examples = replace(loader.examples, total_steps=total)  # type: ignore[type-var]
         return loader
 
     def _shorten(self, loader: Loader) -> None:

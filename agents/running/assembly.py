@@ -31,7 +31,7 @@ logger = logging.getLogger("glassbox")
 
 def build_schedule(config: Config, settings: TrainSettings, loader: Loader) -> Schedule:
     """The schedule over all steps of the run; with train.batch_tokens the epochs differ in theirs."""
-    total_steps = settings.num_steps or sum(loader.num_steps(epoch) for epoch in range(settings.num_epochs))
+    total_steps = loader.total_steps(settings.num_epochs, settings.num_steps)
     part = SCHEDULERS[config.scheduler.name]
     return construct(config, "scheduler", part, config.scheduler, total_steps=total_steps)
 

@@ -46,6 +46,10 @@ class Loader:
         num_steps = -(-len(self.examples.lengths(epoch)) // self.batch_size)
         return min(num_steps, self.shortened.get(epoch, num_steps))
 
+    def total_steps(self, num_epochs: int, num_steps: int | None) -> int:
+        """Length of a run in optimizer steps: num_steps, or else those of its epochs."""
+        return num_steps or sum(self.num_steps(epoch) for epoch in range(num_epochs))
+
     def train_batches(self, epoch: int, start: int = 0, step: int = 0) -> Iterator[list[Batch]]:
         """Global batches from index `start` on, this rank's part of each split into micro-batches for gradient accumulation.
 

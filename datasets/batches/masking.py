@@ -31,8 +31,13 @@ class MaskShare:
     start: float
     end: float
 
+    @property
+    def is_falling(self) -> bool:
+        """Whether it depends on the step."""
+        return self.start != self.end
+
     def at(self, step: int, total_steps: int) -> float:
-        """The share at a step; in evaluation it is `end`."""
+        """The share at a step."""
         return self.start + (self.end - self.start) * min(1.0, step / max(1, total_steps - 1))
 
 

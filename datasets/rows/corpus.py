@@ -12,7 +12,7 @@ from datasets.formats.rows import Source
 from datasets.rows.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.rows.records import Record, RecordReader
 from datasets.rows.repeats import describe_repeats
-from datasets.rows.split import SPLITS, assign, text_key
+from datasets.rows.split import SPLITS, assign, check_shares, text_key
 from datasets.rows.targets import Target
 from utils.errors import DataError, in_words
 
@@ -85,8 +85,7 @@ class Corpus:
     ) -> None:
         if not fields or len(set(fields)) != len(fields):
             raise ValueError(f"fields must name one or more columns, each once, got {list(fields)}")
-        if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
-            raise ValueError(f"split must be three fractions (train, valid, test) that add up to 1, got {list(split)}")
+        check_shares(split)
         if target.column in fields:
             raise ValueError(f"fields must not include {target.column!r}, the label column")
         limits = dict(limit) if isinstance(limit, Mapping) else dict.fromkeys(SPLITS, limit)

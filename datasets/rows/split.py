@@ -18,6 +18,12 @@ CLOSE = 0.02  # tolerated relative deviation of a split's size; at least one row
 WHITE = b"\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"  # ASCII white space except the space itself
 
 
+def check_shares(split: Sequence[float]) -> None:
+    """Raise ValueError unless these are the shares of training, validation and test."""
+    if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
+        raise ValueError(f"split must be three fractions (train, valid, test) that add up to 1, got {list(split)}")
+
+
 def text_key(texts: Sequence[str]) -> int:
     """64-bit hash of a text that ignores case, white space and Unicode composition."""
     normal = "\0".join(texts).lower()

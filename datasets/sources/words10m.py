@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.formats.data_files import check_file
-from datasets.rows.sentences import sentences
+from datasets.rows.documents import BORDERS
 from datasets.sources.documents import Documents
 from datasets.sources.papers import publish
 from utils.errors import DataError
@@ -87,16 +87,9 @@ def _novels(path: Path) -> list[list[list[str]]]:
 
 def _parts(text: str) -> Iterator[list[str]]:
     """A book's sentences, cut into documents."""
-    part, num_words = list[str](), 0
-    for paragraph in text.replace("\r\n", "\n").split("\n\n"):
-        for sentence in sentences(" ".join(paragraph.split())):
-            part.append(sentence)
-            num_words += len(sentence.split())
-            if num_words >= BOOK_WORDS:
-                yield part
-                part, num_words = [], 0
-    if part:
-        yield part
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.replace("\r\n", "\n").split("\n\n"))
+    lines = (("", line) for paragraph in paragraphs for line in (paragraph, ""))
+    yield from filter(None, (document for _, document in BORDERS["books"](lines, BOOK_WORDS)))
 
 
 def _split(document: list[str]) -> str:

@@ -107,8 +107,9 @@ def open_documents(
     corpus: DocumentCorpus, tokenizer: Any, options: dict[str, Any], cache_folder: str, trained: Any = None
 ) -> DocumentStore:
     """The store of a corpus, built where the cache has none. options: all that shapes it; trained: a tokenizer to use as it is."""
-    files = [path for split in corpus.source.splits for path in corpus.source.files(split)]
-    sizes = {split: len(corpus.source.files(split)) for split in corpus.source.splits}  # which file is of which split
+    by_split = {split: corpus.source.files(split) for split in corpus.source.splits}
+    files = [path for paths in by_split.values() for path in paths]
+    sizes = {split: len(paths) for split, paths in by_split.items()}  # which file is of which split
     shape = options | {"format": FORMAT, "files": sizes, "trained": tokenizer_hash(trained) if trained else None}
     data_now = partial(content_key, files, shape, Path(cache_folder) / "hashes.json")
     data = data_now()[:32]
