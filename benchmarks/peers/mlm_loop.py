@@ -10,12 +10,11 @@ through the head. Every 200 steps a line of JSON in OUT: seconds, tokens, and th
 import json
 import sys
 import time
-from typing import Any
 
 import numpy as np
 import torch
+from small_bert import small_bert
 from torch.nn import functional
-from transformers import BertConfig, BertForMaskedLM
 
 if len(sys.argv) < 7:
     sys.exit(__doc__)
@@ -24,14 +23,7 @@ torch.set_num_threads(int([*sys.argv, "2"][7]))
 torch.manual_seed(0)
 rows, valid = torch.from_numpy(np.load(sys.argv[1])).long(), np.load(sys.argv[2])
 vocab_size, mask_id, budget = int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
-sizes: dict[str, Any] = {
-    "hidden_size": 256,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 1024,
-}
-dropouts: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-model = BertForMaskedLM(BertConfig(vocab_size=vocab_size, **sizes, **dropouts))
+model = small_bert(vocab_size)
 decayed = [p for p in model.parameters() if p.ndim >= 2]
 others = [p for p in model.parameters() if p.ndim < 2]
 groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]

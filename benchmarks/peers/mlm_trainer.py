@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from small_bert import small_bert
 from transformers import (
-    BertConfig,
-    BertForMaskedLM,
     DataCollatorForLanguageModeling,
     PreTrainedTokenizerFast,
     Trainer,
@@ -45,14 +44,7 @@ class Meter(TrainerCallback):
 rows = np.load(sys.argv[1])
 special = json.loads(Path(sys.argv[3]).read_text())
 tokenizer = PreTrainedTokenizerFast(tokenizer_file=sys.argv[2], **special)
-sizes: dict[str, Any] = {
-    "hidden_size": 256,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 1024,
-}
-dropouts: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **sizes, **dropouts))
+model = small_bert(len(tokenizer))
 data = [{"input_ids": row.tolist()} for row in rows[: 32 * int(sys.argv[4])]]
 with tempfile.TemporaryDirectory() as folder:
     options = TrainingArguments(
