@@ -16,6 +16,7 @@ from agents.classification import ClassificationAgent
 from agents.pretraining import PretrainingAgent
 from agents.regression import RegressionAgent
 from agents.running.predictor import Predictor
+from agents.seq2seq import Seq2SeqAgent
 from graphs.models import ENCODERS
 from utils.config.config import Config, load_config
 from utils.config.run_settings import RunSettings
@@ -30,6 +31,7 @@ AGENTS: dict[str, type[BaseAgent]] = {
     "classification": ClassificationAgent,
     "regression": RegressionAgent,
     "pretraining": PretrainingAgent,
+    "seq2seq": Seq2SeqAgent,
 }
 
 

@@ -19,7 +19,7 @@ from side_by_side import ROOT, needs, project, start
 RATES = {
     "AdamW": [5e-4, 1e-3, 2e-3, 4e-3],
     "LAMB": [2.5e-3, 5e-3, 1e-2, 2e-2],
-    "Muon": [5e-4, 1e-3, 2e-3, 4e-3],  # the length of its steps is that of AdamW's (utils/optimizers/muon.py)
+    "Muon": [1e-3, 2e-3, 4e-3, 8e-3],  # the length of its steps is that of AdamW's (utils/optimizers/muon.py)
 }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from datasets.sources.bbc_news import BBCNews
 from datasets.sources.files import Files
 from datasets.sources.mrpc import MRPC
+from datasets.sources.parallel import ParallelFiles
+from datasets.tokenizers.pair import TokenizerPair
 from datasets.tokenizers.pretrained import PretrainedTokenizer
 from datasets.tokenizers.saved import SavedTokenizer
 from datasets.tokenizers.subword import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
@@ -17,6 +19,12 @@ DATASETS: dict[str, type] = {
     "bbc_news": BBCNews,
     "files": Files,
     "mrpc": MRPC,
+}
+
+# Of text pairs, a source and a target each.
+PAIR_DATASETS: dict[str, type] = {
+    "parallel": ParallelFiles,
+    "files": Files,
 }
 
 TOKENIZERS: dict[str, type] = {
@@ -31,4 +39,5 @@ TOKENIZERS: dict[str, type] = {
 SAVED_TOKENIZERS: dict[str, Any] = {
     "word": WordTokenizer,
     "subword": SubwordTokenizer,
+    "pair": TokenizerPair,
 }

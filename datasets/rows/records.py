@@ -53,6 +53,7 @@ class RecordReader:
         self.label = None if target is None else target.column
         self.on_bad_row = on_bad_row
         self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
+        self.needs_every_text = False  # a row may have an empty text beside others
         self.num_read = 0
         self.skipped: Counter[str] = Counter()
         self.last_skipped: Skipped | None = None
@@ -109,8 +110,11 @@ class RecordReader:
                 kind = type(text).__name__
                 return None, f"no text in {field!r}" if text is None else f"{field!r} is {kind}, not text"
             texts.append(text)
-        if all(not text or text.isspace() for text in texts):
+        is_empty = [not text or text.isspace() for text in texts]
+        if all(is_empty):
             return None, "no text"
+        if self.needs_every_text and any(is_empty):
+            return None, f"no text in {self.fields[is_empty.index(True)]!r}"
         if label_problem is not None:
             return None, label_problem
         record = Record(row.place, self._id(row), tuple(texts), labels)

@@ -10,6 +10,7 @@ import numpy as np
 from datasets.rows.corpus import Corpus, Scan, read_all
 from datasets.rows.records import Record
 from datasets.tokenizers import processes as parallel
+from datasets.tokenizers.pair import TokenizerPair, sides_of
 from datasets.tokenizers.tokens import Tokens
 from utils.machine.progress_bar import StepBar
 
@@ -34,28 +35,39 @@ class SubwordSource:
         """Learn the vocabulary from the training split alone."""
         rows = scan.rows["train"]
         with StepBar(len(rows), "vocabulary", "texts") as bar:
-            self.tokenizer.train(_Texts(self.corpus, rows, bar))
+            if isinstance(self.tokenizer, TokenizerPair):
+                for number, side in enumerate(sides_of(self.tokenizer)):
+                    side.train(_Texts(self.corpus, rows, bar, number))
+            else:
+                self.tokenizer.train(_Texts(self.corpus, rows, bar))
 
     def tokens(self, split: str, scan: Scan) -> Iterator[list[Tokens]]:
         """Tokens of a split's rows in parts, each with all fields."""
         rows = scan.rows[split]
         with StepBar(len(rows), f"tokens of {split}", "texts") as bar:
             for chunk in parallel.chunked(_counted(self.corpus.records(split, rows), bar), parallel.CHUNK):
-                columns = zip(*map(self.corpus.encoder_texts, chunk), strict=True)
-                yield [self.tokenizer.encode(texts, **self.corpus.length_options) for texts in columns]
+                columns = list(zip(*map(self.corpus.encoder_texts, chunk), strict=True))
+                is_pair = isinstance(self.tokenizer, TokenizerPair)
+                sides = sides_of(self.tokenizer) if is_pair else [self.tokenizer] * len(columns)
+                options = self.corpus.length_options
+                yield [side.encode(texts, **options) for side, texts in zip(sides, columns, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """The training texts in chunks, read again at each iteration."""
+    """The training texts in chunks, read again at each iteration; number: of the one text of a record, None for all."""
 
     corpus: Corpus
     rows: np.ndarray
     bar: StepBar
+    number: int | None = None
 
     def __iter__(self) -> Iterator[list[str]]:
         records = _counted(self.corpus.records("train", self.rows), self.bar)
         for chunk in parallel.chunked(records, parallel.CHUNK):
+            if self.number is not None:
+                yield [self.corpus.encoder_texts(record)[self.number] for record in chunk]
+                continue
             texts = [text for record in chunk for text in self.corpus.encoder_texts(record)]
             yield [part for pair in texts for part in pair] if self.corpus.pair else texts
 

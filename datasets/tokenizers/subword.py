@@ -85,6 +85,10 @@ class SubwordTokenizer:
         """The subword with this id."""
         return str(self.tokenizer.id_to_token(id))
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens left out; of byte-level BPE exactly what was encoded."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
     def to_json(self) -> dict[str, Any]:
         """All that `from_json` needs: the library's own format."""
         nfc = {"nfc": True} if self.nfc else {}
@@ -169,14 +173,25 @@ class WordPieceTokenizer(SubwordTokenizer):
 
 
 class ByteBPETokenizer(SubwordTokenizer):
-    """GPT-2's byte-level BPE: no text is unknown (Sennrich et al. 2016; Radford et al. 2019)."""
+    """GPT-2's byte-level BPE: no text is unknown (Sennrich et al. 2016; Radford et al. 2019).
+
+    lower: lowercase the text
+    """
 
     def __init__(
-        self, *, nfc: bool = True, vocab_size: int = 16000, min_count: int = 2, special_tokens: bool = False
+        self,
+        *,
+        lower: bool = False,
+        nfc: bool = True,
+        vocab_size: int = 16000,
+        min_count: int = 2,
+        special_tokens: bool = False,
     ) -> None:
         _check_size(vocab_size)
         vocab = {token: id for id, token in enumerate([*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
         tokenizer = tokenizers.Tokenizer(models.BPE(vocab, []))  # single bytes, until it is trained
+        if lower:
+            tokenizer.normalizer = normalizers.Lowercase()
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         if special_tokens:

@@ -16,8 +16,9 @@ from torch import Tensor
 class HeadLayout(NamedTuple):
     """Index maps between the rows of N packed tokens and padded heads, computed once per batch for all layers.
 
-    places (3 * B * A * T,): the row of (N * 3 * A, D) at each padded position, at padding the first token's; origins (N * 3 * A,):
-    the padded position of each row; context (N * A,): the position among (B * A * T) of each row of the attention's output.
+    P parts: 3 for queries, keys and values. places (P * B * A * T,): the row of (N * P * A, D) at each padded position, at padding the
+    first token's; origins (N * P * A,): the padded position of each row; context (N * A,): the position among (B * A * T) of each
+    row of the attention's output.
     """
 
     places: Tensor
@@ -25,24 +26,24 @@ class HeadLayout(NamedTuple):
     context: Tensor
 
     @classmethod
-    def of(cls, attention_mask: Tensor, token_index: Tensor, num_heads: int) -> "HeadLayout":
+    def of(cls, attention_mask: Tensor, token_index: Tensor, num_heads: int, num_parts: int = 3) -> "HeadLayout":
         """The layout of a mask (B, T), whose real tokens are at token_index (N,) of the flattened batch."""
         (texts, length), device = attention_mask.shape, attention_mask.device
-        heads, parts = torch.arange(num_heads, device=device), torch.arange(3, device=device)
+        heads, parts = torch.arange(num_heads, device=device), torch.arange(num_parts, device=device)
         tokens = torch.zeros(texts * length, dtype=torch.int64, device=device)
         tokens[token_index] = torch.arange(len(token_index), device=device)  # padding holds the first token, masked
-        rows = tokens.view(1, texts, 1, length) * 3 + parts[:, None, None, None]
-        places = rows * num_heads + heads[:, None]  # (3, B, A, T)
+        rows = tokens.view(1, texts, 1, length) * num_parts + parts[:, None, None, None]
+        places = rows * num_heads + heads[:, None]  # (P, B, A, T)
         context = (token_index // length)[:, None] * num_heads + heads  # (N, A)
         context = context * length + (token_index % length)[:, None]
-        origins = parts[:, None] * (texts * num_heads * length) + context[:, None]  # (N, 3, A)
+        origins = parts[:, None] * (texts * num_heads * length) + context[:, None]  # (N, P, A)
         return cls(places.flatten(), origins.flatten(), context.flatten())
 
 
-def to_heads(qkv: Tensor, layout: HeadLayout, length: int) -> Tensor:
-    """(N, 3, A, D) -> (3, B * A, T, D): queries, keys and values, each contiguous; padding holds another token's."""
-    padded: Tensor = _ToHeads.apply(qkv.flatten(0, 2), layout.places, layout.origins)
-    return padded.view(3, -1, length, qkv.shape[-1])
+def to_heads(parts: Tensor, layout: HeadLayout, length: int) -> Tensor:
+    """(N, P, A, D) -> (P, B * A, T, D): queries, keys and values, each contiguous; padding holds another token's."""
+    padded: Tensor = _ToHeads.apply(parts.flatten(0, 2), layout.places, layout.origins)
+    return padded.view(parts.shape[1], -1, length, parts.shape[-1])
 
 
 def from_heads(context: Tensor, layout: HeadLayout, num_heads: int) -> Tensor:

@@ -91,3 +91,9 @@ class PackedTokens(NamedTuple):
 
 
 TokenLayout = PaddedTokens | PackedTokens
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> Tensor:
+    """(Q, K), True at a query's own position and those before it; the queries are the last of the keys' positions."""
+    positions = torch.arange(num_keys, device=device)
+    return positions <= positions[num_keys - num_queries :, None]

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from graphs.layers.attention import SelfAttention, attention_weights
@@ -30,11 +31,14 @@ Pooling = Literal["cls", "pooler", "mean", "max", "attention"]
 
 
 class TokenEmbeddings(nn.Module):
-    """The sum of token, position and segment embeddings, normalised where the layers expect it (post-norm)."""
+    """The sum of token, position and segment embeddings, normalised where the layers expect it (post-norm).
+
+    vocab_size: None where the tokens' table is given at each call, as that of another part of the model
+    """
 
     def __init__(
         self,
-        vocab_size: int,
+        vocab_size: int | None,
         hidden_size: int,
         max_positions: int,
         type_vocab_size: int,
@@ -46,14 +50,18 @@ class TokenEmbeddings(nn.Module):
         if type_vocab_size < 0:
             raise ValueError(f"type_vocab_size must not be negative, got {type_vocab_size}")
         self.is_sinusoidal = positions == "sinusoidal"
-        self.token = Table(vocab_size, hidden_size)
+        self.token = None if vocab_size is None else Table(vocab_size, hidden_size)
         self.position = Table(max_positions, hidden_size) if positions == "learned" else None
         self.segment = Table(type_vocab_size, hidden_size) if type_vocab_size else None
         self.norm = norm
 
-    def forward(self, input_ids: Tensor, positions: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """(...) ids, positions and segments -> (..., H)."""
-        hidden: Tensor = self.token(input_ids)
+    def forward(
+        self, input_ids: Tensor, positions: Tensor, token_type_ids: Tensor | None = None, table: Tensor | None = None
+    ) -> Tensor:
+        """(...) ids, positions and segments -> (..., H); table (V, H): of the tokens, instead of the own one."""
+        found = self.token.weight if self.token is not None and table is None else table
+        assert found is not None
+        hidden = functional.embedding(input_ids, found)
         if self.is_sinusoidal:  # brings the embeddings nearer to the scale of the sinusoids (section 3.4)
             hidden = hidden * hidden.shape[-1] ** 0.5 + sinusoids(positions, hidden.shape[-1])
         if self.position is not None:
@@ -127,6 +135,7 @@ class TransformerEncoder(nn.Module):
     pooler_dropout: dropout probability of the first token's state before the pooler, as in RoBERTa's classifier
     attention_dropout: dropout probability of the attention weights; with 0, CUDA in 16 bits computes nothing for padding
     dropout_per_head: on a CPU, attention dropout masks per head, as on GPUs; one mask for all is faster, up to 7.5x the variance
+    embedding_norm: layer norm of the embeddings; null: with norm: post, as in BERT
     norm_eps: epsilon of layer norm, added to the variance
     packed: remove padding at the input; false: the plain padded computation, slower, with the same results
     checkpoint_activations: activation checkpointing: recompute each layer in the backward pass; less memory, more time
@@ -152,6 +161,7 @@ class TransformerEncoder(nn.Module):
         pooler_dropout: float = 0.0,
         attention_dropout: float = 0.1,
         dropout_per_head: bool = False,
+        embedding_norm: bool | None = None,
         norm_eps: float = 1e-12,
         packed: bool = True,
         checkpoint_activations: bool = False,
@@ -171,7 +181,8 @@ class TransformerEncoder(nn.Module):
             raise ValueError(f"norm_eps must be positive, got {norm_eps}")
         build_norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
         sizes = (vocab_size, hidden_size, max_positions, type_vocab_size)
-        self.embeddings = TokenEmbeddings(*sizes, positions=positions, norm=build_norm() if norm == "post" else None)
+        has_norm = norm == "post" if embedding_norm is None else embedding_norm
+        self.embeddings = TokenEmbeddings(*sizes, positions=positions, norm=build_norm() if has_norm else None)
         self.dropout, self.classifier_dropout = Dropout(dropout), Dropout(classifier_dropout)
         self.pooler_dropout = Dropout(pooler_dropout)
         build_layer = partial(TransformerLayer, hidden_size, num_heads, intermediate_size, norm=norm, norm_eps=norm_eps)

@@ -6,7 +6,8 @@ optimizers, clipping and averages go on as they are; what is saved is gathered (
 (`part_of`), and a checkpoint knows nothing of it.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -29,6 +30,19 @@ def shard(model: nn.Module, device: torch.device, size: int) -> nn.Module:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)  # in place: the object is the same
     return model
+
+
+@contextlib.contextmanager
+def whole_weights(model: nn.Module) -> Iterator[None]:
+    """While it lasts, every process has all weights of a model that is cut, for calls of other methods than `forward`."""
+    cut: list[Any] = [module for module in model.modules() if hasattr(module, "unshard")]
+    for module in cut:
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in cut:
+            module.reshard()
 
 
 def refuse_uncuttable(model: nn.Module, optimizer: str) -> None:

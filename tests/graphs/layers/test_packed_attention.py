@@ -1,6 +1,7 @@
 """Sixteen bits, and attention without padding: who gets it, that it is the padded one, and on CUDA that the kernel agrees."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -114,8 +115,18 @@ def test_only_what_the_kernel_can_do_is_given_to_it(
     assert not fits_kernel(hidden, 3, 0.0)
 
 
-def plain_varlen(query: Tensor, key: Tensor, value: Tensor, queries: Tensor, keys: Tensor, *longest: int) -> Tensor:
+def plain_varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    *longest: int,
+    window_size: tuple[int, int] = (-1, -1),
+) -> Tensor:
     """What varlen_attn says it does, text by text."""
+    assert window_size in [(-1, -1), (-1, 0)]
+    is_causal = window_size == (-1, 0)
     parts: list[list[Tensor]] = []  # (A, length, D) of each text
     for tensors, starts, most in zip(((query,), (key, value)), (queries, keys), longest, strict=True):
         assert starts.dtype == torch.int32
@@ -123,8 +134,8 @@ def plain_varlen(query: Tensor, key: Tensor, value: Tensor, queries: Tensor, key
         lengths = starts.diff().tolist()
         assert max(lengths) == most
         parts += ([part.transpose(0, 1) for part in tensor.split(lengths)] for tensor in tensors)
-    found = [functional.scaled_dot_product_attention(q, k, v).transpose(0, 1) for q, k, v in zip(*parts, strict=True)]
-    return torch.cat(found)
+    attend = partial(functional.scaled_dot_product_attention, is_causal=is_causal)
+    return torch.cat([attend(q, k, v).transpose(0, 1) for q, k, v in zip(*parts, strict=True)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,7 +145,9 @@ def test_packed_is_padded(monkeypatch: pytest.MonkeyPatch, kind: str, is_trainin
     calls: list[str] = []
     layout_of = HeadLayout.of
     monkeypatch.setattr(HeadLayout, "of", lambda *sizes: calls.append("layout") or layout_of(*sizes))
-    monkeypatch.setattr(varlen, "varlen_attn", lambda *args: calls.append("packed") or plain_varlen(*args))
+    monkeypatch.setattr(
+        varlen, "varlen_attn", lambda *args, **window: calls.append("packed") or plain_varlen(*args, **window)
+    )
     encoder = encoder_of(kind).train(is_training)
     padded = results(encoder)
     assert calls == ["layout"], "one for all layers"
@@ -162,7 +175,7 @@ def test_the_kernel_is_as_near_to_float64_as_padded_attention_is(
     exact = results(encoder_of(kind).double().train(is_training))
     calls: list[None] = []
     kernel = varlen.varlen_attn
-    monkeypatch.setattr(varlen, "varlen_attn", lambda *args: calls.append(None) or kernel(*args))
+    monkeypatch.setattr(varlen, "varlen_attn", lambda *args, **window: calls.append(None) or kernel(*args, **window))
     encoder = encoder_of(kind).train(is_training).cuda()
     packed = results(encoder, "cuda", dtype)
     assert len(calls) == 2

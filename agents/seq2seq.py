@@ -1,0 +1,183 @@
+"""Text -> text, such as a translation or a title: an encoder-decoder Transformer (Vaswani et al. 2017). N: target tokens."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from agents.base import BaseAgent
+from agents.running.checking import check_has_valid
+from agents.translating.pair_data import (
+    FREE,
+    PairArtifacts,
+    PairData,
+    build_pair_corpus,
+    build_tokenizers,
+    check_ends,
+    encode_pairs,
+)
+from agents.translating.translator import Translator
+from agents.translating.watching import Signs, show_translations
+from datasets import PAIR_DATASETS, TOKENIZERS
+from datasets.batches.pairs import PairBatch, PairExamples
+from datasets.rows.pair_corpus import PairCorpus
+from datasets.rows.records import Record
+from datasets.tokenizers.pair import sides_of
+from graphs.generation.options import GenerationOptions
+from graphs.losses.token_cross_entropy import TokenCrossEntropy
+from graphs.models.encoder_decoder import EncoderDecoder
+from utils.config.config import Config
+from utils.config.schema import Section, construct
+from utils.distributed.fsdp import whole_weights
+from utils.metrics.translation import Generated, ScoringOptions, TranslationCounts
+
+MODELS = {"encoder_decoder": EncoderDecoder}
+SUBWORDS = {name: TOKENIZERS[name] for name in ("byte_bpe", "wordpiece", "saved")}
+
+
+class Seq2SeqAgent(BaseAgent):
+    """Trains a model that writes a text for a text; tests it by what it generates."""
+
+    monitor = "+bleu"
+    metrics = ("bleu", "chrf", "nll", "perplexity", "token_accuracy")
+    artifacts_type = PairArtifacts
+    sections: ClassVar[dict[str, Section]] = {
+        "data": Section(PAIR_DATASETS, shared=PairCorpus, default="parallel", free=FREE),
+        "tokenizer": Section(SUBWORDS, default="byte_bpe"),
+        "target_tokenizer": Section(SUBWORDS, is_optional=True),
+        "model": Section(MODELS, default="encoder_decoder"),
+        "loss": Section(shared=TokenCrossEntropy),
+        "generation": Section(
+            shared=GenerationOptions,
+            free=("beam_size", "length_penalty", "early_stop", "sample", "temperature", "top_k", "top_p"),
+        ),
+        "scoring": Section(shared=ScoringOptions),
+        **BaseAgent.sections,
+    }
+
+    @classmethod
+    def complete(cls, config: Config) -> None:
+        """Tokens before and after each text, which generation begins and ends with."""
+        super().complete(config)
+        for key in ("tokenizer", "target_tokenizer"):
+            given = config.get(key)
+            if (given is None and key == "tokenizer") or (isinstance(given, dict) and given.get("name") != "saved"):
+                config[key] = {"special_tokens": True, **(given or {})}
+
+    def build_model(self, artifacts: PairArtifacts) -> nn.Module:
+        source, target = sides_of(artifacts.tokenizer)
+        sizes = {"vocab_size": source.vocab_size, "target_vocab_size": None if source is target else target.vocab_size}
+        part = MODELS[self.config.model.name]
+        model: nn.Module = construct(self.config, "model", part, self.config.model, **sizes)
+        return model
+
+    def build_loss(self, artifacts: PairArtifacts) -> nn.Module:
+        loss: nn.Module = construct(self.config, "loss", TokenCrossEntropy, self.config.loss)
+        return loss
+
+    def compute_loss(self, batch: PairBatch) -> tuple[dict[str, Tensor], Generated]:
+        logits = self.model(batch)  # (N, V)
+        loss, nll = self.loss(logits, batch.labels)
+        right = (logits.detach().argmax(dim=-1) == batch.labels).sum()
+        texts = self.generate(batch) if not self.model.training and batch.texts is not None else None
+        return {"loss": loss}, Generated(nll, right, texts)
+
+    def count(self, batch: PairBatch) -> dict[str, float]:
+        return {"loss": float(len(batch.labels))}
+
+    def new_metrics(self) -> TranslationCounts:
+        self._counts = TranslationCounts(self.chosen_metrics(self.metrics), self.scoring, self.device)
+        return self._counts
+
+    def summarize(self, values: dict[str, float]) -> dict[str, float]:
+        """Add the perplexity, which is that of the loss without label smoothing."""
+        found = values | {"perplexity": math.exp(min(values["nll"], 700.0))}
+        chosen = {"loss", "nll", *self.chosen_metrics(self.metrics)}
+        return {name: value for name, value in found.items() if name in chosen}
+
+    # Generation.
+
+    @functools.cached_property
+    def scoring(self) -> ScoringOptions:
+        found: ScoringOptions = construct(self.config, "scoring", ScoringOptions, self.config.scoring)
+        return found
+
+    @functools.cached_property
+    def options(self) -> GenerationOptions:
+        """How texts are generated, after the training."""
+        found: GenerationOptions = construct(self.config, "generation", GenerationOptions, self.config.generation)
+        return found
+
+    def translator(self) -> Translator:
+        """What writes texts."""
+        return Translator(self.model, self.artifacts.tokenizer, self.options)
+
+    def generate(self, batch: PairBatch) -> list[str]:
+        """The text for each source of a batch."""
+        options = self.options
+        if self.is_training:
+            options = replace(options, beam_size=self.scoring.valid_beam_size, sample=False)
+        with whole_weights(self.model):
+            return self.translator().texts(batch.input_ids, batch.attention_mask, options)
+
+    is_training = False  # whether the evaluation under way is one of many, and need not search thoroughly
+
+    def validate(self) -> bool:
+        self.is_training = True
+        try:
+            return super().validate()
+        finally:
+            self.is_training = False
+
+    def test(self) -> tuple[dict[str, Any], list[Any]]:
+        """As ever; of several length penalties, with that which is best on validation."""
+        penalties = self.options.length_penalties
+        if len(penalties) > 1 and "valid" in self.data.loaders:
+            self.checkpointer.load_weights(self.state.best_step or self.state.step)
+            self.options = replace(self.options, length_penalty=max(penalties, key=self._bleu_with))
+        results, answers = super().test()
+        return {split: values | {"length_penalty": self.options.alpha} for split, values in results.items()}, answers
+
+    def _bleu_with(self, penalty: float) -> float:
+        """BLEU on validation."""
+        self.options = replace(self.options, length_penalty=penalty)
+        return self.evaluate("valid", TranslationCounts(["bleu"], self.scoring, self.device))["bleu"]
+
+    def predictions(self, batch: PairBatch, outputs: Generated) -> list[str]:
+        return outputs.texts or []
+
+    def show_validation(self, values: dict[str, float]) -> None:
+        """Some translations, and what the words of one look at, in TensorBoard; a warning where they show a fault."""
+        batch = next(self.data.loaders["valid"].eval_batches()).to(self.device)
+        with whole_weights(self.model):
+            self.model.eval()
+            show_translations(self.log, self.translator(), self.artifacts.tokenizer, batch, self.state.step)
+            self.model.train()
+        self.signs.look(self._counts.signs(), self.state)
+
+    @functools.cached_property
+    def signs(self) -> Signs:
+        return Signs()
+
+    # Data.
+
+    @functools.cached_property
+    def corpus(self) -> PairCorpus:  # type: ignore[override]
+        return build_pair_corpus(self.config)
+
+    def read_data(self) -> PairData:
+        return PairData(self.config, self.worker)
+
+    def encode(self, records: Sequence[Record]) -> PairExamples:  # type: ignore[override]
+        data = encode_pairs(self.corpus, self.artifacts.tokenizer, [record.texts for record in records])
+        texts = [(record.texts[0], record.texts[1]) for record in records]
+        return PairExamples(data.fields[0], data.fields[1], data.rows, texts)
+
+    def check_data(self) -> None:
+        check_has_valid(self.config, self.corpus.splits)
+        check_ends(self.config, build_tokenizers(self.config))
+        _ = self.scoring, self.options

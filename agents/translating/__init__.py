@@ -1,0 +1,1 @@
+"""What belongs to text-to-text models alone."""

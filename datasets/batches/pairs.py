@@ -1,0 +1,88 @@
+"""Batches of text pairs: what an encoder-decoder is trained on (teacher forcing).
+
+B: pairs, S and T: tokens of the longest source and target, M and N: their real tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.batches.examples import EVALUATION
+from datasets.batches.text_batch import moved
+from datasets.tokenizers.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Sources and targets.
+
+    input_ids (B, S) int64, attention_mask (B, S) bool, token_index (M,): the real source tokens' places in the B * S;
+    target_ids (B, T), target_mask (B, T), target_index (N,): the same of what the decoder reads, which is the target without its
+    last token; labels (N,): after each of those the next token, so that the last one is the target's end;
+    texts: of each pair the source and the reference as they were read, in evaluation.
+    rows, num_tokens, is_filler: see datasets/batches/examples.py
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_index: Tensor
+    target_ids: Tensor
+    target_mask: Tensor
+    target_index: Tensor
+    labels: Tensor
+    texts: list[tuple[str, str]] | None
+    rows: np.ndarray
+    num_tokens: int
+    is_filler: bool = False
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on the device that computes."""
+        if device.type == "cpu":
+            return self
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: moved(tensor, device) for name, tensor in tensors.items()})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PairExamples:
+    """A split of pairs. source and target: with the tokens that begin and end a text; chosen (N,): which pairs of those it has;
+    texts: of each of the chosen, or None where only the tokens are needed."""
+
+    source: Tokens
+    target: Tokens
+    chosen: np.ndarray
+    texts: Sequence[tuple[str, str]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def lengths(self, epoch: int = EVALUATION) -> np.ndarray:
+        """(N,) tokens of both sides."""
+        return np.asarray((self.source.lengths + self.target.lengths)[self.chosen])
+
+    @property
+    def truncated(self) -> np.ndarray:
+        """(N,) whether either side was cut."""
+        return np.asarray((self.source.truncated | self.target.truncated)[self.chosen])
+
+    def collate(self, rows: np.ndarray, epoch: int = EVALUATION, step: int = 0) -> PairBatch:
+        """The pairs of these rows, padded."""
+        ids, mask = self.source.pad(self.chosen[rows])
+        targets, target_mask = self.target.pad(self.chosen[rows])
+        is_read = target_mask[:, 1:]  # the decoder reads a token if another one comes after it
+        return PairBatch(
+            input_ids=torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(mask),
+            token_index=torch.from_numpy(np.flatnonzero(mask)),
+            target_ids=torch.from_numpy(np.ascontiguousarray(targets[:, :-1] * is_read)),
+            target_mask=torch.from_numpy(is_read.copy()),
+            target_index=torch.from_numpy(np.flatnonzero(is_read)),
+            labels=torch.from_numpy(targets[:, 1:][is_read]),
+            texts=None if self.texts is None else [self.texts[row] for row in rows.tolist()],
+            rows=rows,
+            num_tokens=int(mask.sum() + is_read.sum()),
+        )

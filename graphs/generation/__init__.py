@@ -1,0 +1,1 @@
+"""Text from an encoder-decoder: greedy, sampled, and by beam search."""

@@ -1,0 +1,72 @@
+"""How text is generated, and what comes out: options and hypotheses."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """How text is generated.
+
+    beam_size: number of targets that beam search keeps at each token; 1: greedy search
+    length_penalty: exponent alpha of the length, by which a target's log-probability is divided; several: best on validation
+    early_stop: end at beam_size complete targets, instead of when no other can become better
+    sample: draw each token at random instead of searching
+    temperature: of sampling: logits are divided by it
+    top_k: of sampling: draw from the k most probable tokens; null: from all
+    top_p: of sampling: draw from the most probable tokens that together have this probability (Holtzman et al. 2020)
+    max_length: maximum number of tokens that are generated, the end included
+    min_length: minimum number of tokens before the end
+    no_repeat_ngram: length of n-grams of tokens of which no target may hold one twice; 0: no limit
+    """
+
+    beam_size: int = 5
+    length_penalty: float | list[float] = 1.0
+    early_stop: bool = False
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    max_length: int = 100
+    min_length: int = 0
+    no_repeat_ngram: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"beam_size": 1, "max_length": 1, "min_length": 0, "no_repeat_ngram": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.min_length >= self.max_length:
+            raise ValueError(f"min_length must be less than max_length {self.max_length}, got {self.min_length}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        if not self.length_penalties or min(self.length_penalties) < 0:
+            raise ValueError(f"length_penalty must not be negative, got {self.length_penalty}")
+
+    @property
+    def length_penalties(self) -> list[float]:
+        """Those to choose from."""
+        return self.length_penalty if isinstance(self.length_penalty, list) else [self.length_penalty]
+
+    @property
+    def alpha(self) -> float:
+        """The length penalty, the first one where there are several."""
+        return self.length_penalties[0]
+
+
+class Hypothesis(NamedTuple):
+    """A generated target: ids without those that it began with and its end; log_probability: of all that was generated, the end
+    included; score: what beam search ranks by; is_complete: whether the end was generated, or max_length has cut it."""
+
+    ids: list[int]
+    log_probability: float
+    score: float
+    is_complete: bool
+
+
+def score_of(log_probability: float, length: int, alpha: float) -> float:
+    """log P(y | x) / |y|^alpha, as in transformers and Marian; length: of generated tokens, the end included."""
+    return log_probability / length**alpha
