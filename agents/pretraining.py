@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
-from agents.language_models.document_data import DocumentData, DocumentOptions, Objective, on_file
+from agents.language_models.document_data import DocumentData, DocumentOptions, Objective, on_files
 from agents.language_models.scoring import Scorer
 from agents.language_models.watching import COLUMNS, Plateau, guesses, unigram_entropy
 from agents.running.checking import check_has_valid
@@ -132,11 +132,11 @@ class PretrainingAgent(BaseAgent):
         model: Any = self.model
         return Scorer(model, self.artifacts.tokenizer, model.encoders[0].max_length, self.device)
 
-    def test_data(self, path: Path | None, **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
-        tokenizer = None if path is None else self.artifacts.tokenizer
-        config = self.config if path is None else on_file(self.config, path, reading)
+    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+        tokenizer = self.artifacts.tokenizer if paths else None
+        config = on_files(self.config, paths, reading) if paths else self.config
         data = DocumentData(config, self.worker, tokenizer)
-        split = "test" if path is None else "train"
+        split = "train" if paths else "test"
         if split not in data.loaders:
             raise ConfigError("this run has no test split (data.split, data.test); give a file with --data")
         if data.artifacts.hashes != self.artifacts.hashes:

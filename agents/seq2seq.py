@@ -2,15 +2,17 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
 from agents.running.checking import check_has_valid
+from agents.running.predictor import BATCH_SIZE
+from agents.translating.other_pairs import pair_records
 from agents.translating.pair_data import (
     FREE,
     PairArtifacts,
@@ -23,9 +25,9 @@ from agents.translating.pair_data import (
 from agents.translating.translator import Translator
 from agents.translating.watching import Signs, show_translations
 from datasets import PAIR_DATASETS, TOKENIZERS
-from datasets.batches.pairs import PairBatch, PairExamples
+from datasets.batches.loader import Loader
+from datasets.batches.pairs import PairBatch
 from datasets.rows.pair_corpus import PairCorpus
-from datasets.rows.records import Record
 from datasets.tokenizers.pair import sides_of
 from graphs.generation.options import GenerationOptions
 from graphs.losses.token_cross_entropy import TokenCrossEntropy
@@ -80,9 +82,7 @@ class Seq2SeqAgent(BaseAgent):
         return loss
 
     def compute_loss(self, batch: PairBatch) -> tuple[dict[str, Tensor], Generated]:
-        logits = self.model(batch)  # (N, V)
-        loss, nll = self.loss(logits, batch.labels)
-        right = (logits.detach().argmax(dim=-1) == batch.labels).sum()
+        loss, nll, right = self.model(batch, self.loss)
         texts = self.generate(batch) if not self.model.training and batch.texts is not None else None
         return {"loss": loss}, Generated(nll, right, texts)
 
@@ -152,7 +152,7 @@ class Seq2SeqAgent(BaseAgent):
 
     def show_validation(self, values: dict[str, float]) -> None:
         """Some translations, and what the words of one look at, in TensorBoard; a warning where they show a fault."""
-        batch = next(self.data.loaders["valid"].eval_batches()).to(self.device)
+        batch: Any = next(self.data.loaders["valid"].eval_batches()).to(self.device)
         with whole_weights(self.model):
             self.model.eval()
             show_translations(self.log, self.translator(), self.artifacts.tokenizer, batch, self.state.step)
@@ -166,16 +166,25 @@ class Seq2SeqAgent(BaseAgent):
     # Data.
 
     @functools.cached_property
-    def corpus(self) -> PairCorpus:  # type: ignore[override]
+    def corpus(self) -> PairCorpus:
         return build_pair_corpus(self.config)
 
     def read_data(self) -> PairData:
         return PairData(self.config, self.worker)
 
-    def encode(self, records: Sequence[Record]) -> PairExamples:  # type: ignore[override]
-        data = encode_pairs(self.corpus, self.artifacts.tokenizer, [record.texts for record in records])
-        texts = [(record.texts[0], record.texts[1]) for record in records]
-        return PairExamples(data.fields[0], data.fields[1], data.rows, texts)
+    encode = None  # type: ignore[assignment]  # it writes instead of predicting: see agents/running/abilities.py
+
+    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+        records, counts = pair_records(self.corpus, paths, **reading)
+        examples = encode_pairs(self.corpus, self.artifacts.tokenizer, list(records))
+        rank, size = self.worker.rank, self.worker.size
+        return Loader(examples, batch_size=BATCH_SIZE, rank=rank, num_ranks=size), counts
+
+    def take_up(self, report: Mapping[str, Any]) -> None:
+        """The length penalty that was best on validation."""
+        chosen = (report.get("valid") or {}).get("length_penalty")
+        if len(self.options.length_penalties) > 1 and isinstance(chosen, float):
+            self.options = replace(self.options, length_penalty=chosen)
 
     def check_data(self) -> None:
         check_has_valid(self.config, self.corpus.splits)

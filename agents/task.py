@@ -4,7 +4,7 @@ A task is one file with a class that extends `BaseAgent`, and one entry in AGENT
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -136,12 +136,15 @@ class Task:
         encoded: SplitData = self.artifacts.encode(self.corpus, records)
         return encoded
 
-    def test_data(self, path: Path | None, **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
-        """For an agent that answers no rows: the test split, or all of a file, and how many lines were read, used and skipped.
+    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+        """For an agent that answers no rows: the test split, or all of other files, and how many lines were read, used and skipped.
 
-        reading: format, encoding and on_bad_row of the file, None as in the run.
+        reading: format, encoding and on_bad_row of the files, None as in the run.
         """
         raise NotImplementedError
+
+    def take_up(self, report: Mapping[str, Any]) -> None:
+        """Go on with what the finished run of this report has chosen, for an agent that chooses something by validation."""
 
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
         """Write the predictions of a split, in the order of its rows; called on rank 0."""

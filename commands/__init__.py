@@ -2,13 +2,14 @@
 
 from types import ModuleType
 
-from commands import export, fill, minimal_pairs, predict, prepare, test, tokenizer, train
+from commands import export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
 from commands import list as list_command
 
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "test": test,
     "predict": predict,
+    "generate": generate,
     "list": list_command,
     "prepare": prepare,
     "export": export,
@@ -16,4 +17,4 @@ COMMANDS: dict[str, ModuleType] = {
     "minimal-pairs": minimal_pairs,
     "tokenizer": tokenizer,
 }
-SHARED = ("train", "test", "predict")  # commands that can run on several ranks, under torchrun
+SHARED = ("train", "test", "predict", "generate")  # commands that can run on several ranks, under torchrun

@@ -85,7 +85,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
     from utils.runs.run_report import describe_counts
 
     predictor = Predictor(options.folder, options.device, worker)
-    output = _output(options.output) if worker.is_first else contextlib.nullcontext()
+    output = output_file(options.output, worker)
     if options.text is not None:
         text = text_of(options.text or "--" * isinstance(options.text, list), predictor.corpus.fields)
         lines = predictor.predict([text], on_bad_row=options.on_bad_row or "error")
@@ -120,6 +120,11 @@ def _write(file: TextIO | None, lines: Iterable[dict[str, Any]]) -> None:
             file.write(to_json(line, file))
     if file is not None:
         file.flush()
+
+
+def output_file(name: str, worker: "Worker") -> contextlib.AbstractContextManager[TextIO | None]:
+    """Where rank 0 writes; None on the others."""
+    return _output(name) if worker.is_first else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

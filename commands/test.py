@@ -13,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and the file."""
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
     parser.add_argument(
-        "--data", metavar="FILE", help="a file with the run's columns; default: the run's own test split"
+        "--data",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file with the run's columns; given twice: parallel files of a run over text pairs; default: the run's test split",
     )
     add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -36,17 +40,19 @@ def run(options: argparse.Namespace) -> None:
         if not options.data and (options.format != "auto" or options.encoding or options.on_bad_row):
             raise ConfigError("command line: --format, --encoding and --on-bad-row go with --data")
         predictor = Predictor(options.folder, options.device, worker)
-        path, reading = options.data and Path(options.data), (options.format, options.encoding, options.on_bad_row)
+        paths, reading = list(map(Path, options.data)), (options.format, options.encoding, options.on_bad_row)
         if isinstance(predictor.agent, Predicts):
             check_format(options.format)
-            records, counts = labelled_records(predictor, path, *reading)
+            if len(paths) > 1:
+                raise ConfigError(f"command line: this run tests one file with --data, got {len(paths)}")
+            records, counts = labelled_records(predictor, paths[0] if paths else None, *reading)
             result = predictor.evaluate(records)
         else:
-            if path is not None:
+            for path in paths:
                 worker.refuse_other_file(path)
             kind, encoding = (None if options.format == "auto" else options.format), options.encoding
             loader, counts = predictor.agent.test_data(
-                path, format=kind, encoding=encoding, on_bad_row=options.on_bad_row
+                paths, format=kind, encoding=encoding, on_bad_row=options.on_bad_row
             )
             result = predictor.measure(loader.eval_batches())
     if not worker.is_first:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -240,9 +240,9 @@ class DocumentData:
             logger.warning("warning: %s", line)
 
 
-def on_file(config: Config, path: Path, reading: Mapping[str, str | None]) -> Config:
-    """The config with this file as its only documents, all of which are its training split; reading: other options for it."""
-    data = {**config.data, "train": [str(path)], "valid": None, "test": None, "split": [1.0, 0.0, 0.0]}
+def on_files(config: Config, paths: Sequence[Path], reading: Mapping[str, str | None]) -> Config:
+    """The config with these files as its only documents, all of which are its training split; reading: other options for them."""
+    data = {**config.data, "train": list(map(str, paths)), "valid": None, "test": None, "split": [1.0, 0.0, 0.0]}
     data |= {"first_length": None, "first_steps": 0} | {
         name: value for name, value in reading.items() if value is not None
     }

@@ -20,6 +20,13 @@ class ScoresTokens(Protocol):
     def scorer(self) -> Any: ...
 
 
+@runtime_checkable
+class Generates(Protocol):
+    """Writes a text for a text: `generate`."""
+
+    def translator(self) -> Any: ...
+
+
 def require(run: TrainedRun, ability: type, verb: str) -> None:
     """Raise ConfigError, which names the agents that can, unless the run's agent has the ability."""
     from agents import AGENTS

@@ -11,6 +11,7 @@ from utils.config.config import Config
 from utils.config.run_settings import RunSettings
 from utils.config.schema import check_config, lookup
 from utils.errors import CheckpointError, ConfigError
+from utils.files.storage import read_sealed
 from utils.runs.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
 from utils.runs.experiment import CONFIG, REPORT, saved_config
 
@@ -46,6 +47,14 @@ class TrainedRun:
     def artifacts(self) -> Any:
         """Its tokenizer, labels, ...: what its agent keeps."""
         return self.agent_type.artifacts_type.load(self.folder)
+
+    @functools.cached_property
+    def report(self) -> dict[str, Any]:
+        """What the finished run reports; empty where it has not finished, or the report is damaged."""
+        try:
+            return read_sealed(self.folder / REPORT)
+        except (OSError, ValueError, KeyError):
+            return {}
 
     @functools.cached_property
     def checkpoint(self) -> Path:

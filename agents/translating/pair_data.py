@@ -14,7 +14,7 @@ from datasets.batches.loader import Loader
 from datasets.batches.pairs import PairExamples
 from datasets.rows.pair_corpus import PairCorpus
 from datasets.rows.records import Record
-from datasets.store.store import SplitData, open_store
+from datasets.store.store import open_store
 from datasets.tokenizers.pair import TokenizerPair, sides_of
 from utils.config.config import Config
 from utils.config.schema import construct
@@ -86,15 +86,16 @@ class PairData:
 
     def _examples(self, split: str) -> PairExamples:
         data = self.splits[split]
+        source, target = data.fields
         chosen = np.arange(len(data))
         if split == "train":
             if self.corpus.long_pairs == "drop":
                 chosen = chosen[~data.truncated]
             if not len(chosen):
                 raise DataError(f"every training pair is longer than data.max_length {self.corpus.max_length}")
-            return PairExamples(*data.fields, chosen)
+            return PairExamples(source, target, chosen)
         texts = [(record.texts[0], record.texts[1]) for record in self.corpus.records(split, data.rows)]
-        return PairExamples(*data.fields, chosen, texts)
+        return PairExamples(source, target, chosen, texts)
 
     def _truncated(self) -> dict[str, float]:
         return {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
@@ -118,12 +119,12 @@ def check_ends(config: Config, tokenizer: Any) -> None:
             )
 
 
-def encode_pairs(corpus: PairCorpus, tokenizer: Any, texts: Sequence[Sequence[str]]) -> SplitData:
-    """Texts, or pairs of texts, as the rows 0, 1, ... of a split."""
-    columns = list(zip(*texts, strict=True))
-    options = corpus.length_options
-    fields = [side.encode(list(column), **options) for side, column in zip(sides_of(tokenizer), columns, strict=False)]
-    return SplitData(fields, {}, np.arange(len(texts)))
+def encode_pairs(corpus: PairCorpus, tokenizer: Any, records: Sequence[Record]) -> PairExamples:
+    """Records as examples 0, 1, ..., with their texts."""
+    texts = [(record.texts[0], record.texts[1]) for record in records]
+    columns, options = zip(*texts, strict=True), corpus.length_options
+    source, target = (side.encode(list(c), **options) for side, c in zip(sides_of(tokenizer), columns, strict=True))
+    return PairExamples(source, target, np.arange(len(texts)), texts)
 
 
 def pair_line(corpus: PairCorpus, record: Record, answer: Mapping[str, Any], *, truncated: bool) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _is_done(complete: list[Hypothesis], best_open: float, length: int, options:
 
 
 def best_of(totals: Tensor, log_probs: Tensor, num: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The best continuations of each text's rows: totals (B, K) and log_probs (B, K, V) -> totals, rows and tokens, each (B, num)."""
+    """The best continuations of a text's rows: totals (B, K), log_probs (B, K, V) -> totals, rows and tokens, each (B, num)."""
     values, tokens = top(
         log_probs, min(num, log_probs.shape[2])
     )  # of each row: no more of one row can be among the best of all

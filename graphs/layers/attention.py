@@ -1,7 +1,7 @@
 """Scaled dot-product attention, multi-head self- and cross-attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
 
 B: texts, Q: queries, K: keys, T: tokens, N: real tokens, H: hidden size, A: attention heads, D = H / A: head size.
-In cross-attention T and N are those of the targets, and S and M those of the sources; K: rows of a text that are generated together.
+In cross-attention T and N are those of targets, S and M those of sources; K is also: rows of a text that are generated together.
 
 `attention` is the formula: for padded texts, any mask, and queries and keys of one sequence or two (self- and cross-attention). The
 fast paths in packed_attention.py compute the same, as tests verify.

@@ -16,9 +16,9 @@ from torch import Tensor
 class HeadLayout(NamedTuple):
     """Index maps between the rows of N packed tokens and padded heads, computed once per batch for all layers.
 
-    P parts: 3 for queries, keys and values. places (P * B * A * T,): the row of (N * P * A, D) at each padded position, at padding the
-    first token's; origins (N * P * A,): the padded position of each row; context (N * A,): the position among (B * A * T) of each
-    row of the attention's output.
+    P: parts, 3 for queries, keys and values. places (P * B * A * T,): the row of (N * P * A, D) at each padded position, at padding
+    the first token's; origins (N * P * A,): the padded position of each row; context (N * A,): the position among (B * A * T) of
+    each row of the attention's output.
     """
 
     places: Tensor

@@ -71,12 +71,12 @@ def packed_cross_attention(
         context = varlen_attn(query[:, 0], key, value, targets.offsets, sources.offsets, longest[0], longest[1])
         assert isinstance(context, Tensor)
         return context
-    num_heads, (num_texts, length), size = query.shape[2], targets.mask.shape, (len(targets.mask), query.shape[2])
+    length, size = targets.mask.shape[1], (len(targets.mask), query.shape[2])
     (queries,) = to_heads(query, layout.queries, length).unflatten(1, size)  # (B, A, T, D)
     keys, values = to_heads(key_value, layout.sources, sources.mask.shape[1]).unflatten(1, size)  # each (B, A, S, D)
     mask = sources.mask[:, None, None, :] if sources.has_padding else None
     context = attention_with_dropout(queries, keys, values, mask, p, per_head)
-    return from_heads(context.flatten(0, 1), layout.queries, num_heads)
+    return from_heads(context.flatten(0, 1), layout.queries, query.shape[2])
 
 
 def lay_out(tokens: TokenLayout, hidden: Tensor, num_heads: int, p: float) -> TokenLayout:

@@ -208,8 +208,16 @@ class EncoderDecoder(nn.Module):
         assert own is not None
         return own.weight
 
-    def forward(self, batch: Any) -> Tensor:
-        """A PairBatch -> logits (N, V): after each real token of the target, what the next one is."""
+    @property
+    def output_table(self) -> Tensor:
+        """(V, H): a state's product with it are the logits."""
+        return self.table if self.output is None else self.output.weight
+
+    def forward(self, batch: Any, loss: Callable[[Tensor, Tensor, Tensor], Any] | None = None) -> Any:
+        """A PairBatch -> logits (N, V): after each real token of the target, what the next one is.
+
+        loss: -> instead what it makes of the states (N, H) and the table (V, H), whose product the logits are, and the labels.
+        """
         layout = PackedTokens.of if self.packed else lambda mask, _: PaddedTokens(mask)
         sources: TokenLayout = layout(batch.attention_mask, batch.token_index)
         targets: TokenLayout = layout(batch.target_mask, batch.target_index)
@@ -217,7 +225,9 @@ class EncoderDecoder(nn.Module):
         hidden = self.decode(batch.target_ids, targets, source)  # (..., H)
         if isinstance(targets, PaddedTokens):
             hidden = hidden.flatten(0, 1).index_select(0, batch.target_index)
-        return self.logits(hidden)
+        if loss is None:
+            return self.logits(hidden)
+        return loss(self.normalised(hidden), self.output_table, batch.labels)
 
     def decode(self, target_ids: Tensor, tokens: TokenLayout, source: Source) -> Tensor:
         """(B, T) ids of the targets -> (..., H): no token's state depends on those after it."""
@@ -238,8 +248,11 @@ class EncoderDecoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) -> (..., V)."""
-        hidden = hidden if self.final_norm is None else self.final_norm(hidden)
-        return functional.linear(hidden, self.table if self.output is None else self.output.weight)
+        return functional.linear(self.normalised(hidden), self.output_table)
+
+    def normalised(self, hidden: Tensor) -> Tensor:
+        """(..., H) of the last layer -> (..., H), with pre-norm layers normalised."""
+        return hidden if self.final_norm is None else self.final_norm(hidden)
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """(...) -> (..., H)."""

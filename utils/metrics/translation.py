@@ -116,7 +116,8 @@ class TranslationCounts:
 def scorers(options: ScoringOptions) -> dict[str, Any]:
     """sacrebleu's BLEU and chrF. Raises ConfigError where that package is missing."""
     try:
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError:
         raise ConfigError("metrics bleu and chrf need the package sacrebleu: pip install sacrebleu") from None
     bleu = BLEU(tokenize=options.tokenize, lowercase=options.lowercase, force=True)  # force: no advice about the text

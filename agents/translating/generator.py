@@ -1,0 +1,138 @@
+"""A trained run that writes texts: sources in, what was generated for each out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.running.abilities import Generates, require
+from agents.running.predictor import BATCH_SIZE, BATCH_TOKENS, Predictor
+from agents.running.trained_run import TrainedRun
+from agents.translating.pair_data import pair_line
+from agents.translating.translator import Translator
+from datasets.batches.order import cut, ordered_batches
+from datasets.rows.pair_corpus import PairCorpus
+from datasets.rows.records import Record, Skipped
+from datasets.tokenizers.pair import sides_of
+from datasets.tokenizers.tokens import Tokens
+from graphs.generation.options import Hypothesis
+from graphs.generation.sampling import Watch
+from utils.distributed.worker import Worker
+from utils.errors import ConfigError
+
+
+class Generator(Predictor):
+    """The best weights of a run's folder, ready to write. Raises ConfigError for a run that cannot, or bad options."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        device: str = "cpu",
+        worker: Worker | None = None,
+        *,
+        prefix: str = "",
+        num_best: int = 1,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        """prefix: the text that each target begins with; num_best: targets for each source; seed: of sampling;
+        options: instead of the run's own, see GenerationOptions."""
+        require(TrainedRun(Path(folder)), Generates, "generate")
+        super().__init__(folder, device, worker)
+        agent: Any = self.agent
+        try:
+            self.translator = Translator(self.model, self.artifacts.tokenizer, replace(agent.options, **options))
+        except ValueError as error:
+            raise ConfigError(f"generate: {error}") from None
+        self.source_tokenizer, target = sides_of(self.artifacts.tokenizer)
+        self.prefix = target.bare([prefix], may_be_empty=True).ids.tolist() if prefix else []
+        self.num_best, self.seed, self.num_seen = num_best, seed, 0
+        self._check()
+
+    def _check(self) -> None:
+        options = self.translator.options
+        if len(self.prefix) >= options.max_length:
+            raise ConfigError(
+                f"generate: the prefix has {len(self.prefix)} tokens, and max_length {options.max_length} leaves none to generate"
+            )
+        limit = None if options.sample else options.beam_size
+        if self.num_best < 1 or (limit is not None and self.num_best > limit):
+            raise ConfigError(
+                f"generate: num_best must be at least 1 and at most beam_size {options.beam_size}, got {self.num_best}; "
+                "with sample there may be more"
+            )
+
+    @property
+    def corpus(self) -> PairCorpus:
+        """How sources are read."""
+        corpus: PairCorpus = self.agent.corpus  # type: ignore[assignment]
+        return corpus
+
+    def generate(self, texts: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """A line for each text, in order: its `predicted` text, the log-probability, and with num_best all `hypotheses`."""
+        return list(self.predict_records(self.reader("error").answers(self.rows(texts))))
+
+    def stream(self, text: str, watch: Watch) -> dict[str, Any]:
+        """The line of one text; watch: gets each token as it is chosen, which greedy search and sampling can do."""
+        (record,) = [each for each in self.reader("error").read(self.rows([text])) if each is not None]
+        return self._written([record], watch)[0]
+
+    def _fields_of(self, text: Any) -> dict[str, Any]:
+        return {self.corpus.fields[0]: text}
+
+    def _lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
+        written = iter(self._written([record for record in records if isinstance(record, Record)]))
+        return [
+            next(written)
+            if isinstance(record, Record)
+            else {"id": record.id, "predicted": None, "problem": record.problem}
+            for record in records
+        ]
+
+    def _written(self, records: list[Record], watch: Watch | None = None) -> list[dict[str, Any]]:
+        """The line of each record; the longest sources come first."""
+        texts = [record.texts[0] for record in records]
+        if not texts:
+            return []
+        tokens: Tokens = self.source_tokenizer.encode(texts, **self.corpus.length_options)
+        found, lengths = dict[int, list[Hypothesis]](), tokens.lengths
+        for batch in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
+            for rows in cut(batch, lengths, BATCH_SIZE, BATCH_TOKENS):
+                found |= zip(rows.tolist(), self._hypotheses(tokens, rows, watch), strict=True)
+        self.num_seen += len(records)
+        return [
+            pair_line(self.corpus, record, self._answer(found[row]), truncated=bool(is_cut))
+            for row, (record, is_cut) in enumerate(zip(records, tokens.truncated, strict=True))
+        ]
+
+    def _hypotheses(self, tokens: Tokens, rows: np.ndarray, watch: Watch | None) -> list[list[Hypothesis]]:
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in tokens.pad(rows))
+        seeds = [
+            (self.seed * 1_000_003 + self.num_seen + row) % 2**63 for row in rows.tolist()
+        ]  # of a text's own place
+        options = self.translator.options
+        options = replace(options, max_length=options.max_length - len(self.prefix))
+        return self.translator.hypotheses(
+            ids, mask, options, prefix=self.prefix, num_best=self.num_best, seeds=seeds, watch=watch
+        )
+
+    def _answer(self, hypotheses: list[Hypothesis]) -> dict[str, Any]:
+        texts = [
+            {
+                "text": self.translator.text_of([*self.prefix, *each.ids]),
+                "log_probability": each.log_probability,
+                "score": each.score,
+                "is_complete": each.is_complete,
+            }
+            for each in hypotheses
+        ]
+        best = texts[0]
+        answer = {
+            "predicted": best["text"],
+            "log_probability": best["log_probability"],
+            "is_complete": best["is_complete"],
+        }
+        return answer | ({"hypotheses": texts} if self.num_best > 1 else {})

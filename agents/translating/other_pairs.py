@@ -1,0 +1,92 @@
+"""Sources and pairs from other files than a run's own: for `generate`, and for `test --data`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from datasets.formats.data_files import FOLDERS, STDIN, check_exists
+from datasets.formats.readers import ENDINGS, FORMATS, ending_of
+from datasets.formats.rows import Layout, Row
+from datasets.rows.pair_corpus import PairCorpus
+from datasets.rows.records import Record
+from datasets.sources.files import Files, check_encodings
+from datasets.sources.parallel import parallel_rows
+from utils.errors import ConfigError, DataError
+from utils.runs.run_report import describe_counts
+
+
+def source_rows(corpus: PairCorpus, path: Path, format: str = "auto", encoding: str | None = None) -> Iterator[Row]:
+    """The rows of a file of sources: a table with the run's source column, or by default one source a line."""
+    kind = _format(path, format, default="text")
+    layout = _layout(corpus, kind, encoding)
+    return FORMATS[kind](path, replace(layout, columns=corpus.fields[:1]) if kind == "text" else layout)
+
+
+def pair_rows(
+    corpus: PairCorpus, paths: Sequence[Path], format: str | None = None, encoding: str | None = None
+) -> Iterator[Row]:
+    """The rows of a table with both of the run's columns, or of two parallel files, the sources first."""
+    if len(paths) == len(corpus.fields):
+        layout = _layout(corpus, "text", encoding)
+        for path in paths:
+            check_exists(path)
+        return parallel_rows(dict(zip(corpus.fields, paths, strict=True)), layout)
+    if len(paths) != 1:
+        raise ConfigError(f"command line: --data takes one table or two parallel files, got {len(paths)} files")
+    kind = _format(paths[0], format or "auto", default=None)
+    if kind == "text":
+        first, second = corpus.fields
+        raise DataError(
+            f"{paths[0]}: lines of text are one side of the pairs; give --data {first} --data {second}, two files"
+        )
+    return FORMATS[kind](paths[0], _layout(corpus, kind, encoding))
+
+
+def pair_records(
+    corpus: PairCorpus,
+    paths: Sequence[Path],
+    format: str | None = None,
+    encoding: str | None = None,
+    on_bad_row: str | None = None,
+) -> tuple[Iterator[Record], Callable[[], dict[str, Any]]]:
+    """The test split, or the pairs of other files, and how many rows were read, used and skipped once all are taken."""
+    if not paths:
+        if "test" not in corpus.splits:
+            raise ConfigError("this run has no test split (data.split, data.test); give files with --data")
+        scan = corpus.scan()
+        return corpus.records("test", scan.rows["test"]), lambda: dict(scan.report["test"])
+    rows, reader = pair_rows(corpus, paths, format, encoding), corpus.reader()
+    reader.on_bad_row, reader.needs_id = on_bad_row or corpus.on_bad_row, False
+    reader.skip_option = "--on-bad-row skip"
+
+    def used() -> Iterator[Record]:
+        yield from filter(None, reader.read(rows))
+        if not (counts := reader.counts())["used"]:
+            raise DataError(f"{paths[0]}: has no pairs to test on; {describe_counts(counts, 'used')}")
+
+    return used(), reader.counts
+
+
+def _format(path: Path, format: str, default: str | None) -> str:
+    """The format by name or ending. Raises ConfigError for an unknown one."""
+    known = [name for name in FORMATS if name not in FOLDERS and name != "labelled_lines"]
+    if format not in ("auto", *known):
+        raise ConfigError(f"command line: --format must be one of auto, {', '.join(known)}, got {format!r}")
+    if path is not STDIN:
+        check_exists(path)
+    found = ENDINGS.get("" if path is STDIN else ending_of(path), default) if format == "auto" else format
+    if found is None:
+        raise DataError(f"{path}: the ending does not tell the format; write --format, one of {', '.join(known)}")
+    return found
+
+
+def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
+    source = corpus.source
+    layout = source.layout_of(kind) if isinstance(source, Files) else Layout()
+    if encoding is None:
+        return layout
+    try:
+        return replace(layout, encodings=check_encodings(encoding.split(",")))
+    except ValueError as error:
+        raise ConfigError(f"command line: --{error}") from None

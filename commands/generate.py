@@ -1,0 +1,139 @@
+"""Write texts with a trained run, such as translations: python main.py generate RUN --text "Ein Hund rennt."
+
+The output is one line of text for each line of the input, in order; --json gives their log-probabilities, too.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commands.predict import STANDARD_INPUT, add_reading, output_file
+from utils.machine.streams import to_json
+
+if TYPE_CHECKING:
+    from agents.translating.generator import Generator
+    from utils.distributed.worker import Worker
+
+SUMMARY = "write texts with a trained run, such as translations"
+OPTIONS: dict[str, tuple[type, str]] = {
+    "beam_size": (int, "targets kept by beam search; 1: greedy search"),
+    "length_penalty": (float, "exponent of the length by which log-probabilities are divided"),
+    "temperature": (float, "of --sample: logits are divided by it"),
+    "top_k": (int, "of --sample: draw from the K most probable tokens"),
+    "top_p": (float, "of --sample: draw from the most probable tokens that together have this probability"),
+    "max_length": (int, "maximum number of tokens of a target, its prefix and its end included"),
+    "min_length": (int, "minimum number of tokens before the end"),
+    "no_repeat_ngram": (int, "length of n-grams of tokens that may not come twice; 0: no limit"),
+}
+
+logger = logging.getLogger("glassbox")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, the sources, how to generate, and the output."""
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/multi30k_de_en")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input", metavar="FILE", help="one source a line, or a table with the run's source column; - for stdin"
+    )
+    source.add_argument(
+        "--text", help="one source; its tokens appear as they are chosen (on a terminal, without beam search)"
+    )
+    for name, (kind, words) in OPTIONS.items():
+        metavar = "N" if kind is int else "X"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=f"{words}; default: the run's"
+        )
+    parser.add_argument("--early-stop", action="store_true", default=None, help="end at beam-size complete targets")
+    parser.add_argument("--sample", action="store_true", default=None, help="draw tokens at random")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --sample; default: 0")
+    parser.add_argument("--prefix", metavar="TEXT", help="what each target begins with")
+    parser.add_argument(
+        "--num-best", type=int, default=1, metavar="N", help="targets for each source; more than one: --json"
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON line for each source")
+    parser.add_argument("--output", metavar="FILE", default="-", help="output file; - (default) for standard output")
+    add_reading(parser)
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Stream sources through the model."""
+    from agents.translating.generator import Generator
+    from utils.distributed.shutdown import together
+    from utils.errors import ConfigError, DistributedError
+    from utils.runs.run_log import set_up_console
+
+    with together() as worker:
+        set_up_console(is_on=worker.is_first)
+        if options.input in STANDARD_INPUT and worker.size > 1:
+            raise DistributedError("command line: --input - is read by one process; give a file, or leave torchrun out")
+        if options.num_best > 1 and not options.json:
+            raise ConfigError("command line: --num-best goes with --json")
+        given = {name: getattr(options, name) for name in [*OPTIONS, "early_stop", "sample"]}
+        given = {name: value for name, value in given.items() if value is not None}
+        rest = {"prefix": options.prefix or "", "num_best": options.num_best, "seed": options.seed}
+        generator = Generator(options.folder, options.device, worker, **rest, **given)
+        if options.text is not None and _can_stream(options, generator):
+            _stream(generator, options.text)
+            return
+        lines = generator.generate([options.text]) if options.text is not None else _lines(generator, options, worker)
+        with output_file(options.output, worker) as file:
+            for line in lines:
+                if file is not None:
+                    text = (
+                        to_json(line, file) if options.json else " ".join((line["predicted"] or "").splitlines()) + "\n"
+                    )
+                    file.write(text)
+            if file is not None:
+                file.flush()
+
+
+def _lines(generator: "Generator", options: argparse.Namespace, worker: "Worker") -> Iterator[dict[str, Any]]:
+    """The line of each row of the input; a blank one has an empty text, so that lines stay beside each other."""
+    from agents.translating.other_pairs import source_rows
+    from datasets.formats.data_files import STDIN
+    from datasets.formats.rows import BLANK
+    from datasets.rows.records import Record, Skipped
+    from utils.errors import DataError
+    from utils.runs.run_report import describe_counts
+
+    path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
+    if path is not STDIN:
+        worker.refuse_other_file(path)
+    reader = generator.reader("skip")
+
+    def records() -> Iterator[Record | Skipped]:
+        for record in reader.answers(source_rows(generator.corpus, path, options.format, options.encoding)):
+            if isinstance(record, Skipped) and options.on_bad_row != "skip" and record.problem != BLANK:
+                raise DataError(f"{record.id}: {record.problem}; fix the row, or skip such rows with --on-bad-row skip")
+            yield record
+
+    yield from generator.predict_records(records())
+    if worker.is_first:
+        logger.info("%s", describe_counts(reader.counts(), "generated"))
+
+
+def _can_stream(options: argparse.Namespace, generator: "Generator") -> bool:
+    how = generator.translator.options
+    is_one = (how.sample or how.beam_size == 1) and options.num_best == 1
+    return is_one and not options.json and options.output == "-" and sys.stdout.isatty()
+
+
+def _stream(generator: "Generator", text: str) -> None:
+    """Print the text as it grows; a character of several bytes appears when it is whole."""
+    ids, shown = list(generator.prefix), ""
+
+    def watch(tokens: list[int]) -> None:
+        nonlocal shown
+        ids.extend(tokens)
+        now = generator.translator.text_of(ids).rstrip("\ufffd")
+        if now.startswith(shown):
+            print(now[len(shown) :], end="", flush=True)
+            shown = now
+
+    generator.stream(text, watch)
+    print()
