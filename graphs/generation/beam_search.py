@@ -43,7 +43,10 @@ def beam_search(
             own, total = ids[text, beam].tolist(), float(found[text, beam])
             is_complete = own[-1] == end_id
             score = score_of(total, length, options.alpha)
-            _take(complete[searched[text]], Hypothesis(own[: length - is_complete], total, score, is_complete), options)
+            new = Hypothesis(own[: length - is_complete], total, score, is_complete)
+            complete[searched[text]] = sorted([*complete[searched[text]], new], key=lambda each: -each.score)
+        for text in searched:
+            del complete[text][num_beams:]
         going_on = (
             is_end.to(torch.int8).sort(dim=1, stable=True).indices[:, :num_beams]
         )  # they are in order of their totals
@@ -59,15 +62,6 @@ def beam_search(
             searched = [searched[i] for i in open_]
         generation.keep(texts, parents)
     return complete
-
-
-def _take(complete: list[Hypothesis], new: Hypothesis, options: GenerationOptions) -> None:
-    """Add a complete target to those of its text, of which the K best stay."""
-    if options.early_stop and len(complete) == options.beam_size:
-        return
-    complete.append(new)
-    complete.sort(key=lambda hypothesis: -hypothesis.score)
-    del complete[options.beam_size :]
 
 
 def _is_done(complete: list[Hypothesis], best_open: float, length: int, options: GenerationOptions) -> bool:
