@@ -1,5 +1,6 @@
 """The averaged weights are the formula's, they are what is evaluated and kept, and training never sees them."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,48 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, 
     store.save(1, 0, model, parts | {"average": parts["average"] | change, "rng": rng_state()}, {})
     with pytest.raises(CheckpointError, match="step-1: belongs to another model or another version of this code"):
         Run(tmp_path / "run").checkpointer.restore()
+
+
+# The mean of the last moments.
+
+
+def test_the_last_moments_have_the_same_weight() -> None:
+    model = small_model()
+    average = WeightAverage(model, last=3, every=4)
+    seen: list[dict[str, Tensor]] = []
+    for step in range(1, 27):
+        move(model)
+        average.update()
+        seen += [weights(model)] * (step % 4 == 0)
+        if step == 3:
+            assert_same(averaged(average, model), weights(model))
+    found = averaged(average, model)
+    for name, _ in model.named_parameters():
+        expected = torch.stack([each[name].double() for each in seen[-3:]]).mean(dim=0)
+        torch.testing.assert_close(found[name].double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_last_moments_come_back_with_a_checkpoint() -> None:
+    models = small_model(), small_model()
+    one, two = (WeightAverage(model, last=2, every=3) for model in models)
+    for _ in range(8):
+        move(models[0])
+        one.update()
+    with one.applied():
+        models[1].load_state_dict(models[0].state_dict())
+        two.load_state_dict(copy.deepcopy(one.state_dict()))  # as from a file
+    assert_same(weights(models[1]), weights(models[0]))
+    for model, average in zip(models, (one, two), strict=True):
+        torch.manual_seed(1)
+        for _ in range(4):
+            move(model)
+            average.update()
+    assert_same(averaged(two, models[1]), averaged(one, models[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"last": 0}, "last must"), ({"every": 0}, "every must"), ({"every": 2}, "every")]
+)
+def test_bad_moments_are_named(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WeightAverage(small_model(), **options)  # type: ignore[arg-type]
