@@ -140,7 +140,8 @@ class Seq2SeqAgent(BaseAgent):
             self.checkpointer.load_weights(self.state.best_step or self.state.step)
             self.options = replace(self.options, length_penalty=max(penalties, key=self._bleu_with))
         results, answers = super().test()
-        return {split: values | {"length_penalty": self.options.alpha} for split, values in results.items()}, answers
+        how = {"generation": {"beam_size": self.options.beam_size, "length_penalty": self.options.alpha}}
+        return {split: values | how for split, values in results.items()}, answers
 
     def _bleu_with(self, penalty: float) -> float:
         """BLEU on validation."""
@@ -182,7 +183,7 @@ class Seq2SeqAgent(BaseAgent):
 
     def take_up(self, report: Mapping[str, Any]) -> None:
         """The length penalty that was best on validation."""
-        chosen = (report.get("valid") or {}).get("length_penalty")
+        chosen = ((report.get("valid") or {}).get("generation") or {}).get("length_penalty")
         if len(self.options.length_penalties) > 1 and isinstance(chosen, float):
             self.options = replace(self.options, length_penalty=chosen)
 

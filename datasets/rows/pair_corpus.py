@@ -63,5 +63,5 @@ class PairCorpus(Corpus):
         """Reader of both columns; has_target: False for texts to write a target for, which have the source alone."""
         fields = self.fields if has_target else self.fields[:1]
         reader = RecordReader(fields, self.target if has_target else None, id=self.id, on_bad_row=self.on_bad_row)
-        reader.needs_every_text = True
+        reader.needs_every_text, reader.column_options = True, "data.source, data.target"
         return reader

@@ -54,6 +54,7 @@ class RecordReader:
         self.on_bad_row = on_bad_row
         self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
         self.needs_every_text = False  # a row may have an empty text beside others
+        self.column_options = "data.fields, data.label"
         self.num_read = 0
         self.skipped: Counter[str] = Counter()
         self.last_skipped: Skipped | None = None
@@ -142,7 +143,7 @@ class RecordReader:
                     hint = f"; plain text has no labels: {WITH_LABELS}."
                 words = f"{hint} There are" if hint else "; there are"
                 place = row.header or row.place
-                return f"{place}: there is no column {column!r}{words} {known} (see data.fields, data.label)"
+                return f"{place}: there is no column {column!r}{words} {known} (see {self.column_options})"
         return None
 
     def _is_refused(self, problem: str) -> bool:

@@ -5,6 +5,7 @@ them. Here a few rows at a time are computed, turned into their loss and their g
 processor's cache.
 """
 
+import contextlib
 from typing import Any, NamedTuple
 
 import torch
@@ -47,13 +48,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, table: Tensor, labels: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         kind, size = hidden.device.type, len(table)
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        is_mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        dtype = torch.get_autocast_dtype(kind) if is_mixed else hidden.dtype
         states, rows = hidden.detach().to(dtype), table.detach().to(dtype)
         has_gradient = any(ctx.needs_input_grad[:2])
         of_hidden = torch.empty_like(states) if has_gradient else None
         of_table = torch.zeros_like(table, dtype=torch.float32) if has_gradient else None
         sums = torch.zeros(3, dtype=torch.float32, device=hidden.device)
-        with torch.autocast(kind, enabled=False):
+        with torch.autocast(kind, enabled=False) if is_mixed else contextlib.nullcontext():
             mean = (
                 (states.float() @ rows.float().mean(dim=0)).sum() if smoothing else 0.0
             )  # of the logits, summed over N

@@ -117,6 +117,25 @@ class InverseSqrt(_WarmUp):
         return min((step + 1) / self.warmup_steps, math.sqrt(self.warmup_steps / (step + 1)))
 
 
+class Noam(InverseSqrt):
+    """The inverse square root as in Vaswani et al. 2017, eq. 3: hidden_size^-0.5 min(n^-0.5, n warmup_steps^-1.5).
+
+    hidden_size: that of the model, on which the rate depends
+    warmup_steps: number of warm-up updates, in which the lr rises
+
+    The optimizer's lr is a factor on it, 1 in the paper.
+    """
+
+    def __init__(self, total_steps: int, *, hidden_size: int = 512, warmup_steps: int = 4000) -> None:
+        super().__init__(total_steps, warmup_steps=warmup_steps)
+        if hidden_size < 1:
+            raise ValueError(f"hidden_size must be at least 1, got {hidden_size}")
+        self.peak = (hidden_size * warmup_steps) ** -0.5
+
+    def factor(self, step: int) -> float:
+        return self.peak * super().factor(step)
+
+
 class OneCycle(Schedule):
     """One-cycle schedule: cosine rise from start_factor in warmup_ratio of the steps, then cosine decay to final_factor.
 
@@ -198,6 +217,7 @@ SCHEDULERS: dict[str, type[Schedule]] = {
     "linear": Linear,
     "cosine": Cosine,
     "inverse_sqrt": InverseSqrt,
+    "noam": Noam,
     "one_cycle": OneCycle,
     "reduce_on_plateau": ReduceOnPlateau,
 }

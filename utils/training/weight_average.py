@@ -23,8 +23,9 @@ class WeightAverage:
         average = d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t)),
 
     so that the first, random weights are soon forgotten. The average begins with the weights after the first step; that of a
-    parameter frozen then, with its value after its first trainable step. Buffers are not averaged. Vaswani et al. 2017, section 6.1,
-    take the mean of the last checkpoints: of the weights after each `every` steps, the `last` ones.
+    parameter frozen then, with its value after its first trainable step. Buffers are not averaged.
+
+    Vaswani et al. 2017, section 6.1, average the last checkpoints: here the weights after each `every` steps, the `last` of them.
 
     `applied` puts the averaged weights into the model. A checkpoint is saved within it, so that its model.safetensors holds the
     weights that are evaluated, and the state of this object the raw ones.
