@@ -190,4 +190,4 @@ class Seq2SeqAgent(BaseAgent):
     def check_data(self) -> None:
         check_has_valid(self.config, self.corpus.splits)
         check_ends(self.config, build_tokenizers(self.config))
-        _ = self.scoring, self.options
+        _ = self.options, TranslationCounts(self.chosen_metrics(self.metrics), self.scoring, self.device)

@@ -33,8 +33,8 @@ class PairArtifacts(TextArtifacts):
 
     @classmethod
     def placeholder(cls, config: Config) -> "PairArtifacts":
-        side = SimpleNamespace(vocab_size=1000)
-        return cls(TokenizerPair(side, side) if "target_tokenizer" in config else side)
+        source, target = SimpleNamespace(vocab_size=1000), SimpleNamespace(vocab_size=1000)
+        return cls(TokenizerPair(source, target) if "target_tokenizer" in config else source)
 
 
 def build_pair_corpus(config: Config) -> PairCorpus:
