@@ -330,9 +330,10 @@ def test_a_target_that_leaks_through_the_mask_is_seen(pairs: Path, monkeypatch: 
     generator = np.random.default_rng(0)
     for split in ("train", "valid", "test"):  # targets that nothing tells but they themselves
         size = len((pairs / f"{split}.de").read_text().splitlines())
-        chosen = generator.choice("stir knead taste sail tie drop castle trade push".split(), (size, 6))
+        chosen = generator.choice(["stir", "knead", "taste", "sail", "tie", "drop", "castle", "trade"], (size, 6))
         (pairs / f"{split}.en").write_text("".join(" ".join(row) + "\n" for row in chosen))
-    words = [*small_pairs.parallel(), "train.num_epochs=40", "model.dropout=0", "model.attention_dropout=0"]
+    words = [*small_pairs.parallel(), "train.num_epochs=40", "train.validate_every=40 epochs"]
+    words += ["model.dropout=0", "model.attention_dropout=0"]
     honest = trained(*words)["valid"]
     for module in (attention_module, packed_module):
         monkeypatch.setattr(module, "causal_mask", everything)

@@ -11,6 +11,7 @@ from torch import Tensor
 from graphs.generation.beam_search import beam_search, top
 from graphs.generation.options import GenerationOptions, Hypothesis
 from graphs.generation.sampling import drawn_tokens, generate_rows
+from graphs.generation.without_cache import WithoutCache
 from graphs.models.encoder_decoder import EncoderDecoder
 
 START = [BEGIN]
@@ -157,37 +158,6 @@ def test_each_alone_has_the_targets_of_the_batch(model: EncoderDecoder, options:
         ids, mask = batch.input_ids[text : text + 1, :size], batch.attention_mask[text : text + 1, :size]
         (alone,) = search(model, ids, mask, START, END, given, **seeds(text))
         assert [each.ids for each in alone] == [each.ids for each in whole[text]]
-
-
-class WithoutCache:
-    """The model, computing all of every target at each token."""
-
-    def __init__(self, model: EncoderDecoder) -> None:
-        self.model = model
-
-    def begin(self, input_ids: Tensor, attention_mask: Tensor, num_rows: int = 1) -> "WithoutCache":
-        again = WithoutCache(self.model)
-        again.ids, again.mask, again.rows = input_ids, attention_mask, None  # type: ignore[attr-defined]
-        return again
-
-    def step(self, newest: Tensor, state: Any) -> Tensor:
-        state.rows = newest[:, :, None] if state.rows is None else torch.cat([state.rows, newest[:, :, None]], dim=2)
-        texts, beams, length = state.rows.shape
-        mask = torch.ones(texts * beams, length, dtype=torch.bool)
-        sizes = {
-            "target_ids": state.rows.flatten(0, 1),
-            "target_mask": mask,
-            "target_index": mask.flatten().nonzero()[:, 0],
-        }
-        sizes["input_ids"] = state.ids.repeat_interleave(beams, dim=0)
-        sizes["attention_mask"] = state.mask.repeat_interleave(beams, dim=0)
-        sizes["token_index"] = sizes["attention_mask"].flatten().nonzero()[:, 0]
-        logits = self.model(type(pair_batch(1))(**sizes))
-        return logits.view(texts, beams, length, -1)[:, :, -1]
-
-    def keep(self, texts: Tensor, parents: Tensor) -> None:
-        self.ids, self.mask = self.ids[texts], self.mask[texts]  # type: ignore[has-type]
-        self.rows = self.rows[texts].gather(1, parents[:, :, None].expand(-1, -1, self.rows.shape[2]))  # type: ignore[has-type]
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
