@@ -15,9 +15,10 @@ from datasets.batches.pairs import PairExamples
 from datasets.rows.pair_corpus import PairCorpus
 from datasets.rows.records import Record
 from datasets.store.store import open_store
+from datasets.tokenizers.bpe_dropout import BPEDropout
 from datasets.tokenizers.pair import TokenizerPair, sides_of
 from utils.config.config import Config
-from utils.config.schema import construct
+from utils.config.schema import blamed_on, construct
 from utils.distributed.worker import Worker
 from utils.errors import DataError
 from utils.runs.run_report import describe_rows
@@ -25,7 +26,7 @@ from utils.runs.run_report import describe_rows
 logger = logging.getLogger("glassbox")
 FREE = ("num_workers", "cache_folder", "max_row_bytes")
 PATHS = ("train", "valid", "test")
-UNSHAPING = {*FREE, *PATHS, "long_pairs"}
+UNSHAPING = {*FREE, *PATHS, "long_pairs", "bpe_dropout"}  # of the tokens
 
 
 class PairArtifacts(TextArtifacts):
@@ -64,7 +65,7 @@ class PairData:
             store = open_store(self.corpus, build_tokenizers(config), shape, trained)
         self.artifacts = PairArtifacts(store.tokenizer, store.tokenizer_json)
         check_ends(config, store.tokenizer)
-        self.splits, warnings = store.splits, list(store.report.get("warnings", []))
+        self.config, self.splits, warnings = config, store.splits, list(store.report.get("warnings", []))
         self.examples = {split: self._examples(split) for split in self.corpus.splits}
         self.report = store.report | {"warnings": warnings, "truncated": self._truncated()}
         sizes = {name: config.train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
@@ -93,9 +94,17 @@ class PairData:
                 chosen = chosen[~data.truncated]
             if not len(chosen):
                 raise DataError(f"every training pair is longer than data.max_length {self.corpus.max_length}")
-            return PairExamples(source, target, chosen)
+            return PairExamples(source, target, chosen, dropout=self._dropout(), seed=self.config.seed)
         texts = [(record.texts[0], record.texts[1]) for record in self.corpus.records(split, data.rows)]
         return PairExamples(source, target, chosen, texts)
+
+    def _dropout(self) -> tuple[BPEDropout, BPEDropout] | None:
+        """What segments both sides of the training pairs anew; None without data.bpe_dropout. Raises ConfigError."""
+        if not self.corpus.bpe_dropout:
+            return None
+        with blamed_on(self.config, "data", self.config.data):
+            source, target = (BPEDropout(side, self.corpus.bpe_dropout) for side in sides_of(self.artifacts.tokenizer))
+        return source, target
 
     def _truncated(self) -> dict[str, float]:
         return {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from datasets.batches.examples import EVALUATION
 from datasets.batches.text_batch import moved
+from datasets.tokenizers.bpe_dropout import BPEDropout
 from datasets.tokenizers.tokens import Tokens
 
 
@@ -50,12 +51,15 @@ class PairBatch:
 @dataclass(frozen=True)
 class PairExamples:
     """A split of pairs. source and target: with the tokens that begin and end a text; chosen (N,): which pairs of those it has;
-    texts: of each of the chosen, or None where only the tokens are needed."""
+    texts: of each of the chosen, or None where only the tokens are needed; dropout: what segments the sources and the targets anew
+    in each epoch, as (seed, epoch, row) decides."""
 
     source: Tokens
     target: Tokens
     chosen: np.ndarray
     texts: Sequence[tuple[str, str]] | None = None
+    dropout: tuple[BPEDropout, BPEDropout] | None = None
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -71,8 +75,7 @@ class PairExamples:
 
     def collate(self, rows: np.ndarray, epoch: int = EVALUATION, step: int = 0) -> PairBatch:
         """The pairs of these rows, padded."""
-        ids, mask = self.source.pad(self.chosen[rows])
-        targets, target_mask = self.target.pad(self.chosen[rows])
+        (ids, mask), (targets, target_mask) = self._padded(rows, epoch)
         is_read = target_mask[:, 1:]  # the decoder reads a token if another one comes after it
         return PairBatch(
             input_ids=torch.from_numpy(ids),
@@ -86,3 +89,24 @@ class PairExamples:
             rows=rows,
             num_tokens=int(mask.sum() + is_read.sum()),
         )
+
+    def _padded(self, rows: np.ndarray, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The ids and mask of the sources, and of the targets."""
+        chosen = self.chosen[rows]
+        if self.dropout is None or epoch == EVALUATION:
+            return [self.source.pad(chosen), self.target.pad(chosen)]
+        found = []
+        for side, (tokens, dropout) in enumerate(zip((self.source, self.target), self.dropout, strict=True)):
+            texts = [
+                _anew(tokens.text(row), dropout, np.random.default_rng([self.seed, epoch, side, row]))
+                for row in chosen.tolist()
+            ]
+            lengths = np.array(list(map(len, texts)))
+            anew = Tokens.from_lengths(np.concatenate(texts), lengths, np.zeros(len(texts), dtype=bool))
+            found.append(anew.pad(np.arange(len(texts))))
+        return found
+
+
+def _anew(ids: np.ndarray, dropout: BPEDropout, random: np.random.Generator) -> np.ndarray:
+    """A text with its first and last token, segmented anew between them."""
+    return np.array([ids[0], *dropout.segmented(ids[1:-1].tolist(), random), ids[-1]], dtype=np.int32)

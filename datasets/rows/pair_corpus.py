@@ -18,6 +18,7 @@ class PairCorpus(Corpus):
     split_seed: random seed of the split
     max_length: maximum number of tokens of each side, including special tokens; null: no limit
     long_pairs: what becomes of a longer training pair: drop it, or cut it; in validation and test it is cut
+    bpe_dropout: probability of leaving out each merge of byte-level BPE, anew in each epoch of the training; 0: none
     on_bad_row: end the run at an unusable row, or skip and count it
     limit: maximum number of rows used from each file, or {train: 1000} of some; null: all
     num_workers: number of worker processes for tokenisation
@@ -35,6 +36,7 @@ class PairCorpus(Corpus):
         split_seed: int = 0,
         max_length: int | None = 128,
         long_pairs: Literal["drop", "cut"] = "drop",
+        bpe_dropout: float = 0.0,
         on_bad_row: Literal["error", "skip"] = "error",
         limit: int | dict[str, int] | None = None,
         num_workers: int = 2,
@@ -44,6 +46,10 @@ class PairCorpus(Corpus):
             raise ValueError(f"source and target must be two columns, got {source!r} for both")
         if max_length is not None and max_length < 4:
             raise ValueError(f"max_length must be at least 4 tokens, got {max_length}")
+        if not 0 <= bpe_dropout < 1:
+            raise ValueError(f"bpe_dropout must be in [0, 1), got {bpe_dropout}")
+        if bpe_dropout and long_pairs == "cut":
+            raise ValueError("bpe_dropout needs long_pairs: drop, as a cut text cannot be segmented anew")
         super().__init__(
             rows,
             Target(),
@@ -57,7 +63,7 @@ class PairCorpus(Corpus):
             num_workers=num_workers,
             cache_folder=cache_folder,
         )
-        self.long_pairs = long_pairs
+        self.long_pairs, self.bpe_dropout = long_pairs, bpe_dropout
 
     def reader(self, *, has_target: bool = True) -> RecordReader:
         """Reader of both columns; has_target: False for texts to write a target for, which have the source alone."""

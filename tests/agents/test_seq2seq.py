@@ -431,3 +431,34 @@ def test_without_sacrebleu_the_config_is_refused(
     assert main(["pairs.yaml", "--dry-run"]) == 2
     assert last_error(capsys).endswith("metrics bleu and chrf need the package sacrebleu: pip install sacrebleu")
     assert main(["pairs.yaml", "--dry-run", "metrics=[nll]", "train.monitor=-nll"]) == 0
+
+
+# BPE-dropout.
+
+
+def test_bpe_dropout_gives_other_tokens_in_each_epoch_and_the_same_on_resume(
+    pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent: Any = build("pairs.yaml", {"name": "x", "data.bpe_dropout": 0.3})
+    train, rows = agent.data.examples["train"], np.arange(12)
+    tokenizer = agent.artifacts.tokenizer
+    first, again, second = (train.collate(rows, epoch) for epoch in (0, 0, 1))
+    assert torch.equal(first.input_ids, again.input_ids)
+    assert torch.equal(first.labels, again.labels)
+    assert first.input_ids.shape != second.input_ids.shape or not torch.equal(first.input_ids, second.input_ids)
+    for batch in (first, second):
+        decoded = [
+            tokenizer.decode(ids[mask].tolist())
+            for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+        ]
+        plain = [tokenizer.decode(train.source.text(train.chosen[row]).tolist()) for row in rows]
+        assert decoded == plain
+    part = train.collate(rows[3:5], 0)
+    width = part.input_ids.shape[1]
+    assert torch.equal(part.input_ids, first.input_ids[3:5, :width]), "whatever else is in the batch"
+    valid = agent.data.examples["valid"]
+    assert valid.dropout is None
+    assert main(["pairs.yaml", "data.bpe_dropout=0.1", "tokenizer.name=wordpiece"]) == 2
+    assert "bpe_dropout needs tokenizer: {name: byte_bpe}" in last_error(capsys)
+    assert main(["pairs.yaml", "data.bpe_dropout=0.1", "data.long_pairs=cut", "--dry-run"]) == 2
+    assert "bpe_dropout needs long_pairs: drop" in last_error(capsys)
