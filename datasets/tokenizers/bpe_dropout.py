@@ -1,5 +1,6 @@
 """BPE-dropout: other pieces of each word in each epoch, as merges are left out at random (Provilkov et al. 2020, algorithm 1)."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +34,7 @@ class BPEDropout:
         """A word, its bytes as letters -> its pieces: of the possible merges that are not left out the first is done, and so on."""
         symbols = list(word)
         while len(symbols) > 1:
-            ranks = [self.ranks.get(pair) for pair in zip(symbols, symbols[1:], strict=False)]
+            ranks = [self.ranks.get(pair) for pair in itertools.pairwise(symbols)]
             kept = random.random(len(ranks)) >= self.p
             possible = [(rank, i) for i, rank in enumerate(ranks) if rank is not None and kept[i]]
             if not possible:

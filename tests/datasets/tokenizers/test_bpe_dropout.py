@@ -58,5 +58,5 @@ def test_a_merge_is_left_out_as_often_as_asked(tokenizer: ByteBPETokenizer) -> N
 
 
 def test_another_tokenizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="bpe_dropout needs tokenizer: {name: byte_bpe}"):
+    with pytest.raises(ValueError, match=r"bpe_dropout needs tokenizer: \{name: byte_bpe}"):
         BPEDropout(WordPieceTokenizer(vocab_size=300), 0.1)
