@@ -13,6 +13,7 @@ from agents.base import BaseAgent
 from agents.running.checking import check_has_valid
 from agents.running.predictor import BATCH_SIZE
 from agents.translating.other_pairs import pair_records
+from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import (
     FREE,
     PairArtifacts,
@@ -27,7 +28,6 @@ from agents.translating.watching import Signs, show_translations
 from datasets import PAIR_DATASETS, TOKENIZERS
 from datasets.batches.loader import Loader
 from datasets.batches.pairs import PairBatch
-from datasets.rows.pair_corpus import PairCorpus
 from datasets.tokenizers.pair import sides_of
 from graphs.generation.options import GenerationOptions
 from graphs.losses.token_cross_entropy import TokenCrossEntropy
@@ -38,6 +38,7 @@ from utils.distributed.fsdp import whole_weights
 from utils.metrics.translation import Generated, ScoringOptions, TranslationCounts
 
 MODELS = {"encoder_decoder": EncoderDecoder}
+LOSSES = {"token_cross_entropy": TokenCrossEntropy}
 SUBWORDS = {name: TOKENIZERS[name] for name in ("byte_bpe", "wordpiece", "saved")}
 
 
@@ -52,7 +53,7 @@ class Seq2SeqAgent(BaseAgent):
         "tokenizer": Section(SUBWORDS, default="byte_bpe"),
         "target_tokenizer": Section(SUBWORDS, is_optional=True),
         "model": Section(MODELS, default="encoder_decoder"),
-        "loss": Section(shared=TokenCrossEntropy),
+        "loss": Section(LOSSES, default="token_cross_entropy"),
         "generation": Section(
             shared=GenerationOptions,
             free=("beam_size", "length_penalty", "early_stop", "sample", "temperature", "top_k", "top_p"),
@@ -78,7 +79,7 @@ class Seq2SeqAgent(BaseAgent):
         return model
 
     def build_loss(self, artifacts: PairArtifacts) -> nn.Module:
-        loss: nn.Module = construct(self.config, "loss", TokenCrossEntropy, self.config.loss)
+        loss: nn.Module = construct(self.config, "loss", LOSSES[self.config.loss.name], self.config.loss)
         return loss
 
     def compute_loss(self, batch: PairBatch) -> tuple[dict[str, Tensor], Generated]:

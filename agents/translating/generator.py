@@ -11,10 +11,10 @@ import torch
 from agents.running.abilities import Generates, require
 from agents.running.predictor import BATCH_SIZE, BATCH_TOKENS, Predictor
 from agents.running.trained_run import TrainedRun
+from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import pair_line
 from agents.translating.translator import Translator
 from datasets.batches.order import cut, ordered_batches
-from datasets.rows.pair_corpus import PairCorpus
 from datasets.rows.records import Record, Skipped
 from datasets.tokenizers.pair import sides_of
 from datasets.tokenizers.tokens import Tokens

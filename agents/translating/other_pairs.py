@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agents.translating.pair_corpus import PairCorpus
 from datasets.formats.data_files import FOLDERS, STDIN, check_exists
 from datasets.formats.readers import ENDINGS, FORMATS, ending_of
 from datasets.formats.rows import Layout, Row
-from datasets.rows.pair_corpus import PairCorpus
 from datasets.rows.records import Record
 from datasets.sources.files import Files, check_encodings
 from datasets.sources.parallel import parallel_rows

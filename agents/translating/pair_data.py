@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from agents.running.text_data import TextArtifacts, initial_tokenizer
+from agents.translating.pair_corpus import PairCorpus
 from datasets import PAIR_DATASETS, TOKENIZERS
+from datasets.batches.bpe_dropout import BPEDropout
 from datasets.batches.loader import Loader
 from datasets.batches.pairs import PairExamples
-from datasets.rows.pair_corpus import PairCorpus
 from datasets.rows.records import Record
 from datasets.store.store import open_store
-from datasets.tokenizers.bpe_dropout import BPEDropout
 from datasets.tokenizers.pair import TokenizerPair, sides_of
 from utils.config.config import Config
 from utils.config.schema import blamed_on, construct

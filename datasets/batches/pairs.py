@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.batches.bpe_dropout import BPEDropout
 from datasets.batches.examples import EVALUATION
 from datasets.batches.text_batch import moved
-from datasets.tokenizers.bpe_dropout import BPEDropout
 from datasets.tokenizers.tokens import Tokens
 
 

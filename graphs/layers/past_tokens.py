@@ -1,10 +1,12 @@
-"""The keys and values of tokens generated so far, so that each is computed once (a KV cache).
+"""The keys and values of tokens generated so far and of their sources, so that each is computed once (a KV cache).
 
-B: texts, K: rows of a text that are generated together (beams), A: attention heads, D: head size, t: tokens of a text so far, over
-all of its rows.
+B: texts, K: rows of a text that are generated together (beams), A: attention heads, D: head size, S: tokens of the longest source,
+t: tokens of a text so far, over all of its rows.
 
 The rows of a text share one past, and a mask says which tokens are whose. So a beam that goes on from another one copies no keys.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,3 +64,28 @@ class Ancestry:
         if self.mask is not None:
             mask = self.mask.index_select(0, texts)
             self.mask = mask.gather(1, parents[:, :, None].expand(-1, -1, mask.shape[2]))
+
+
+class SourceHeads(NamedTuple):
+    """What one layer knows of the sources: keys_values (2, B, A, S, D); mask (B, S), True at real tokens."""
+
+    keys_values: Tensor
+    mask: Tensor
+
+
+class Generation:
+    """What is computed of a batch of sources and of the targets generated so far."""
+
+    def __init__(self, sources: list[SourceHeads], num_rows: int) -> None:
+        """sources: of each layer."""
+        self.sources, self.pasts = sources, [PastTokens() for _ in sources]
+        self.ancestry, self.length = Ancestry(num_rows), 0  # tokens of a row that the decoder has read
+
+    def keep(self, texts: Tensor, parents: Tensor) -> None:
+        """Go on with these texts (B',), in order, whose row k continues their row parents[:, k] (B', K)."""
+        self.ancestry.keep(texts, parents)
+        if len(texts) < len(self.sources[0].mask):
+            mask = self.sources[0].mask.index_select(0, texts)
+            self.sources = [SourceHeads(each.keys_values.index_select(1, texts), mask) for each in self.sources]
+            for past in self.pasts:
+                past.keep(texts)

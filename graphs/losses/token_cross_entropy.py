@@ -23,7 +23,7 @@ class TokenLoss(NamedTuple):
 
 
 class TokenCrossEntropy(nn.Module):
-    """Cross-entropy over the vocabulary with label smoothing (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4).
+    """Cross-entropy over the vocabulary with label smoothing (Vaswani et al. 2017, section 5.4).
 
     label_smoothing: probability taken from the right token and spread evenly over all tokens
     """

@@ -3,15 +3,14 @@
 B: texts, S and T: tokens of the longest source and target, M and N: their real tokens, H: hidden size, V: target vocabulary,
 K: rows that are generated for each text (beams); ...: (N,) packed tokens or (B, T) padded ones.
 
-The file follows the flow of the data: the source through the encoder, the target so far through the decoder, whose layers also look
-at the source, and the product with the table of target tokens. `forward` trains: it knows the whole target. `begin` and `step`
-generate it, one token at a time.
+The file follows the flow of the data: the source through the encoder, the target through the decoder, whose layers also look at the
+source, and the product with the table of target tokens. `forward` knows the whole target; `begin` and `step` generate it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from graphs.layers.embedding import Table
 from graphs.layers.feed_forward import Activation, FeedForwardLayer
 from graphs.layers.option_checks import check_layers
 from graphs.layers.packed_attention import CrossLayout, lay_out
-from graphs.layers.past_tokens import Ancestry, PastTokens
+from graphs.layers.past_tokens import Generation, PastTokens, SourceHeads
 from graphs.layers.positions import rotary_angles
 from graphs.layers.token_layout import PackedTokens, PaddedTokens, TokenLayout
 from graphs.models.transformer import Norm, Positions, TokenEmbeddings, TransformerEncoder
@@ -40,13 +39,6 @@ class Source:
     memory: Tensor
     tokens: TokenLayout
     cross: CrossLayout | None = None
-
-
-class SourceHeads(NamedTuple):
-    """What one layer knows of the sources: keys_values (2, B, A, S, D); mask (B, S), True at real tokens."""
-
-    keys_values: Tensor
-    mask: Tensor
 
 
 class DecoderLayer(nn.Module):
@@ -94,24 +86,6 @@ class DecoderLayer(nn.Module):
             return hidden + self.dropout(sublayer(norm(hidden)))
         normalised: Tensor = norm(hidden + self.dropout(sublayer(hidden)))
         return normalised
-
-
-class Generation:
-    """What is computed of a batch of sources and of the targets generated so far."""
-
-    def __init__(self, sources: list[SourceHeads], num_rows: int) -> None:
-        """sources: of each layer."""
-        self.sources, self.pasts = sources, [PastTokens() for _ in sources]
-        self.ancestry, self.length = Ancestry(num_rows), 0  # tokens of a row that the decoder has read
-
-    def keep(self, texts: Tensor, parents: Tensor) -> None:
-        """Go on with these texts (B',), in order, whose row k continues their row parents[:, k] (B', K)."""
-        self.ancestry.keep(texts, parents)
-        if len(texts) < len(self.sources[0].mask):
-            mask = self.sources[0].mask.index_select(0, texts)
-            self.sources = [SourceHeads(each.keys_values.index_select(1, texts), mask) for each in self.sources]
-            for past in self.pasts:
-                past.keep(texts)
 
 
 class EncoderDecoder(nn.Module):
@@ -210,7 +184,7 @@ class EncoderDecoder(nn.Module):
 
     @property
     def output_table(self) -> Tensor:
-        """(V, H): a state's product with it are the logits."""
+        """(V, H): its product with a state is the logits."""
         return self.table if self.output is None else self.output.weight
 
     def forward(self, batch: Any, loss: Callable[[Tensor, Tensor, Tensor], Any] | None = None) -> Any:
@@ -256,8 +230,7 @@ class EncoderDecoder(nn.Module):
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         """(...) -> (..., H)."""
-        embedded: Tensor = self.dropout(self.embeddings(ids, positions, table=self.table))
-        return embedded
+        return self.dropout(self.embeddings(ids, positions, table=self.table))
 
     def rotation(self, positions: Tensor) -> Tensor | None:
         """(...) -> (..., D) the angles of rotary positions."""

@@ -71,7 +71,7 @@ def test_options_have_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> 
         ("train", "(section)", "precision"): ("one of float32, mixed, auto", "float32"),
         ("freeze", "(section)", "layers"): ("int or all", "all"),
         ("average", "(section)", "decay"): ("float", 0.999),
-        ("loss", "(any)", "r_drop"): ("float", 0.0),
+        ("loss", "(agent classification)", "r_drop"): ("float", 0.0),
         ("model", "transformer", "compile_layers"): ("bool", False),
         ("(top level)", "(section)", "seed"): ("int", 1),
     }
@@ -140,7 +140,9 @@ def test_the_overview_has_a_line_for_each_part_and_says_how_to_go_on(capsys: pyt
 def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.CaptureFixture[str]) -> None:
     found = listed(capsys)
     assert main(["list", "loss", "focal", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"loss": {name: found["loss"][name] for name in ("focal", "(any)")}}
+    assert json.loads(capsys.readouterr().out) == {
+        "loss": {name: found["loss"][name] for name in ("focal", "(agent classification)")}
+    }
     assert main(["list", "model", "bilstm"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("model:\n  bilstm: ")

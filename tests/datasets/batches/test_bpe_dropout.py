@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import tiny_rows
 
-from datasets.tokenizers.bpe_dropout import BPEDropout
+from datasets.batches.bpe_dropout import BPEDropout
 from datasets.tokenizers.subword import ByteBPETokenizer, WordPieceTokenizer
 
 TEXTS = [row["text"] for row in tiny_rows()] + ["Stir, and stir!  twice", "weiß \u4e2d\u6587 it's", "x"]

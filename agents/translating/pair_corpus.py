@@ -34,7 +34,7 @@ class PairCorpus(Corpus):
         id: str | None = None,
         split: list[float] = (0.98, 0.01, 0.01),  # type: ignore[assignment]  # an immutable default
         split_seed: int = 0,
-        max_length: int | None = 128,
+        max_length: int | None = None,
         long_pairs: Literal["drop", "cut"] = "drop",
         bpe_dropout: float = 0.0,
         on_bad_row: Literal["error", "skip"] = "error",
