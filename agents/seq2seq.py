@@ -51,7 +51,7 @@ class Seq2SeqAgent(BaseAgent):
     sections: ClassVar[dict[str, Section]] = {
         "data": Section(PAIR_DATASETS, shared=PairCorpus, default="parallel", free=FREE),
         "tokenizer": Section(SUBWORDS, default="byte_bpe"),
-        "target_tokenizer": Section(SUBWORDS, is_optional=True),
+        "target_tokenizer": Section(SUBWORDS, default="byte_bpe", is_optional=True),
         "model": Section(MODELS, default="encoder_decoder"),
         "loss": Section(LOSSES, default="token_cross_entropy"),
         "generation": Section(

@@ -462,3 +462,80 @@ def test_bpe_dropout_gives_other_tokens_in_each_epoch_and_the_same_on_resume(
     assert "bpe_dropout needs tokenizer: {name: byte_bpe}" in last_error(capsys)
     assert main(["pairs.yaml", "data.bpe_dropout=0.1", "data.long_pairs=cut", "--dry-run"]) == 2
     assert "bpe_dropout needs long_pairs: drop" in last_error(capsys)
+
+
+# More faults of other code: the checks above see each of them.
+
+
+def plant_padding_on_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    collate = PairExamples.collate
+
+    def turned(self: PairExamples, rows: Any, epoch: int = -1, step: int = 0) -> Any:
+        batch = collate(self, rows, epoch, step)
+        mask = batch.attention_mask.flip(1)
+        ids = torch.zeros_like(batch.input_ids).masked_scatter(mask, batch.input_ids[batch.attention_mask])
+        return replace(batch, input_ids=ids, attention_mask=mask, token_index=mask.flatten().nonzero()[:, 0])
+
+    monkeypatch.setattr(PairExamples, "collate", turned)
+
+
+def plant_swapped_tokenizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.translating import generator, translator
+
+    for module in (translator, generator):
+        honest = module.sides_of
+        monkeypatch.setattr(module, "sides_of", lambda tokenizer, honest=honest: honest(tokenizer)[::-1])
+
+
+def plant_scores_of_sub_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.translating.translator import Translator
+
+    monkeypatch.setattr(Translator, "text_of", lambda self, ids: " ".join(map(self.tokenizer.token, ids)))
+
+
+def plant_no_source_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = packed_module.packed_cross_attention
+
+    def unmasked(query: Any, key_value: Any, targets: Any, sources: Any, *rest: Any) -> Any:
+        return honest(query, key_value, targets, sources._replace(mask=torch.ones_like(sources.mask)), *rest)
+
+    monkeypatch.setattr(attention_module, "packed_cross_attention", unmasked)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [plant_padding_on_the_other_side, plant_swapped_tokenizers, plant_scores_of_sub_words, plant_no_source_mask],
+)
+def test_a_planted_fault_breaks_what_must_be_equal(pairs: Path, monkeypatch: pytest.MonkeyPatch, plant: Any) -> None:
+    words = [
+        *small_pairs.parallel(),
+        "target_tokenizer={vocab_size: 280}",
+        "model.tie_embeddings=target",
+        "train.num_epochs=3",
+    ]
+    trained(*words)
+    assert_equal(pairs)
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        assert_equal(pairs)
+
+
+def assert_equal(pairs: Path) -> None:
+    """Texts written anew are those of the run, alone and in a batch, and so are their scores."""
+    sources, references = ((pairs / f"test.{side}").read_text().splitlines() for side in ("de", "en"))
+    lines, generator = lines_of(f"{RUN}/predictions.jsonl"), Generator(RUN)
+    texts = [line["predicted"] for line in generator.generate(sources)]
+    assert texts == [line["predicted"] for line in lines]
+    report = json.loads(Path(RUN, "report.json").read_text())["test"]
+    assert sacrebleu.corpus_chrf(texts, [references]).score == pytest.approx(report["chrf"])
+    agent: Any = generator.agent
+    from datasets.batches.examples import EVALUATION
+
+    loader, _ = agent.test_data([pairs / "test.de", pairs / "test.en"])
+    rows, examples = np.arange(len(sources)), loader.examples
+    whole = agent.compute_loss(examples.collate(rows, EVALUATION))[0]["loss"]
+    alone = sum(agent.compute_loss(examples.collate(rows[i : i + 1], EVALUATION))[0]["loss"] for i in rows.tolist())
+    assert float(whole) == pytest.approx(float(alone), rel=1e-5)
+    assert float(whole) / agent.count(examples.collate(rows, EVALUATION))["loss"] == pytest.approx(
+        report["loss"], rel=1e-5
+    )
