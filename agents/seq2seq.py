@@ -1,8 +1,10 @@
 """Text -> text, such as a translation or a title: an encoder-decoder Transformer (Vaswani et al. 2017). N: target tokens."""
 
 import functools
+import itertools
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +13,8 @@ from torch import Tensor, nn
 
 from agents.base import BaseAgent
 from agents.running.checking import check_has_valid
-from agents.running.predictor import BATCH_SIZE
+from agents.running.predictor import CHUNK, batches_of
+from agents.running.trained_run import TrainedRun
 from agents.translating.other_pairs import pair_records
 from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import (
@@ -19,16 +22,18 @@ from agents.translating.pair_data import (
     PairArtifacts,
     PairData,
     build_pair_corpus,
-    build_tokenizers,
-    check_ends,
+    check_pairs,
     encode_pairs,
+    pair_shape,
 )
-from agents.translating.translator import Translator
+from agents.translating.translator import Translator, seeds_of
 from agents.translating.watching import Signs, show_translations
 from datasets import PAIR_DATASETS, TOKENIZERS
-from datasets.batches.loader import Loader
 from datasets.batches.pairs import PairBatch
+from datasets.rows.records import Record
+from datasets.store.store import data_hash
 from datasets.tokenizers.pair import sides_of
+from datasets.tokenizers.processes import chunked
 from graphs.generation.options import GenerationOptions
 from graphs.losses.token_cross_entropy import TokenCrossEntropy
 from graphs.models.encoder_decoder import EncoderDecoder
@@ -37,6 +42,7 @@ from utils.config.schema import Section, construct
 from utils.distributed.fsdp import whole_weights
 from utils.metrics.translation import Generated, ScoringOptions, TranslationCounts
 
+logger = logging.getLogger("glassbox")
 MODELS = {"encoder_decoder": EncoderDecoder}
 LOSSES = {"token_cross_entropy": TokenCrossEntropy}
 SUBWORDS = {name: TOKENIZERS[name] for name in ("byte_bpe", "wordpiece", "saved")}
@@ -84,7 +90,9 @@ class Seq2SeqAgent(BaseAgent):
 
     def compute_loss(self, batch: PairBatch) -> tuple[dict[str, Tensor], Generated]:
         loss, nll, right = self.model(batch, self.loss)
-        texts = self.generate(batch) if not self.model.training and batch.texts is not None else None
+        texts = (
+            self.generate(batch) if not self.model.training and batch.texts is not None and self.has_scores else None
+        )
         return {"loss": loss}, Generated(nll, right, texts)
 
     def count(self, batch: PairBatch) -> dict[str, float]:
@@ -120,19 +128,27 @@ class Seq2SeqAgent(BaseAgent):
     def generate(self, batch: PairBatch) -> list[str]:
         """The text for each source of a batch."""
         options = self.options
-        if self.is_training:
+        if self.is_validating:
             options = replace(options, beam_size=self.scoring.valid_beam_size, sample=False)
+        seeds = seeds_of(self.config.seed, batch.rows.tolist())
         with whole_weights(self.model):
-            return self.translator().texts(batch.input_ids, batch.attention_mask, options)
+            return self.translator().texts(batch.input_ids, batch.attention_mask, options, seeds)
 
-    is_training = False  # whether the evaluation under way is one of many, and need not search thoroughly
+    is_validating = (
+        False  # whether the evaluation under way is one of many in the training, and need not search thoroughly
+    )
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether texts are to be generated: in the training's validations only for BLEU and chrF."""
+        return not self.is_validating or bool({"bleu", "chrf"} & set(self.chosen_metrics(self.metrics)))
 
     def validate(self) -> bool:
-        self.is_training = True
+        self.is_validating = True
         try:
             return super().validate()
         finally:
-            self.is_training = False
+            self.is_validating = False
 
     def test(self) -> tuple[dict[str, Any], list[Any]]:
         """As ever; of several length penalties, with that which is best on validation."""
@@ -176,19 +192,46 @@ class Seq2SeqAgent(BaseAgent):
 
     encode = None  # type: ignore[assignment]  # it writes instead of predicting: see agents/running/abilities.py
 
-    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Any, Callable[[], dict[str, Any]]]:
+        if not paths and self.trained is not None:
+            shape = pair_shape(self.config, self.corpus)
+            has_own = self.config.init_from is None and self.config.tokenizer.name != "saved"
+            trained = None if has_own else self.artifacts.tokenizer
+            if data_hash(self.corpus, shape, trained) != self.trained.facts.get("data"):
+                logger.warning("warning: the data has changed since %s was trained", self.trained.folder)
         records, counts = pair_records(self.corpus, paths, **reading)
-        examples = encode_pairs(self.corpus, self.artifacts.tokenizer, list(records))
-        rank, size = self.worker.rank, self.worker.size
-        return Loader(examples, batch_size=BATCH_SIZE, rank=rank, num_ranks=size), counts
+        return StreamedPairs(self, records), counts
 
-    def take_up(self, report: Mapping[str, Any]) -> None:
+    trained: TrainedRun | None = None
+
+    def take_up(self, run: TrainedRun) -> None:
         """The length penalty that was best on validation."""
-        chosen = ((report.get("valid") or {}).get("generation") or {}).get("length_penalty")
+        self.trained = run
+        chosen = ((run.report.get("valid") or {}).get("generation") or {}).get("length_penalty")
         if len(self.options.length_penalties) > 1 and isinstance(chosen, float):
             self.options = replace(self.options, length_penalty=chosen)
 
     def check_data(self) -> None:
-        check_has_valid(self.config, self.corpus.splits)
-        check_ends(self.config, build_tokenizers(self.config))
-        _ = self.options, TranslationCounts(self.chosen_metrics(self.metrics), self.scoring, self.device)
+        config, options = self.config, self.options
+        check_has_valid(config, self.corpus.splits)
+        check_pairs(config, self.corpus)
+        if config.model.positions == "learned" and options.min_length >= config.model.max_positions:
+            room = config.model.max_positions
+            raise config.error(
+                "generation.min_length", f"generation.min_length must be less than model.max_positions {room}"
+            )
+        _ = TranslationCounts(self.chosen_metrics(self.metrics), self.scoring, self.device)
+
+
+class StreamedPairs:
+    """Pairs to measure a trained model on: only a chunk of them for each process is in memory."""
+
+    def __init__(self, agent: Seq2SeqAgent, records: Iterator[Record]) -> None:
+        self.agent, self.records = agent, records
+
+    def eval_batches(self) -> Iterator[PairBatch]:
+        """The batches of this process."""
+        agent, worker = self.agent, self.agent.worker
+        for chunk in itertools.islice(chunked(self.records, CHUNK), worker.rank, None, worker.size):
+            examples: Any = encode_pairs(agent.corpus, agent.artifacts.tokenizer, chunk)
+            yield from batches_of(examples)  # type: ignore[misc]

@@ -4,7 +4,7 @@ A task is one file with a class that extends `BaseAgent`, and one entry in AGENT
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,10 +15,10 @@ from agents.running.building import build_corpus, build_tokenizer, check_first_t
 from agents.running.checking import SECTIONS, check_has_valid, check_run
 from agents.running.data import Data
 from agents.running.text_data import TextArtifacts, TextData
+from agents.running.trained_run import TrainedRun
 from agents.weights.published import complete_from_published
 from agents.weights.run_weights import complete_from_run, load_initial_weights
 from agents.weights.word_vectors import load_vectors
-from datasets.batches.loader import Loader
 from datasets.rows.corpus import Corpus
 from datasets.rows.records import Record
 from datasets.rows.targets import Target
@@ -136,15 +136,15 @@ class Task:
         encoded: SplitData = self.artifacts.encode(self.corpus, records)
         return encoded
 
-    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
+    def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Any, Callable[[], dict[str, Any]]]:
         """For an agent that answers no rows: the test split, or all of other files, and how many lines were read, used and skipped.
 
-        reading: format, encoding and on_bad_row of the files, None as in the run.
+        -> what has `eval_batches`, as a loader; reading: format, encoding and on_bad_row of the files, None as in the run.
         """
         raise NotImplementedError
 
-    def take_up(self, report: Mapping[str, Any]) -> None:
-        """Go on with what the finished run of this report has chosen, for an agent that chooses something by validation."""
+    def take_up(self, run: TrainedRun) -> None:
+        """Go on with what a trained run has chosen, for an agent that chooses something by validation."""
 
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
         """Write the predictions of a split, in the order of its rows; called on rank 0."""

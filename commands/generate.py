@@ -25,7 +25,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "top_k": (int, "of --sample: draw from the K most probable tokens"),
     "top_p": (float, "of --sample: draw from the most probable tokens that together have this probability"),
     "max_length": (int, "maximum number of tokens of a target, its prefix and its end included"),
-    "min_length": (int, "minimum number of tokens before the end"),
+    "min_length": (int, "minimum number of tokens of a target before its end, its prefix included"),
     "no_repeat_ngram": (int, "length of n-grams of tokens that may not come twice; 0: no limit"),
 }
 
@@ -96,30 +96,29 @@ def _lines(generator: "Generator", options: argparse.Namespace, worker: "Worker"
     """The line of each row of the input; a blank one has an empty text, so that lines stay beside each other."""
     from agents.translating.other_pairs import source_rows
     from datasets.formats.data_files import STDIN
-    from datasets.formats.rows import BLANK
     from datasets.rows.records import Record, Skipped
-    from utils.errors import DataError
     from utils.runs.run_report import describe_counts
 
     path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
     if path is not STDIN:
         worker.refuse_other_file(path)
-    reader = generator.reader("skip")
+    reader = generator.reader(options.on_bad_row or "error", skip_option="--on-bad-row skip")
 
     def records() -> Iterator[Record | Skipped]:
-        for record in reader.answers(source_rows(generator.corpus, path, options.format, options.encoding)):
-            if isinstance(record, Skipped) and options.on_bad_row != "skip" and record.problem != BLANK:
-                raise DataError(f"{record.id}: {record.problem}; fix the row, or skip such rows with --on-bad-row skip")
-            yield record
+        for record in reader.read(source_rows(generator.corpus, path, options.format, options.encoding)):
+            skipped = reader.last_skipped
+            if record is not None or skipped is not None:
+                yield record or skipped  # type: ignore[misc]
 
     yield from generator.predict_records(records())
-    if worker.is_first:
-        logger.info("%s", describe_counts(reader.counts(), "generated"))
+    truncated = sum(worker.gathered(generator.num_truncated))
+    cut = f"; {truncated:,} longer than data.max_length, and cut" if truncated else ""
+    logger.info("%s%s", describe_counts(reader.counts(), "generated"), cut)
 
 
 def _can_stream(options: argparse.Namespace, generator: "Generator") -> bool:
     how = generator.translator.options
-    is_one = (how.sample or how.beam_size == 1) and options.num_best == 1
+    is_one = (how.sample or how.beam_size == 1) and options.num_best == 1 and generator.worker.size == 1
     return is_one and not options.json and options.output == "-" and sys.stdout.isatty()
 
 

@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from agents import AGENTS, checked_config
+    from datasets.tokenizers.pair import TokenizerPair
     from datasets.tokenizers.subword import SubwordTokenizer
     from utils.errors import ConfigError
     from utils.files.storage import atomic_write, storage_errors
@@ -30,6 +31,10 @@ def run(options: argparse.Namespace) -> None:
     set_up_console()
     config = checked_config(options.config, options.overrides)
     tokenizer = AGENTS[config.agent](config, choose_device("cpu")).read_data().artifacts.tokenizer
+    if isinstance(tokenizer, TokenizerPair):
+        raise ConfigError(
+            "target_tokenizer: a folder holds one tokenizer; write each with a config of its own, or leave the section out"
+        )
     if not isinstance(tokenizer, SubwordTokenizer):
         raise ConfigError(
             f"tokenizer: {config.tokenizer.name} is made for each run; wordpiece and byte_bpe can be shared"

@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.running.building import build_tokenizer
 from agents.running.checking import check_has_valid
-from agents.running.text_data import TextArtifacts, initial_tokenizer
+from agents.running.text_data import TextArtifacts, initial_tokenizer, tokenizer_shape
 from datasets.batches.loader import Loader
 from datasets.batches.masking import Masking, MaskShare, MaskUnit
 from datasets.batches.pretraining import PretrainingExamples, Sequences
@@ -132,7 +132,7 @@ class DocumentData:
         trained = trained or initial_tokenizer(config)
         shares = (self.options.split[0], self.options.split[1], self.options.split[2])
         corpus = DocumentCorpus(source, shares, self.options.split_seed)
-        shape = {"data": _shaping(config.data), "tokenizer": dict(config.tokenizer)}
+        shape = {"data": _shaping(config.data), "tokenizer": tokenizer_shape(config.tokenizer)}
         with worker.first_alone("tokens"):
             store = open_documents(corpus, build_tokenizer(config), shape, self.options.cache_folder, trained)
         self.store = store

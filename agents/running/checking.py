@@ -113,10 +113,10 @@ def _check_model(config: Config, model: nn.Module) -> None:
             "model.compile_layers",
             f"model.compile_layers: torch.compile needs {missing}; install one, or leave the option out",
         )
-    for key, part in {"model": getattr(model, "encoders", model), "head": getattr(model, "head", None)}.items():
-        if part is not None and (
-            reason := too_large(part)
-        ):  # with the words of the data, not counted yet, it is larger still
+    head = getattr(model, "head", None)
+    for key, part in {"model": model if head is None else getattr(model, "encoders", model), "head": head}.items():
+        # With the words of the data, not counted yet, it is larger still.
+        if part is not None and (reason := too_large(part)):
             raise config.error(key, f"{key}: {reason}")
     limit = getattr(next(iter(getattr(model, "encoders", ())), None), "max_length", None)
     asked = config.get("data", {}).get("max_length")

@@ -50,7 +50,7 @@ class Predictor:
             if len(fields) > len(weights):  # thousands of encoders take their time, even on meta
                 raise ValueError(f"{len(fields):,} fields, {len(weights):,} weights")
             self.agent.artifacts = self.artifacts
-            self.agent.take_up(self.run.report)
+            self.agent.take_up(self.run)
             with torch.device("meta"):  # sizes are not believed before the weights have shown them
                 check_fits(weights, self.agent.build_model(self.artifacts).state_dict(), self.folder)
             self.agent.model = self.agent.build_model(self.artifacts)

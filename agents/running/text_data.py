@@ -166,7 +166,7 @@ def _options(config: Config, target: type[Target]) -> dict[str, Any]:
         defaults = {name: option.default for part in parts for name, option in options_of(part).items()}
         shaping[key] = {
             name: value
-            for name, value in config[key].items()
+            for name, value in (tokenizer_shape(config[key]) if key == "tokenizer" else config[key]).items()
             if name not in section.free and (name in FIRST_OPTIONS.split() or value != _plain(defaults.get(name)))
         }
     if config.data.get("multi_label"):
@@ -174,6 +174,12 @@ def _options(config: Config, target: type[Target]) -> dict[str, Any]:
     if target is not LabelTarget:  # the first version had no other
         shaping["target"] = target.__name__
     return shaping
+
+
+def tokenizer_shape(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a tokenizer; one that came later counts only where it is not at its default."""
+    is_later = options["name"] == "byte_bpe" and not options.get("lower", False)
+    return {name: value for name, value in options.items() if not (is_later and name == "lower")}
 
 
 def _plain(default: Any) -> Any:

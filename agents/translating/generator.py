@@ -1,6 +1,6 @@
 """A trained run that writes texts: sources in, what was generated for each out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from agents.running.predictor import BATCH_SIZE, BATCH_TOKENS, Predictor
 from agents.running.trained_run import TrainedRun
 from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import pair_line
-from agents.translating.translator import Translator
+from agents.translating.translator import Translator, seeds_of
 from datasets.batches.order import cut, ordered_batches
 from datasets.rows.records import Record, Skipped
 from datasets.tokenizers.pair import sides_of
@@ -22,6 +22,8 @@ from graphs.generation.options import Hypothesis
 from graphs.generation.sampling import Watch
 from utils.distributed.worker import Worker
 from utils.errors import ConfigError
+
+Numbered = tuple[int, Record | Skipped]  # a record and its place in the input
 
 
 class Generator(Predictor):
@@ -45,11 +47,11 @@ class Generator(Predictor):
         agent: Any = self.agent
         try:
             self.translator = Translator(self.model, self.artifacts.tokenizer, replace(agent.options, **options))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ConfigError(f"generate: {error}") from None
         self.source_tokenizer, target = sides_of(self.artifacts.tokenizer)
         self.prefix = target.bare([prefix], may_be_empty=True).ids.tolist() if prefix else []
-        self.num_best, self.seed, self.num_seen = num_best, seed, 0
+        self.num_best, self.seed, self.num_truncated = num_best, seed, 0
         self._check()
 
     def _check(self) -> None:
@@ -58,8 +60,7 @@ class Generator(Predictor):
             raise ConfigError(
                 f"generate: the prefix has {len(self.prefix)} tokens, and max_length {options.max_length} leaves none to generate"
             )
-        limit = None if options.sample else options.beam_size
-        if self.num_best < 1 or (limit is not None and self.num_best > limit):
+        if self.num_best < 1 or (not options.sample and self.num_best > options.beam_size):
             raise ConfigError(
                 f"generate: num_best must be at least 1 and at most beam_size {options.beam_size}, got {self.num_best}; "
                 "with sample there may be more"
@@ -71,53 +72,52 @@ class Generator(Predictor):
         corpus: PairCorpus = self.agent.corpus  # type: ignore[assignment]
         return corpus
 
-    def generate(self, texts: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def generate(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """A line for each text, in order: its `predicted` text, the log-probability, and with num_best all `hypotheses`."""
         return list(self.predict_records(self.reader("error").answers(self.rows(texts))))
+
+    def predict_records(self, records: Iterable[Record | Skipped]) -> Iterator[dict[str, Any]]:
+        return super().predict_records(enumerate(records))  # type: ignore[arg-type]
 
     def stream(self, text: str, watch: Watch) -> dict[str, Any]:
         """The line of one text; watch: gets each token as it is chosen, which greedy search and sampling can do."""
         (record,) = [each for each in self.reader("error").read(self.rows([text])) if each is not None]
-        return self._written([record], watch)[0]
+        return self._written([(0, record)], watch)[0]
 
     def _fields_of(self, text: Any) -> dict[str, Any]:
         return {self.corpus.fields[0]: text}
 
-    def _lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
-        written = iter(self._written([record for record in records if isinstance(record, Record)]))
+    def _lines(self, records: list[Numbered]) -> list[dict[str, Any]]:  # type: ignore[override]
+        written = iter(self._written([(i, each) for i, each in records if isinstance(each, Record)]))
         return [
-            next(written)
-            if isinstance(record, Record)
-            else {"id": record.id, "predicted": None, "problem": record.problem}
-            for record in records
+            next(written) if isinstance(each, Record) else {"id": each.id, "predicted": None, "problem": each.problem}
+            for _, each in records
         ]
 
-    def _written(self, records: list[Record], watch: Watch | None = None) -> list[dict[str, Any]]:
+    def _written(self, records: list[tuple[int, Record]], watch: Watch | None = None) -> list[dict[str, Any]]:
         """The line of each record; the longest sources come first."""
-        texts = [record.texts[0] for record in records]
-        if not texts:
+        if not records:
             return []
-        tokens: Tokens = self.source_tokenizer.encode(texts, **self.corpus.length_options)
+        tokens: Tokens = self.source_tokenizer.encode(
+            [each.texts[0] for _, each in records], **self.corpus.length_options
+        )
         found, lengths = dict[int, list[Hypothesis]](), tokens.lengths
         for batch in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
             for rows in cut(batch, lengths, BATCH_SIZE, BATCH_TOKENS):
-                found |= zip(rows.tolist(), self._hypotheses(tokens, rows, watch), strict=True)
-        self.num_seen += len(records)
+                ids, mask = (torch.from_numpy(array).to(self.device) for array in tokens.pad(rows))
+                seeds = seeds_of(self.seed, [records[row][0] for row in rows.tolist()])
+                rest: dict[str, Any] = {
+                    "prefix": self.prefix,
+                    "num_best": self.num_best,
+                    "seeds": seeds,
+                    "watch": watch,
+                }
+                found |= zip(rows.tolist(), self.translator.hypotheses(ids, mask, **rest), strict=True)
+        self.num_truncated += int(np.sum(tokens.truncated))
         return [
-            pair_line(self.corpus, record, self._answer(found[row]), truncated=bool(is_cut))
-            for row, (record, is_cut) in enumerate(zip(records, tokens.truncated, strict=True))
+            pair_line(record, self._answer(found[row]), truncated=bool(tokens.truncated[row]))
+            for row, (_, record) in enumerate(records)
         ]
-
-    def _hypotheses(self, tokens: Tokens, rows: np.ndarray, watch: Watch | None) -> list[list[Hypothesis]]:
-        ids, mask = (torch.from_numpy(array).to(self.device) for array in tokens.pad(rows))
-        seeds = [
-            (self.seed * 1_000_003 + self.num_seen + row) % 2**63 for row in rows.tolist()
-        ]  # of a text's own place
-        options = self.translator.options
-        options = replace(options, max_length=options.max_length - len(self.prefix))
-        return self.translator.hypotheses(
-            ids, mask, options, prefix=self.prefix, num_best=self.num_best, seeds=seeds, watch=watch
-        )
 
     def _answer(self, hypotheses: list[Hypothesis]) -> dict[str, Any]:
         texts = [

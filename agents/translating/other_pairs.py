@@ -11,14 +11,16 @@ from datasets.formats.readers import ENDINGS, FORMATS, ending_of
 from datasets.formats.rows import Layout, Row
 from datasets.rows.records import Record
 from datasets.sources.files import Files, check_encodings
-from datasets.sources.parallel import parallel_rows
+from datasets.sources.parallel import ParallelFiles, parallel_rows
 from utils.errors import ConfigError, DataError
 from utils.runs.run_report import describe_counts
+
+KNOWN = [name for name in FORMATS if name not in FOLDERS and name != "labelled_lines"]
 
 
 def source_rows(corpus: PairCorpus, path: Path, format: str = "auto", encoding: str | None = None) -> Iterator[Row]:
     """The rows of a file of sources: a table with the run's source column, or by default one source a line."""
-    kind = _format(path, format, default="text")
+    kind = _format(path, format) or "text"
     layout = _layout(corpus, kind, encoding)
     return FORMATS[kind](path, replace(layout, columns=corpus.fields[:1]) if kind == "text" else layout)
 
@@ -27,20 +29,23 @@ def pair_rows(
     corpus: PairCorpus, paths: Sequence[Path], format: str | None = None, encoding: str | None = None
 ) -> Iterator[Row]:
     """The rows of a table with both of the run's columns, or of two parallel files, the sources first."""
+    kinds = [_format(path, format or "auto") for path in paths]
     if len(paths) == len(corpus.fields):
-        layout = _layout(corpus, "text", encoding)
-        for path in paths:
-            check_exists(path)
-        return parallel_rows(dict(zip(corpus.fields, paths, strict=True)), layout)
+        for path, kind in zip(paths, kinds, strict=True):
+            if kind not in (None, "text"):
+                raise ConfigError(f"command line: --data twice takes files of one text a line, and {path} is {kind}")
+        return parallel_rows(dict(zip(corpus.fields, paths, strict=True)), _layout(corpus, "text", encoding))
     if len(paths) != 1:
         raise ConfigError(f"command line: --data takes one table or two parallel files, got {len(paths)} files")
-    kind = _format(paths[0], format or "auto", default=None)
+    (path,), (kind,) = paths, kinds
+    first, second = corpus.fields
     if kind == "text":
-        first, second = corpus.fields
         raise DataError(
-            f"{paths[0]}: lines of text are one side of the pairs; give --data {first} --data {second}, two files"
+            f"{path}: lines of text are one side of the pairs; give two files, --data {first} --data {second}"
         )
-    return FORMATS[kind](paths[0], _layout(corpus, kind, encoding))
+    if kind is None:
+        raise DataError(f"{path}: the ending does not tell the format; write --format, one of {', '.join(KNOWN)}")
+    return FORMATS[kind](path, _layout(corpus, kind, encoding))
 
 
 def pair_records(
@@ -68,22 +73,20 @@ def pair_records(
     return used(), reader.counts
 
 
-def _format(path: Path, format: str, default: str | None) -> str:
-    """The format by name or ending. Raises ConfigError for an unknown one."""
-    known = [name for name in FORMATS if name not in FOLDERS and name != "labelled_lines"]
-    if format not in ("auto", *known):
-        raise ConfigError(f"command line: --format must be one of auto, {', '.join(known)}, got {format!r}")
+def _format(path: Path, format: str) -> str | None:
+    """The format by name or ending, None where neither tells. Raises ConfigError for an unknown one."""
+    if format not in ("auto", *KNOWN):
+        raise ConfigError(f"command line: --format must be one of auto, {', '.join(KNOWN)}, got {format!r}")
     if path is not STDIN:
         check_exists(path)
-    found = ENDINGS.get("" if path is STDIN else ending_of(path), default) if format == "auto" else format
-    if found is None:
-        raise DataError(f"{path}: the ending does not tell the format; write --format, one of {', '.join(known)}")
-    return found
+    return ENDINGS.get("" if path is STDIN else ending_of(path)) if format == "auto" else format
 
 
 def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
+    """How the run's own files of this format are written, or else as is usual."""
     source = corpus.source
     layout = source.layout_of(kind) if isinstance(source, Files) else Layout()
+    layout = source.layout if isinstance(source, ParallelFiles) and kind == "text" else layout
     if encoding is None:
         return layout
     try:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from datasets.tokenizers.pair import sides_of
-from datasets.tokenizers.vocabulary import Vocabulary
 from graphs.generation.beam_search import beam_search
 from graphs.generation.options import GenerationOptions, Hypothesis
 from graphs.generation.sampling import Watch, generate_rows
@@ -19,10 +18,16 @@ class Translator:
 
     def __init__(self, model: Any, tokenizer: Any, options: GenerationOptions) -> None:
         _, self.tokenizer = sides_of(tokenizer)
-        begin, end, _ = Vocabulary.of(self.tokenizer).special
-        self.model, self.start, self.end_id = model, [begin], end
-        room = model.max_length  # of positions, one of which is that of the beginning
-        self.options = options if room is None else replace(options, max_length=min(options.max_length, room))
+        before, after = (
+            self.tokenizer.special.single
+        )  # the tokens that each target of the training begins and ends with
+        self.model, self.start, self.end_id = model, list(before), after[0]
+        self.options = self.capped(options)
+
+    def capped(self, options: GenerationOptions) -> GenerationOptions:
+        """The options with no more tokens than the model has positions. Raises ValueError where min_length needs more."""
+        room = self.model.max_length
+        return options if room is None else replace(options, max_length=min(options.max_length, room))
 
     def hypotheses(
         self,
@@ -35,22 +40,27 @@ class Translator:
         seeds: Sequence[int] = (),
         watch: Watch | None = None,
     ) -> list[list[Hypothesis]]:
-        """The num_best targets of each source (B, S), best first; prefix: the ids that each begins with."""
-        options = options or self.options
+        """The num_best targets of each source (B, S), best first; prefix: what each begins with; seeds (B,): of sampling."""
+        options = self.capped(options) if options is not None else self.options
         given = (self.model, input_ids, attention_mask, [*self.start, *prefix], self.end_id, options)
         if options.sample:
-            return [
-                sorted(found, key=lambda each: -each.score)
-                for found in generate_rows(*given, num_rows=num_best, seeds=seeds, watch=watch)
-            ]
+            rows = generate_rows(*given, num_rows=num_best, seeds=seeds, watch=watch)
+            return [sorted(found, key=lambda each: -each.score) for found in rows]
         found = generate_rows(*given, watch=watch) if options.beam_size == 1 else beam_search(*given)
         return [each[:num_best] for each in found]
 
     @torch.no_grad()
-    def texts(self, input_ids: Tensor, attention_mask: Tensor, options: GenerationOptions | None = None) -> list[str]:
+    def texts(
+        self, input_ids: Tensor, attention_mask: Tensor, options: GenerationOptions, seeds: Sequence[int] = ()
+    ) -> list[str]:
         """The best target of each source."""
-        return [self.text_of(best[0].ids) for best in self.hypotheses(input_ids, attention_mask, options)]
+        return [self.text_of(best[0].ids) for best in self.hypotheses(input_ids, attention_mask, options, seeds=seeds)]
 
     def text_of(self, ids: Sequence[int]) -> str:
         """A target as text."""
         return str(self.tokenizer.decode(ids))
+
+
+def seeds_of(seed: int, rows: Sequence[int]) -> list[int]:
+    """A seed for each text, by its own place among all."""
+    return [(seed * 1_000_003 + row) % 2**63 for row in rows]

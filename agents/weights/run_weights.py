@@ -25,7 +25,8 @@ def complete_from_run(config: Config) -> None:
     if folder is None or is_published(str(name)) or not (folder / CONFIG).is_file():
         return
     old = saved_config(folder)
-    for key in ("model", "tokenizer"):
+    keys = ["model", "tokenizer", *(["target_tokenizer"] if config.get("agent") == old.get("agent") else [])]
+    for key in keys:
         section = old.get(key)
         if not isinstance(section, Mapping):
             continue
@@ -47,8 +48,8 @@ def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) ->
     folder = Path(config.init_from)
     run = TrainedRun(folder)
     old = run.config
-    for key in ("model", "tokenizer"):
-        if _of_weights(old.get(key)) != _of_weights(config[key]):
+    for key in ("model", "tokenizer", "target_tokenizer"):
+        if _of_weights(old.get(key)) != _of_weights(config.get(key)):
             raise config.error(
                 "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
             )

@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from datasets.tokenizers.subword import SubwordTokenizer
+from datasets.tokenizers.vocabulary import is_byte_level
 
 
 class BPEDropout:
     """Segments texts anew, from the tokens that a byte-level BPE has made of them."""
 
-    def __init__(self, tokenizer: SubwordTokenizer, p: float) -> None:
-        """p: the probability with which each possible merge is left out, at each merge of a word. Raises ValueError for another
-        tokenizer than byte-level BPE."""
+    def __init__(self, tokenizer: SubwordTokenizer, p: float, max_length: int | None = None) -> None:
+        """p: the probability with which each possible merge is left out, at each merge of a word; max_length: a text that would
+        have more tokens, its first and last one included, stays as it is. Raises ValueError for another tokenizer than
+        byte-level BPE."""
         values = json.loads(tokenizer.tokenizer.to_str())
-        if values["model"]["type"] != "BPE" or tokenizer.tokenizer.pre_tokenizer is None:
+        if values["model"]["type"] != "BPE" or not is_byte_level(tokenizer):
             raise ValueError("bpe_dropout needs tokenizer: {name: byte_bpe}")
         pairs = (tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in values["model"]["merges"])
         self.ranks: dict[tuple[str, ...], int] = {pair: rank for rank, pair in enumerate(pairs)}
         self.tokenizer, self.p, self.vocab = tokenizer, p, tokenizer.tokenizer.get_vocab()
+        self.max_length = max_length
         self.words: Any = tokenizer.tokenizer.pre_tokenizer.pre_tokenize_str
 
     def segmented(self, ids: Sequence[int], random: np.random.Generator) -> list[int]:

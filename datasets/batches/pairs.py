@@ -109,4 +109,5 @@ class PairExamples:
 
 def _anew(ids: np.ndarray, dropout: BPEDropout, random: np.random.Generator) -> np.ndarray:
     """A text with its first and last token, segmented anew between them."""
-    return np.array([ids[0], *dropout.segmented(ids[1:-1].tolist(), random), ids[-1]], dtype=np.int32)
+    anew = np.array([ids[0], *dropout.segmented(ids[1:-1].tolist(), random), ids[-1]], dtype=np.int32)
+    return ids if dropout.max_length is not None and len(anew) > dropout.max_length else anew

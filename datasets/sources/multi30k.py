@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from datasets.formats.data_files import check_file
+from datasets.sources.papers import publish
 from utils.errors import ConfigError, DataError
+from utils.files.storage import storage_errors
 
 NAMES = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 LANGUAGES = ("de", "en")
@@ -19,24 +21,24 @@ LANGUAGES = ("de", "en")
 def write_pairs(source: Path, out: Path, *, is_lower: bool, is_moses: bool) -> dict[str, int]:
     """Write SPLIT.LANGUAGE of each split; -> the pairs of each. Raises DataError, ConfigError."""
     prepared = {language: _preparation(language, is_lower, is_moses) for language in LANGUAGES}
-    counts = dict[str, int]()
-    out.mkdir(parents=True, exist_ok=True)
+    counts, files = dict[str, int](), dict[str, bytes]()
     for split, name in NAMES.items():
         sides = {language: list(_lines(source, f"{name}.{language}")) for language in LANGUAGES}
         if len({len(lines) for lines in sides.values()}) > 1:
             sizes = " and ".join(f"{name}.{language} has {len(lines):,}" for language, lines in sides.items())
             raise DataError(f"{source}: the sides of {split} have different numbers of lines: {sizes}")
         for language, lines in sides.items():
-            text = "".join(prepared[language](line) + "\n" for line in lines)
-            (out / f"{split}.{language}").write_text(text, encoding="utf-8")
+            files[f"{split}.{language}"] = "".join(prepared[language](line) + "\n" for line in lines).encode()
         counts[split] = len(sides["de"])
+    with storage_errors(out, sum(map(len, files.values()))):
+        publish(out, files)
     return counts
 
 
 def _lines(source: Path, name: str) -> Iterator[str]:
     """The lines of a file, gzipped or not."""
     path, packed = source / name, source / f"{name}.gz"
-    path = packed if packed.exists() and not path.exists() else path
+    path = packed if packed.exists() else path  # as published: the bare name may be that of prepared files
     check_file(path, "text")
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path is packed else path.open(encoding="utf-8") as file:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datasets.formats.data_files import check_file, text_lines
-from datasets.formats.rows import MAX_ROW_BYTES, Layout, Row
+from datasets.formats.rows import BLANK, MAX_ROW_BYTES, Layout, Row
 from datasets.sources.files import check_encodings
 from utils.errors import DataError
 
@@ -45,6 +45,11 @@ class ParallelFiles:
         self.layout = Layout(check_encodings(encoding), max_row_bytes=max_row_bytes)
 
     @property
+    def columns(self) -> list[str]:
+        """The columns, in the order of their files."""
+        return list(self.paths["train"])
+
+    @property
     def splits(self) -> list[str]:
         """The splits that have files of their own."""
         return list(self.paths)
@@ -73,6 +78,11 @@ def parallel_rows(paths: dict[str, Path], layout: Layout) -> Iterator[Row]:
             raise DataError(
                 f"{ended[0]}: ends before line {number}, which {other} has; line i of each file must belong together"
             )
-        problems = [f"{path}: {line[2]}" for path, line in zip(paths.values(), lines, strict=True) if line[2]]
         values = {column: line[1].rstrip("\r\n") for column, line in zip(paths, lines, strict=True)}
-        yield Row(f"{first}:{number}", values, problems[0] if problems else None)
+        is_blank = not any(value.strip() for value in values.values())
+        problem: str | None = BLANK if is_blank else None
+        place = first
+        for (column, path), line in zip(paths.items(), lines, strict=True):
+            if problem is None and (line[2] or not values[column].strip()):
+                problem, place = line[2] or f"no text in {column!r}", path
+        yield Row(f"{place}:{number}", values, problem)

@@ -86,7 +86,7 @@ class SubwordTokenizer:
         return str(self.tokenizer.id_to_token(id))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, special tokens left out; of byte-level BPE exactly what was encoded."""
+        """The text of ids, special tokens left out; of byte-level BPE what was encoded, but for NFC and lower case."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def to_json(self) -> dict[str, Any]:

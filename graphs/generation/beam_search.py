@@ -23,24 +23,29 @@ BLOCK = 64  # tokens of which the best is found first
 def beam_search(
     model: Any, input_ids: Tensor, attention_mask: Tensor, start: list[int], end_id: int, options: GenerationOptions
 ) -> list[list[Hypothesis]]:
-    """The K best targets of each source (B, S), best first; start: the tokens that every target begins with, which do not count."""
+    """The K best targets of each source (B, S), best first.
+
+    start: the token that every target begins with, and then its prefix, which counts in max_length but not in its score
+    """
     num_texts, num_beams, device = len(input_ids), options.beam_size, input_ids.device
     complete: list[list[Hypothesis]] = [[] for _ in range(num_texts)]
     generation = model.begin(input_ids, attention_mask, num_beams)
     for token in start[:-1]:
         model.step(torch.full((num_texts, num_beams), token, device=device), generation)
     last = torch.full((num_texts, num_beams), start[-1], device=device)
-    ids = last.new_empty(num_texts, num_beams, 0)
+    prefix = last.new_tensor(start[1:])
+    ids = prefix.expand(num_texts, num_beams, -1)
     totals = torch.full((num_texts, num_beams), NEVER, device=device)  # log-probabilities
     totals[:, 0] = 0.0  # all rows are the same still
     searched = list(range(num_texts))  # the texts that the rows belong to
-    for length in range(1, options.max_length + 1):
+    most = options.max_length - len(prefix)
+    for length in range(1, most + 1):
         log_probs = model.step(last, generation).float().log_softmax(dim=-1)
         found, parents, tokens = best_of(totals, constrained(log_probs, ids, end_id, options), 2 * num_beams)
-        ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, length - 1)), tokens[:, :, None]], dim=2)
+        ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, ids.shape[2])), tokens[:, :, None]], dim=2)
         is_end = tokens == end_id
-        for text, beam in (is_end[:, :num_beams] | (length == options.max_length)).nonzero().tolist():
-            own, total = ids[text, beam].tolist(), float(found[text, beam])
+        for text, beam in (is_end[:, :num_beams] | (length == most)).nonzero().tolist():
+            own, total = ids[text, beam, len(prefix) :].tolist(), float(found[text, beam])
             is_complete = own[-1] == end_id
             score = score_of(total, length, options.alpha)
             new = Hypothesis(own[: length - is_complete], total, score, is_complete)
@@ -51,7 +56,7 @@ def beam_search(
             is_end.to(torch.int8).sort(dim=1, stable=True).indices[:, :num_beams]
         )  # they are in order of their totals
         totals, parents, last = (each.gather(1, going_on) for each in (found, parents, tokens))
-        ids = ids.gather(1, going_on[:, :, None].expand(-1, -1, length))
+        ids = ids.gather(1, going_on[:, :, None].expand(-1, -1, ids.shape[2]))
         bests = totals[:, 0].tolist()
         open_ = [i for i, text in enumerate(searched) if not _is_done(complete[text], bests[i], length, options)]
         if not open_:

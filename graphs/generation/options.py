@@ -1,5 +1,6 @@
 """How text is generated, and what comes out: options and hypotheses."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +16,8 @@ class GenerationOptions:
     temperature: of sampling: logits are divided by it
     top_k: of sampling: draw from the k most probable tokens; null: from all
     top_p: of sampling: draw from the most probable tokens that together have this probability (Holtzman et al. 2020)
-    max_length: maximum number of tokens that are generated, the end included
-    min_length: minimum number of tokens before the end
+    max_length: maximum number of tokens of a target, its prefix and its end included
+    min_length: minimum number of tokens of a target before its end, its prefix included
     no_repeat_ngram: length of n-grams of tokens of which no target may hold one twice; 0: no limit
     """
 
@@ -37,14 +38,14 @@ class GenerationOptions:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.min_length >= self.max_length:
             raise ValueError(f"min_length must be less than max_length {self.max_length}, got {self.min_length}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be positive and finite, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        if not self.length_penalties or min(self.length_penalties) < 0:
-            raise ValueError(f"length_penalty must not be negative, got {self.length_penalty}")
+        if not self.length_penalties or not all(0 <= alpha < math.inf for alpha in self.length_penalties):
+            raise ValueError(f"length_penalty must not be negative, and finite, got {self.length_penalty}")
 
     @property
     def length_penalties(self) -> list[float]:

@@ -32,12 +32,12 @@ def generate_rows(
 
     seeds (B,): of sampling, so that what is drawn for a text does not depend on the others of its batch.
     """
-    num_texts, device, room = len(input_ids), input_ids.device, options.max_length
+    num_texts, device, room = len(input_ids), input_ids.device, options.max_length - len(start) + 1
     generation = model.begin(input_ids, attention_mask, num_rows)
     for token in start[:-1]:
         model.step(torch.full((num_texts, num_rows), token, device=device), generation)
     last = torch.full((num_texts, num_rows), start[-1], device=device)
-    ids = last.new_empty(num_texts, num_rows, 0)
+    ids = last.new_tensor(start[1:]).expand(num_texts, num_rows, -1)
     totals, lengths = torch.zeros(num_texts, num_rows, device=device), torch.zeros_like(last)
     is_open = torch.ones_like(last, dtype=torch.bool)
     drawn = _uniform(seeds, num_rows, room).to(device) if options.sample else totals.new_empty(num_texts, num_rows, 0)
@@ -56,7 +56,9 @@ def generate_rows(
         is_left = is_open.any(dim=1) & (step < room - 1)
         done = (~is_left).nonzero()[:, 0].tolist()
         for text in done:
-            parts = zip(ids[text].tolist(), totals[text].tolist(), lengths[text].tolist(), strict=True)
+            parts = zip(
+                ids[text, :, len(start) - 1 :].tolist(), totals[text].tolist(), lengths[text].tolist(), strict=True
+            )
             found[texts[text]] = [_hypothesis(*part, end_id, options.alpha) for part in parts]
         if len(done) == len(texts):
             break

@@ -10,10 +10,10 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be at least 1, got {size}")
 
 
-def check_layers(num_layers: int) -> None:
+def check_layers(num_layers: int, name: str = "num_layers") -> None:
     """Raise ValueError for an implausible number of layers: building them would take minutes."""
     if not 1 <= num_layers <= MAX_LAYERS:
-        raise ValueError(f"num_layers must be between 1 and {MAX_LAYERS}, got {num_layers}")
+        raise ValueError(f"{name} must be between 1 and {MAX_LAYERS}, got {num_layers}")
 
 
 def check_probabilities(**probabilities: float) -> None:

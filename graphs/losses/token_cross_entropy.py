@@ -83,6 +83,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss - smoothing * mean, nll, right
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         of_hidden, of_table = ctx.saved_tensors
         return of_hidden * gradients[0], of_table * gradients[0], None, None

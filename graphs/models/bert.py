@@ -11,7 +11,7 @@ from graphs.models.transformer import Pooling, TransformerEncoder, draw_weights
 class Bert(TransformerEncoder):
     """BERT: post-norm, learned positions, segments, GELU, [CLS] through a dense layer; published weights with init_from."""
 
-    fixed = ("positions", "norm")
+    fixed = ("positions", "norm", "embedding_norm")
     draw_head = staticmethod(draw_weights)  # initialises the classifier on top like the encoder
 
     def __init__(

@@ -132,8 +132,9 @@ class EncoderDecoder(nn.Module):
         compile_layers: bool = False,
     ) -> None:
         super().__init__()
+        check_layers(num_layers)
         num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
-        check_layers(num_decoder_layers)
+        check_layers(num_decoder_layers, "num_decoder_layers")
         if tie_embeddings == "all" and target_vocab_size is not None:
             raise ValueError("tie_embeddings: all needs one tokenizer for both sides, and the targets have their own")
         shape: dict[str, Any] = {"activation": activation, "dropout": dropout, "attention_dropout": attention_dropout}

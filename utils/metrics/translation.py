@@ -11,6 +11,7 @@ from torch import Tensor
 from utils.errors import ConfigError
 
 NGRAM = 3  # words, of which a healthy text rarely holds the same ones twice
+NUM_SIGNS = 8  # counts of texts and of references, by which faults are seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class TranslationCounts:
         self.scores = scorers(options) if {"bleu", "chrf"} & set(names) else {}
         self.sizes = {name: len(_statistics(score, [("", "")])) for name, score in self.scores.items()}
         wide = torch.float32 if device.type == "mps" else torch.float64
-        self.counts = torch.zeros(9 + sum(self.sizes.values()), dtype=wide, device=device)
+        self.counts = torch.zeros(3 + NUM_SIGNS + sum(self.sizes.values()), dtype=wide, device=device)
 
     def update(self, outputs: Generated, batch: Any) -> None:
         """batch: a PairBatch."""
@@ -69,7 +70,7 @@ class TranslationCounts:
             self.counts[3:] += torch.tensor(found, dtype=self.counts.dtype).to(self.counts.device)
 
     def _signs(self, texts: list[str], pairs: Sequence[tuple[str, str]]) -> list[int]:
-        """Of texts and of their references: n-grams that repeat, all n-grams, words of the source, all words (without the sum)."""
+        """Of texts and of their references: n-grams that repeat, all n-grams, words that their source has, all words."""
         signs = [Counter[str](), Counter[str]()]
         for text, (source, reference) in zip(texts, pairs, strict=True):
             known = set(source.lower().split())
@@ -79,7 +80,8 @@ class TranslationCounts:
                 sign["ngrams"] += len(ngrams)
                 spoken = [word for word in words if any(map(str.isalpha, word))]
                 sign["copied"] += sum(word in known for word in spoken)
-        return [sign[name] for sign in signs for name in ("repeated", "ngrams", "copied")]
+                sign["words"] += len(spoken)
+        return [sign[name] for sign in signs for name in ("repeated", "ngrams", "copied", "words")]
 
     def compute(self) -> dict[str, float]:
         nll, right, size = self.counts[:3].tolist()
@@ -88,7 +90,7 @@ class TranslationCounts:
 
     def _scores(self) -> dict[str, float]:
         """BLEU and chrF, in percent; none where nothing was generated."""
-        found, start = dict[str, float](), 9
+        found, start = dict[str, float](), 3 + NUM_SIGNS
         for name, score in self.scores.items():
             counts = [round(count) for count in self.counts[start : start + self.sizes[name]].tolist()]
             start += self.sizes[name]
@@ -98,13 +100,11 @@ class TranslationCounts:
 
     def signs(self) -> dict[str, float]:
         """Shares of repeated n-grams and of copied words, of the generated texts and of their references."""
-        repeated, ngrams, copied, gold_repeated, gold_ngrams, gold_copied = self.counts[3:9].tolist()
-        return {
-            "repeated": repeated / max(ngrams, 1.0),
-            "gold_repeated": gold_repeated / max(gold_ngrams, 1.0),
-            "copied": copied / max(ngrams, 1.0),
-            "gold_copied": gold_copied / max(gold_ngrams, 1.0),
-        }
+        own, gold = self.counts[3 : 3 + NUM_SIGNS].tolist()[:4], self.counts[3 : 3 + NUM_SIGNS].tolist()[4:]
+        found = dict[str, float]()
+        for name, (repeated, ngrams, copied, words) in {"": own, "gold_": gold}.items():
+            found |= {f"{name}repeated": repeated / max(ngrams, 1.0), f"{name}copied": copied / max(words, 1.0)}
+        return found
 
     def report(self) -> dict[str, Any]:
         if not self.counts[3:].any():
@@ -120,7 +120,12 @@ def scorers(options: ScoringOptions) -> dict[str, Any]:
         from sacrebleu.metrics.chrf import CHRF
     except ImportError:
         raise ConfigError("metrics bleu and chrf need the package sacrebleu: pip install sacrebleu") from None
-    bleu = BLEU(tokenize=options.tokenize, lowercase=options.lowercase, force=True)  # force: no advice about the text
+    try:
+        bleu = BLEU(
+            tokenize=options.tokenize, lowercase=options.lowercase, force=True
+        )  # force: no advice about the text
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(f"scoring.tokenize: {options.tokenize}: {' '.join(str(error).split())}") from None
     return {"bleu": bleu, "chrf": CHRF(lowercase=options.lowercase)}
 
 

@@ -38,6 +38,10 @@ class WeightAverage:
             raise ValueError(f"last must be at least 1, got {last}")
         if every < 1 or (every > 1 and last is None):
             raise ValueError(f"every must be at least 1, and is for last alone, got {every}")
+        if last is not None and decay != 0.999:
+            raise ValueError(
+                f"decay is of the exponential average, and last asks for another one; got {decay} and {last}"
+            )
         if any(getattr(module, "sparse", False) for module in model.modules()):
             raise ValueError(
                 "the word embeddings have sparse gradients, and an average would update all their rows at every step; "

@@ -187,17 +187,19 @@ def test_constraints_hold(model: EncoderDecoder, beam_size: int) -> None:
 
 def test_a_target_goes_on_from_what_it_begins_with(model: EncoderDecoder) -> None:
     batch = pair_batch(10, (12, 2))
-    for beam_size in (1, 4):
-        (whole, *_), *_ = generated(model, batch, beam_size=beam_size, max_length=12)
-        assert len(whole.ids) > 3
-        found = generated(model, batch, [BEGIN, *whole.ids[:2]], beam_size=1, max_length=10)
-        if beam_size == 1:
-            assert [*whole.ids[:2], *found[0][0].ids] == whole.ids
+    (whole_,), *_ = generated(model, batch, beam_size=1, max_length=12)
+    assert len(whole_.ids) > 3
+    found = generated(model, batch, [BEGIN, *whole_.ids[:2]], beam_size=1, max_length=12)
+    assert [*whole_.ids[:2], *found[0][0].ids] == whole_.ids
     start = [BEGIN, 9, 8, 7]
     for text, (best, *_) in enumerate(generated(model, batch, start, beam_size=3)):
         target = (*best.ids, *([END] if best.is_complete else []))
         expected = log_probability(model, batch.input_ids[text], batch.attention_mask[text], start, target)
         assert best.log_probability == pytest.approx(expected, abs=1e-3)
+        assert len(target) + 3 <= 20, "the prefix counts"
+    for beam_size in (1, 3):
+        for best, *_ in generated(model, batch, start, beam_size=beam_size, no_repeat_ngram=1, max_length=15):
+            assert len({*best.ids, 9, 8, 7}) == len(best.ids) + 3
 
 
 def test_the_largest_are_found_in_blocks() -> None:
