@@ -132,9 +132,8 @@ class EncoderDecoder(nn.Module):
         compile_layers: bool = False,
     ) -> None:
         super().__init__()
-        check_layers(num_layers)
-        num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
-        check_layers(num_decoder_layers, "num_decoder_layers")
+        if num_decoder_layers is not None:
+            check_layers(num_decoder_layers, "num_decoder_layers")
         if tie_embeddings == "all" and target_vocab_size is not None:
             raise ValueError("tie_embeddings: all needs one tokenizer for both sides, and the targets have their own")
         shape: dict[str, Any] = {"activation": activation, "dropout": dropout, "attention_dropout": attention_dropout}
@@ -159,7 +158,7 @@ class EncoderDecoder(nn.Module):
         target_size = vocab_size if target_vocab_size is None else target_vocab_size
         own = None if tie_embeddings == "all" else target_size
         self.embeddings = TokenEmbeddings(own, hidden_size, max_positions, 0, positions=positions, norm=None)
-        self.layers = nn.ModuleList(DecoderLayer(*sizes, **shape) for _ in range(num_decoder_layers))
+        self.layers = nn.ModuleList(DecoderLayer(*sizes, **shape) for _ in range(num_decoder_layers or num_layers))
         self.final_norm = nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "pre" else None
         self.output = Table(target_size, hidden_size) if tie_embeddings == "none" else None
         self.dropout = Dropout(dropout)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import small_pairs
 from conftest import tiny_rows, write_jsonl
 from jobs import Job, Own
 from lab import Lab
@@ -118,3 +119,20 @@ def test_skipped_rows_have_their_lines_in_order(lab: Lab) -> None:
     assert [line["id"] for line in lines] == [f"gaps.jsonl:{i}" for i in range(1, 2501)]
     assert [line["predicted"] is None for line in lines] == [not row["text"] for row in rows]
     assert found[1] == found[0]
+
+
+def test_two_processes_write_what_one_does(lab: Lab) -> None:
+    (lab.folder / "pairs.yaml").write_text(small_pairs.CONFIG)
+    run = lab.command("pairs.yaml", "train.num_epochs=1", "data.cache_folder=.cache-shared")
+    assert run.wait() == 0, run.stderr
+    (lab.folder / "sources.txt").write_text("".join(f"{row['text']}\n" for row in tiny_rows(1300)))  # more than a chunk
+    for words in (["--beam-size", "2"], ["--sample", "--seed", "3"]):
+        written = []
+        for size in (1, 2):
+            path = f"written-{size}.txt"
+            more = ["--input", "sources.txt", "--output", path, "--max-length", "6", *words]
+            job = Job(lab, size, "generate", "experiments/pairs", *more)
+            assert job.wait() == [0] * size, job.errors
+            written.append((lab.folder / path).read_text())
+        assert written[0] == written[1]
+        assert len(written[0].splitlines()) == 1300

@@ -17,6 +17,7 @@ from disk_cases import IS_FULL, MODELS, copied, workplace
 from disk_fixtures import zygote  # noqa: F401
 from disk_zygote import Ended, Zygote
 from small_documents import write_corpus
+from small_pairs import write_pairs
 
 from utils.errors import ReaderGone, StorageError
 from utils.machine.streams import is_utf8, prepare, to_json
@@ -41,6 +42,9 @@ COMMANDS = {
     "fill": ["fill", "experiments/documents", "chess [MASK] met"],
     "minimal-pairs": ["minimal-pairs", "experiments/documents", "--data", "pairs.jsonl"],
     "tokenizer": ["tokenizer", "documents.yaml", "--out", "words"],
+    "seq2seq": ["pairs.yaml", "name=written"],
+    "generate": ["generate", "experiments/pairs", "--input", "tiny.txt"],
+    "generate --json": ["generate", "experiments/pairs", "--input", "tiny.txt", "--json"],
     "prepare": ["prepare", "papers", "--source", "papers", "--out", "split"],
     "help": ["--help"],
     "refused": ["tiny.yaml", "model.hiden_size=3"],
@@ -68,9 +72,10 @@ def place_of(zygote: Zygote) -> Path:
     papers = [{"title": f"paper {i}", "abstract": "words", "track": "main"} for i in range(40)]
     (place / "papers" / "acl2021.json").write_text(json.dumps(papers))
     write_corpus(place)
+    write_pairs(place)
     pairs = {"sentence_good": "players met", "sentence_bad": "met players", "UID": f"order{LETTERS}"}
     (place / "pairs.jsonl").write_text(json.dumps(pairs) + "\n")
-    for config in ("tiny.yaml", "bert.yaml", "documents.yaml"):
+    for config in ("tiny.yaml", "bert.yaml", "documents.yaml", "pairs.yaml"):
         ended = zygote.run(place, config)
         assert ended.code == 0, ended.err
     return place
