@@ -90,10 +90,8 @@ class Seq2SeqAgent(BaseAgent):
 
     def compute_loss(self, batch: PairBatch) -> tuple[dict[str, Tensor], Generated]:
         loss, nll, right = self.model(batch, self.loss)
-        texts = (
-            self.generate(batch) if not self.model.training and batch.texts is not None and self.has_scores else None
-        )
-        return {"loss": loss}, Generated(nll, right, texts)
+        is_written = not self.model.training and batch.texts is not None and self.has_scores
+        return {"loss": loss}, Generated(nll, right, self.generate(batch) if is_written else None)
 
     def count(self, batch: PairBatch) -> dict[str, float]:
         return {"loss": float(len(batch.labels))}
@@ -134,9 +132,8 @@ class Seq2SeqAgent(BaseAgent):
         with whole_weights(self.model):
             return self.translator().texts(batch.input_ids, batch.attention_mask, options, seeds)
 
-    is_validating = (
-        False  # whether the evaluation under way is one of many in the training, and need not search thoroughly
-    )
+    # Whether the evaluation under way is one of many in the training, and need not search thoroughly.
+    is_validating = False
 
     @property
     def has_scores(self) -> bool:

@@ -45,16 +45,12 @@ def beam_search(
         ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, ids.shape[2])), tokens[:, :, None]], dim=2)
         is_end = tokens == end_id
         for text, beam in (is_end[:, :num_beams] | (length == most)).nonzero().tolist():
-            own, total = ids[text, beam, len(prefix) :].tolist(), float(found[text, beam])
-            is_complete = own[-1] == end_id
-            score = score_of(total, length, options.alpha)
-            new = Hypothesis(own[: length - is_complete], total, score, is_complete)
-            complete[searched[text]] = sorted([*complete[searched[text]], new], key=lambda each: -each.score)
+            new = _hypothesis(ids[text, beam, len(prefix) :].tolist(), float(found[text, beam]), end_id, options.alpha)
+            complete[searched[text]].append(new)
         for text in searched:
-            del complete[text][num_beams:]
-        going_on = (
-            is_end.to(torch.int8).sort(dim=1, stable=True).indices[:, :num_beams]
-        )  # they are in order of their totals
+            complete[text] = sorted(complete[text], key=lambda each: -each.score)[:num_beams]
+        # The first ones that do not end: they are in the order of their totals.
+        going_on = is_end.to(torch.int8).sort(dim=1, stable=True).indices[:, :num_beams]
         totals, parents, last = (each.gather(1, going_on) for each in (found, parents, tokens))
         ids = ids.gather(1, going_on[:, :, None].expand(-1, -1, ids.shape[2]))
         bests = totals[:, 0].tolist()
@@ -67,6 +63,12 @@ def beam_search(
             searched = [searched[i] for i in open_]
         generation.keep(texts, parents)
     return complete
+
+
+def _hypothesis(ids: list[int], total: float, end_id: int, alpha: float) -> Hypothesis:
+    """A target that ends, or is cut at its longest."""
+    is_complete = ids[-1] == end_id
+    return Hypothesis(ids[: len(ids) - is_complete], total, score_of(total, len(ids), alpha), is_complete)
 
 
 def _is_done(complete: list[Hypothesis], best_open: float, length: int, options: GenerationOptions) -> bool:

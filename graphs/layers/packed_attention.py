@@ -109,7 +109,7 @@ def varlen_attention(qkv: Tensor, tokens: PackedTokens, first_only: bool, *, is_
     ends, longest = tokens.offsets, tokens.mask.shape[1]
     if first_only:
         query, ends = query.index_select(0, ends[:-1]), torch.arange(len(ends), dtype=ends.dtype, device=ends.device)
-    window = (-1, 0) if is_causal else (-1, -1)  # how many tokens before and after; -1: all
+    window = (-1, 0) if is_causal else (-1, -1)  # how many tokens before and after, -1 for all
     num_queries = 1 if first_only else longest
     context = varlen_attn(query, key, value, ends, tokens.offsets, num_queries, longest, window_size=window)
     assert isinstance(context, Tensor)  # a tuple only where return_aux is given
@@ -129,12 +129,11 @@ def batched_attention(
     """(N, 3, A, D) -> (N, A, D), padded only inside this call; first_only: (B, A, D)."""
     num_heads, (num_texts, length) = qkv.shape[2], tokens.mask.shape
     query, key, value = to_heads(qkv, heads, length).unflatten(1, (num_texts, num_heads))  # each (B, A, T, D)
-    if is_causal:  # padding follows the text, so that no real token attends to it
-        mask: Tensor | None = causal_mask(length, length, qkv.device)[
-            None, None
-        ]  # (1, 1, T, T): the same for every text
-    else:
-        mask = tokens.mask[:, None, None, :] if tokens.has_padding else None  # (B, 1, 1, T): for every query
+    mask: Tensor | None = None
+    if is_causal:  # (1, 1, T, T), the same for every text: padding follows it, so that no real token attends to padding
+        mask = causal_mask(length, length, qkv.device)[None, None]
+    elif tokens.has_padding:  # (B, 1, 1, T), the same for every query
+        mask = tokens.mask[:, None, None, :]
     if first_only:  # padding follows the text
         return attention_with_dropout(query[:, :, :1], key, value, mask, p, per_head).squeeze(2)
     context = attention_with_dropout(query, key, value, mask, p, per_head)  # (B, A, T, D)
