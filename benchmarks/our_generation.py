@@ -4,6 +4,7 @@ FOLDER: see peers/marian_generate.py. The last line is JSON.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -28,7 +29,8 @@ def main() -> None:
     options: dict[str, Any] = dict(
         zip(("beam_size", "max_length", "min_length"), map(int, [sys.argv[3], *sys.argv[5:7]]), strict=False)
     )
-    generator, batch = Generator(sys.argv[2], length_penalty=1.0, **options), int(sys.argv[4])
+    device = os.environ.get("BENCH_DEVICE", "cpu")
+    generator, batch = Generator(sys.argv[2], device, length_penalty=1.0, **options), int(sys.argv[4])
     translator = generator.translator
     if "no-cache" in sys.argv:
         translator.model = WithoutCache(translator.model)
@@ -38,7 +40,7 @@ def main() -> None:
         lengths = np.array(list(map(len, rows)))
         tokens = Tokens.from_lengths(np.concatenate(rows).astype(np.int32), lengths, np.zeros(len(rows), dtype=bool))
         ids, mask = map(torch.from_numpy, tokens.pad(np.arange(len(rows))))
-        return [found[0].ids for found in translator.hypotheses(ids, mask)]
+        return [found[0].ids for found in translator.hypotheses(ids.to(device), mask.to(device))]
 
     generate(sources[-batch:])
     started, targets = time.perf_counter(), list[list[int]]()

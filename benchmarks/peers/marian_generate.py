@@ -4,6 +4,7 @@ FOLDER holds weights.safetensors, sizes.json and sources.json (lists of ids, the
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,8 @@ if len(sys.argv) < 5:
 
 torch.set_num_threads(2)
 folder, beam, batch, longest = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-model = marian(folder).eval()
+device = os.environ.get("BENCH_DEVICE", "cpu")
+model = marian(folder).eval().to(device)
 sources = json.loads((folder / "sources.json").read_text())
 rule = {"num_beams": beam, "max_length": longest + 1, "do_sample": False, "length_penalty": 1.0}
 rule |= {"min_length": int(sys.argv[5]) + 1} if len(sys.argv) > 5 else {}
@@ -25,7 +27,7 @@ rule |= {"min_length": int(sys.argv[5]) + 1} if len(sys.argv) > 5 else {}
 def generate(rows: list[list[int]]) -> list[list[int]]:
     """The targets of a batch."""
     length = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+    ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)
     found: list[list[int]] = model.generate(input_ids=ids, attention_mask=(ids != 0).long(), **rule).tolist()
     return found
 

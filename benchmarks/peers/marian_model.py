@@ -1,6 +1,7 @@
 """A Marian model of transformers with the weights of a post-norm run of ours whose positions are learned."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,7 @@ def renamed(weights: dict[str, torch.Tensor], num_layers: int) -> dict[str, torc
                     parts = weights[f"{own}{name}.{kind}"].chunk(len(others))
                     found |= {f"{theirs}{other}.{kind}": part for other, part in zip(others, parts, strict=True)}
     return found
+
+
+if __name__ == "__main__":
+    sys.exit(f"marian_model.py: {__doc__}")

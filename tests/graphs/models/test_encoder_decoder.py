@@ -6,7 +6,10 @@ import pytest
 import torch
 from pairs import BEGIN, SIZES, VOCAB, from_marian, from_torch, like_marian, marian, pair_batch, torch_transformer
 from torch import Tensor
+from torch.nn.attention import varlen
+from varlen_by_hand import plain_varlen
 
+from graphs.layers import packed_attention
 from graphs.losses.token_cross_entropy import TokenCrossEntropy
 from graphs.models.encoder_decoder import EncoderDecoder
 
@@ -98,6 +101,41 @@ def test_packed_is_padded(variant: str) -> None:
         found.append([model(batch), loss, *(parameter.grad for parameter in model.parameters())])
     for ours, other in zip(*found, strict=True):
         torch.testing.assert_close(ours, other, atol=1e-4, rtol=1e-4)
+
+
+def test_without_padding_on_a_gpu_is_padded(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to the kernel, whose results are computed by hand here; on CUDA the kernel itself."""
+    batch, model = pair_batch(), model_of(variant).train()
+    padded = model(batch, TokenCrossEntropy()).loss
+    expected = torch.autograd.grad(padded, list(model.parameters()))
+    calls: list[str] = []
+    monkeypatch.setattr(
+        varlen, "varlen_attn", lambda *given, **window: calls.append("") or plain_varlen(*given, **window)
+    )
+    monkeypatch.setattr(packed_attention, "fits_kernel", lambda hidden, num_heads, p: True)
+    found = model(batch, TokenCrossEntropy()).loss
+    gradients = torch.autograd.grad(found, list(model.parameters()))
+    assert len(calls) >= len(model.encoder.layers) + 2 * len(model.layers)
+    torch.testing.assert_close(found, padded)
+    for ours, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_cuda_it_is_what_it_is_on_the_cpu(dtype: torch.dtype) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    torch.manual_seed(1)
+    model = EncoderDecoder(VOCAB, **SIZES | {"hidden_size": 64}).train()
+    batch = pair_batch()
+    expected = model(batch, TokenCrossEntropy()).loss
+    there = type(batch)(**{name: value.cuda() for name, value in vars(batch).items()})
+    with torch.autocast("cuda", dtype, enabled=dtype == torch.bfloat16):
+        found = model.cuda()(there, TokenCrossEntropy()).loss
+    found.backward()
+    torch.testing.assert_close(found.cpu(), expected, rtol=2e-2 if dtype == torch.bfloat16 else 1e-4, atol=0)
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def test_each_pair_alone_has_the_logits_of_the_batch(variant: str) -> None:
