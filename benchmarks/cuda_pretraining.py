@@ -1,8 +1,8 @@
 """Pre-training on a CUDA device: python benchmarks/cuda_pretraining.py WORDS10M BLIMP [SECONDS]
 
 A Transformer of 12 layers of 384 dimensions over the files of `prepare words10m` in the folder WORDS10M, ten epochs at most, in
-bfloat16; then BLiMP (100 pairs a paradigm) of its best weights, and the real tokens a second of the HF Trainer on the same sequences.
-Steps are cut so that the training fits into SECONDS (400), as its first steps show.
+bfloat16; then the share of the device that its steps use, and BLiMP of its best weights. Steps are cut so that the training
+fits into SECONDS (400), as its first steps show. Beside it benchmarks/pretraining_trainer.py measures the HF Trainer.
 """
 
 import json
@@ -25,7 +25,12 @@ def main(words: str, blimp: str, seconds: float) -> None:
     data = {"name": "documents", "format": "sentences", "max_length": 128, "max_valid": 512, **files}
     model = {"name": "transformer", "positions": "rotary", "hidden_size": 384, "num_layers": 12, "num_heads": 6}
     model |= {"intermediate_size": 1536, "dropout": 0.0, "attention_dropout": 0.0}
-    options = [f"data={json.dumps(data)}", f"model={json.dumps(model)}", "device=cuda", "train.precision=mixed"]
+    options: list[str] = [
+        f"data={json.dumps(data)}",
+        f"model={json.dumps(model)}",
+        "device=cuda",
+        "train.precision=mixed",
+    ]
     options += ['optimizer={"name": "Muon", "lr": 0.004, "weight_decay": 0.01, "betas": [0.9, 0.98]}']
     options += ["train.batch_size=256", "scheduler.warmup_steps=100", "train.save_every=100000 steps"]
     config = "configs/pretrain_wikitext.yaml"
@@ -56,7 +61,6 @@ def main(words: str, blimp: str, seconds: float) -> None:
 
 if __name__ == "__main__":
     needs(__doc__, arguments=2)
-    given = sys.argv[1:3]
-    if not Path(given[1]).exists():
-        sys.exit(f"{__doc__}\nno file {given[1]}")
-    main(*given, float(sys.argv[3]) if len(sys.argv) > 3 else 400.0)
+    if not Path(sys.argv[2]).exists():
+        sys.exit(f"{__doc__}\nno file {sys.argv[2]}")
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 400.0)

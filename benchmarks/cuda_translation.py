@@ -30,18 +30,14 @@ def main(run: str, file: str, config: str, overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         write_translation_files(ROOT / run, lines, Path(name))
         header("transformers", "transformers")
-        rule = ["1", "256", "100"]
-        runs = alternate(
-            {
-                "ours": lambda i: [sys.executable, "benchmarks/our_generation.py", name, run, *rule],
-                "transformers": lambda i: peer("marian_generate.py", name, *rule),
-            },
-            3,
-        )
+        rule = ("1", "256", "100")
+        ours = [sys.executable, "benchmarks/our_generation.py", name, run, *rule]
+        theirs = peer("marian_generate.py", name, *rule)
+        runs = alternate({"ours": lambda i: ours, "transformers": lambda i: theirs}, 3)
         speed = {system: [len(lines) / one.result["seconds"] for one in each] for system, each in runs.items()}
         row("greedy, batches of 256", speed["ours"], speed["transformers"], "measured", "sentences/s")
 
 
 if __name__ == "__main__":
     needs(__doc__, arguments=3, packages=["transformers"])
-    main(*sys.argv[1:4], sys.argv[4:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])
