@@ -1,7 +1,7 @@
 """Whether pre-training pays: python benchmarks/pretraining_pays.py CONFIG RUN SEEDS [key=value ...]
 
-CONFIG (configs/papers_finetune.yaml) is trained under each of SEEDS (such as 1,2,3) from the pre-trained RUN and from scratch with
-its tokenizer; a run that has ended is not repeated. Beside them TF-IDF and LinearSVC on the same labelled texts. Says the test accuracy
+CONFIG (configs/papers_finetune.yaml) is trained under each of SEEDS (1,2,3) from the pre-trained RUN, and from scratch with its
+tokenizer; a run that has ended is not repeated. Beside them TF-IDF and LinearSVC on the same labelled texts. Says the test accuracy
 of each seed, the means, the 95% interval of the difference over seeds, and a paired bootstrap over test texts of the first seed.
 """
 
