@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
         raise
     except SystemExit as end:  # argparse has printed its help, or what is wrong
         return int(end.code or 0)
-    if empty := [option for option, value in vars(options).items() if value == "" and option != "text"]:
+    if empty := [option for option, value in vars(options).items() if value in ("", [""]) and option != "text"]:
         raise ConfigError(f"command line: {empty[0]} is empty (a variable of the shell that is not set?)")
     command.run(options)
     return 0

@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[Change | str, str]] = {
     "D100 a head of 10^6": (("hidden_sizes: [8]", "hidden_sizes: [1000000, 1000000]"), "x.yaml:13: head: 1,000,028,000,002 parameters and their gradients need 7,451 GB, this machine has "),
     "D101 dropout 1.5": (("dropout: 0.2", "dropout: 1.5"), "x.yaml:12: model: dropout must be in [0, 1), got 1.5"),
     "D102 an unknown optimizer": (("name: Adam", "name: adam"), "x.yaml:16: optimizer.name: 'adam' is unknown; did you mean Adam?; known: Adadelta,"),
-    "D102 an unknown scheduler": (("train:\n", "scheduler: {name: cosin}\ntrain:\n"), "x.yaml:18: scheduler.name: 'cosin' is unknown; did you mean cosine?; known: constant, linear, cosine, inverse_sqrt, one_cycle, reduce_on_plateau"),
+    "D102 an unknown scheduler": (("train:\n", "scheduler: {name: cosin}\ntrain:\n"), "x.yaml:18: scheduler.name: 'cosin' is unknown; did you mean cosine?; known: constant, linear, cosine, inverse_sqrt, noam, one_cycle, reduce_on_plateau"),
     "D102 an unknown model": (("name: bilstm", "name: bilstn"), "x.yaml:9: model.name: 'bilstn' is unknown; did you mean bilstm?; known: bag_of_embeddings, bilstm"),
     "D104 texts longer than the positions": ((MODEL, "  max_length: 65\nmodel:\n  name: bert\n  pooling: mean\n  max_positions: 64\n"), "x.yaml:8: data.max_length is 65, and bert has positions for 64 tokens; write data.max_length: 64 or less, or a larger model.max_positions"),
     "D104 texts of any length": ((MODEL, "model:\n  name: transformer\n"), "x.yaml:3: data.max_length is None, and transformer has positions for 512 tokens; write data.max_length: 512 or less"),

@@ -106,7 +106,7 @@ def test_mixed_precision_learns_as_float32_does(
     ("words", "message"),
     [
         (["average.decay=1.0"], "average: decay must be between 0 and 1, got 1.0"),
-        (["average.steps=3"], "average.steps is not an option of average; its options: decay"),
+        (["average.steps=3"], "average.steps is not an option of average; its options: decay, last, every"),
         (["train.precision=half"], "train.precision must be one of float32, mixed, auto, got 'half'"),
         (
             [

@@ -50,7 +50,7 @@ def test_padded_tokens_have_the_logits_and_gradients_of_packed_ones(
 ) -> None:
     """For a pair, in evaluation, in training without dropout, and by what makes dropout on a CPU fast."""
     calls: list[str] = []
-    kept = lambda *given: calls.append("packed") or packed_attention(*given)  # noqa: E731
+    kept = lambda *given, **how: calls.append("packed") or packed_attention(*given, **how)  # noqa: E731
     monkeypatch.setattr("graphs.layers.attention.packed_attention", kept)
     torch.manual_seed(0)
     options: dict[str, Any] = {"norm": norm, "positions": positions, "pooling": pooling}
