@@ -62,7 +62,16 @@ class Seq2SeqAgent(BaseAgent):
         "loss": Section(LOSSES, default="token_cross_entropy"),
         "generation": Section(
             shared=GenerationOptions,
-            free=("beam_size", "length_penalty", "early_stop", "sample", "temperature", "top_k", "top_p"),
+            free=(
+                "beam_size",
+                "length_penalty",
+                "with_greedy",
+                "early_stop",
+                "sample",
+                "temperature",
+                "top_k",
+                "top_p",
+            ),
         ),
         "scoring": Section(shared=ScoringOptions),
         **BaseAgent.sections,

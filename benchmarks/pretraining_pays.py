@@ -56,15 +56,10 @@ def scratch(run: str) -> list[str]:
 
 def bootstrap(first: Path, second: Path) -> tuple[float, float]:
     """The 95% interval of the difference of two runs' accuracies over resampled test texts."""
-    right = [
-        np.array(
-            [
-                line["gold"] == line["predicted"]
-                for line in map(json.loads, (run / "predictions.jsonl").read_text().splitlines())
-            ]
-        )
-        for run in (first, second)
-    ]
+    right = []
+    for run in (first, second):
+        lines = (run / "predictions.jsonl").read_text().split("\n")[:-1]  # a text may hold other line ends
+        right.append(np.array([line["gold"] == line["predicted"] for line in map(json.loads, lines)]))
     gains = right[0].astype(float) - right[1]
     drawn = np.random.default_rng(0).choice(gains, (ROUNDS, len(gains))).mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])

@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=f"{words}; default: the run's"
         )
+    parser.add_argument(
+        "--with-greedy", action="store_true", default=None, help="also search greedily, and take the better target"
+    )
     parser.add_argument("--early-stop", action="store_true", default=None, help="end at beam-size complete targets")
     parser.add_argument("--sample", action="store_true", default=None, help="draw tokens at random")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --sample; default: 0")
@@ -73,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
             raise DistributedError("command line: --input - is read by one process; give a file, or leave torchrun out")
         if options.num_best > 1 and not options.json:
             raise ConfigError("command line: --num-best goes with --json")
-        given = {name: getattr(options, name) for name in [*OPTIONS, "early_stop", "sample"]}
+        given = {name: getattr(options, name) for name in [*OPTIONS, "with_greedy", "early_stop", "sample"]}
         given = {name: value for name, value in given.items() if value is not None}
         rest = {"prefix": options.prefix or "", "num_best": options.num_best, "seed": options.seed}
         generator = Generator(options.folder, options.device, worker, **rest, **given)

@@ -46,7 +46,12 @@ class Translator:
         if options.sample:
             rows = generate_rows(*given, num_rows=num_best, seeds=seeds, watch=watch)
             return [sorted(found, key=lambda each: -each.score) for found in rows]
-        found = generate_rows(*given, watch=watch) if options.beam_size == 1 else beam_search(*given)
+        if options.beam_size == 1:
+            return generate_rows(*given, watch=watch)
+        found = beam_search(*given)
+        if options.with_greedy:
+            greedy = generate_rows(*given[:-1], replace(options, beam_size=1))
+            found = [_merged(*pair) for pair in zip(found, greedy, strict=True)]
         return [each[:num_best] for each in found]
 
     @torch.no_grad()
@@ -59,6 +64,12 @@ class Translator:
     def text_of(self, ids: Sequence[int]) -> str:
         """A target as text."""
         return str(self.tokenizer.decode(ids))
+
+
+def _merged(found: list[Hypothesis], others: list[Hypothesis]) -> list[Hypothesis]:
+    """Both, best first, each target once."""
+    known = {tuple(each.ids) for each in found}
+    return sorted([*found, *(each for each in others if tuple(each.ids) not in known)], key=lambda each: -each.score)
 
 
 def seeds_of(seed: int, rows: Sequence[int]) -> list[int]:

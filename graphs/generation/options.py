@@ -11,6 +11,7 @@ class GenerationOptions:
 
     beam_size: number of targets that beam search keeps at each token; 1: greedy search
     length_penalty: exponent alpha of the length, by which a target's log-probability is divided; several: best on validation
+    with_greedy: also search greedily, and take that target where its score is higher: beam search may lose it, in 1% of sentences
     early_stop: end at beam_size complete targets, instead of when no other can become better
     sample: draw each token at random instead of searching
     temperature: of sampling: logits are divided by it
@@ -23,6 +24,7 @@ class GenerationOptions:
 
     beam_size: int = 5
     length_penalty: float | list[float] = 1.0
+    with_greedy: bool = False
     early_stop: bool = False
     sample: bool = False
     temperature: float = 1.0

@@ -160,6 +160,20 @@ def test_n_best_are_told_with_their_scores(pairs: Path, capsys: pytest.CaptureFi
     assert output(capsys, *words, "--prefix", "how to", "--beam-size", "1").startswith("how to")
 
 
+def test_with_greedy_no_target_is_less_probable_than_the_greedy_one(pairs: Path) -> None:
+    trained("train.num_epochs=2")
+    sources = [line["source"] for line in lines_of(f"{RUN}/predictions.jsonl")] + [f"{i} or {i}" for i in range(80)]
+    runs = {}
+    for name, options in {
+        "greedy": {"beam_size": 1},
+        "beam": {"beam_size": 2},
+        "both": {"beam_size": 2, "with_greedy": True},
+    }.items():
+        generator = Generator(RUN, length_penalty=0.0, **options)  # the score is then the log-probability
+        runs[name] = [line["log_probability"] for line in generator.generate(sources)]
+    assert all(both >= max(greedy, beam) - 1e-4 for greedy, beam, both in zip(*runs.values(), strict=True))
+
+
 def test_lines_stay_beside_each_other(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained("train.num_epochs=1")
     (pairs / "gaps.txt").write_text("one line\n\n   \nanother\n")
