@@ -110,7 +110,7 @@ class TranslationCounts:
         if not self.counts[3:].any():
             return {}
         signatures = {f"{name}_signature": _signature(score) for name, score in self.scores.items()}
-        return signatures | self.signs()
+        return signatures | {"signs": self.signs()}  # nested, so that the table on the screen stays narrow
 
 
 def scorers(options: ScoringOptions) -> dict[str, Any]:
