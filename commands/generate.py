@@ -97,6 +97,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _lines(generator: "Generator", options: argparse.Namespace, worker: "Worker") -> Iterator[dict[str, Any]]:
     """The line of each row of the input; a blank one has an empty text, so that lines stay beside each other."""
+    from agents.running.other_rows import SKIP_OPTION
     from agents.translating.other_pairs import source_rows
     from datasets.formats.data_files import STDIN
     from datasets.rows.records import Record, Skipped
@@ -105,7 +106,7 @@ def _lines(generator: "Generator", options: argparse.Namespace, worker: "Worker"
     path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
     if path is not STDIN:
         worker.refuse_other_file(path)
-    reader = generator.reader(options.on_bad_row or "error", skip_option="--on-bad-row skip")
+    reader = generator.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
 
     def records() -> Iterator[Record | Skipped]:
         for record in reader.read(source_rows(generator.corpus, path, options.format, options.encoding)):

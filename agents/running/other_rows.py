@@ -12,7 +12,7 @@ from agents.running.text_data import data_key
 from datasets.formats.data_files import FOLDERS, STDIN, check_exists
 from datasets.formats.readers import FORMATS, format_of
 from datasets.formats.rows import Layout, Row
-from datasets.rows.records import Record
+from datasets.rows.records import Record, RecordReader
 from datasets.sources.files import Files, check_encodings
 from utils.errors import ConfigError, DataError
 from utils.runs.run_report import describe_counts
@@ -38,13 +38,14 @@ def labelled_records(
         return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
     rows = rows_of(predictor, path, format, encoding)
     reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_target=True)
+    return used_records(reader, rows, path, "rows"), reader.counts
 
-    def used() -> Iterator[Record]:
-        yield from filter(None, reader.read(rows))
-        if not (counts := reader.counts())["used"]:
-            raise DataError(f"{path}: has no rows to test on; {describe_counts(counts, 'used')}")
 
-    return used(), reader.counts
+def used_records(reader: RecordReader, rows: Iterator[Row], path: Path, what: str) -> Iterator[Record]:
+    """The records to test on. Raises DataError, after the last row, where there is none."""
+    yield from filter(None, reader.read(rows))
+    if not (counts := reader.counts())["used"]:
+        raise DataError(f"{path}: has no {what} to test on; {describe_counts(counts, 'used')}")
 
 
 def _warn_of_other_data(predictor: Predictor) -> None:
@@ -72,7 +73,7 @@ def rows_of(
         format = source.format_of(path) if isinstance(source, Files) else format_of(path)
     layout = source.layout_of(format) if isinstance(source, Files) else Layout()
     if encoding is not None:
-        layout = replace(layout, encodings=_encodings(encoding))
+        layout = replace(layout, encodings=encodings_of(encoding))
     if format == "text" and len(corpus.fields) == 1:
         layout = replace(layout, columns=corpus.fields)
     if not has_target:
@@ -81,7 +82,8 @@ def rows_of(
     return FORMATS[format](path, layout)
 
 
-def _encodings(given: str) -> list[str]:
+def encodings_of(given: str) -> list[str]:
+    """The encodings of --encoding, separated by commas. Raises ConfigError for an unknown one."""
     try:
         return check_encodings(given.split(","))
     except ValueError as error:

@@ -34,7 +34,7 @@ class Predictor:
     def __init__(self, folder: str | Path, device: str = "cpu", worker: Worker | None = None) -> None:
         """worker: this process among several that share the work, each taking every N-th chunk of N processes."""
         self.worker = worker or Worker()
-        self.run = TrainedRun(Path(folder))
+        self.run = self._opened(Path(folder))
         self.folder, self.config = self.run.folder, self.run.config
         self.artifacts, weights = self.run.artifacts, self.run.weights()
         try:
@@ -63,6 +63,10 @@ class Predictor:
         if self.worker.size > 1:
             self._refuse_others()
         self.worker.connect()
+
+    def _opened(self, folder: Path) -> TrainedRun:
+        """The run, before its weights are read."""
+        return TrainedRun(folder)
 
     @property
     def corpus(self) -> Corpus:

@@ -42,7 +42,6 @@ class Generator(Predictor):
     ) -> None:
         """prefix: the text that each target begins with; num_best: targets for each source; seed: of sampling;
         options: instead of the run's own, see GenerationOptions."""
-        require(TrainedRun(Path(folder)), Generates, "generate")
         super().__init__(folder, device, worker)
         agent: Any = self.agent
         try:
@@ -53,6 +52,11 @@ class Generator(Predictor):
         self.prefix = target.bare([prefix], may_be_empty=True).ids.tolist() if prefix else []
         self.num_best, self.seed, self.num_truncated = num_best, seed, 0
         self._check()
+
+    def _opened(self, folder: Path) -> TrainedRun:
+        run = super()._opened(folder)
+        require(run, Generates, "generate")
+        return run
 
     def _check(self) -> None:
         options = self.translator.options

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agents.running.other_rows import SKIP_OPTION, encodings_of, used_records
 from agents.translating.pair_corpus import PairCorpus
 from datasets.formats.data_files import FOLDERS, STDIN, check_exists
 from datasets.formats.readers import ENDINGS, FORMATS, ending_of
 from datasets.formats.rows import Layout, Row
 from datasets.rows.records import Record
-from datasets.sources.files import Files, check_encodings
+from datasets.sources.files import Files
 from datasets.sources.parallel import ParallelFiles, parallel_rows
 from utils.errors import ConfigError, DataError
-from utils.runs.run_report import describe_counts
 
 KNOWN = [name for name in FORMATS if name not in FOLDERS and name != "labelled_lines"]
 
@@ -63,14 +63,8 @@ def pair_records(
         return corpus.records("test", scan.rows["test"]), lambda: dict(scan.report["test"])
     rows, reader = pair_rows(corpus, paths, format, encoding), corpus.reader()
     reader.on_bad_row, reader.needs_id = on_bad_row or corpus.on_bad_row, False
-    reader.skip_option = "--on-bad-row skip"
-
-    def used() -> Iterator[Record]:
-        yield from filter(None, reader.read(rows))
-        if not (counts := reader.counts())["used"]:
-            raise DataError(f"{paths[0]}: has no pairs to test on; {describe_counts(counts, 'used')}")
-
-    return used(), reader.counts
+    reader.skip_option = SKIP_OPTION
+    return used_records(reader, rows, paths[0], "pairs"), reader.counts
 
 
 def _format(path: Path, format: str) -> str | None:
@@ -87,9 +81,4 @@ def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
     source = corpus.source
     layout = source.layout_of(kind) if isinstance(source, Files) else Layout()
     layout = source.layout if isinstance(source, ParallelFiles) and kind == "text" else layout
-    if encoding is None:
-        return layout
-    try:
-        return replace(layout, encodings=check_encodings(encoding.split(",")))
-    except ValueError as error:
-        raise ConfigError(f"command line: --{error}") from None
+    return layout if encoding is None else replace(layout, encodings=encodings_of(encoding))

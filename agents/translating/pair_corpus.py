@@ -18,7 +18,7 @@ class PairCorpus(Corpus):
     split_seed: random seed of the split
     max_length: maximum number of tokens of each side, including special tokens; null: no limit
     long_pairs: what becomes of a longer training pair: drop it, or cut it; in validation and test it is cut
-    bpe_dropout: probability of leaving out each merge of byte-level BPE, anew in each epoch of the training; 0: none
+    bpe_dropout: probability of dropping each merge of byte-level BPE, drawn again in every training epoch; 0: none
     on_bad_row: end the run at an unusable row, or skip and count it
     limit: maximum number of rows used from each file, or {train: 1000} of some; null: all
     num_workers: number of worker processes for tokenisation
@@ -49,7 +49,7 @@ class PairCorpus(Corpus):
         if not 0 <= bpe_dropout < 1:
             raise ValueError(f"bpe_dropout must be in [0, 1), got {bpe_dropout}")
         if bpe_dropout and long_pairs == "cut":
-            raise ValueError("bpe_dropout needs long_pairs: drop, as a cut text cannot be segmented anew")
+            raise ValueError("bpe_dropout needs long_pairs: drop, because a truncated text cannot be re-segmented")
         super().__init__(
             rows,
             Target(),

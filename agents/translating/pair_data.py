@@ -156,7 +156,7 @@ class PairData:
         return PairExamples(source, target, chosen, texts)
 
     def _dropout(self) -> tuple[BPEDropout, BPEDropout] | None:
-        """What segments both sides of the training pairs anew; None without data.bpe_dropout. Raises ConfigError."""
+        """What re-segments both sides of the training pairs; None without data.bpe_dropout. Raises ConfigError."""
         if not self.corpus.bpe_dropout:
             return None
         options = (self.corpus.bpe_dropout, self.corpus.max_length)

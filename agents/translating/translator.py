@@ -18,9 +18,8 @@ class Translator:
 
     def __init__(self, model: Any, tokenizer: Any, options: GenerationOptions) -> None:
         _, self.tokenizer = sides_of(tokenizer)
-        before, after = (
-            self.tokenizer.special.single
-        )  # the tokens that each target of the training begins and ends with
+        # The tokens that each target of the training begins and ends with.
+        before, after = self.tokenizer.special.single
         self.model, self.start, self.end_id = model, list(before), after[0]
         self.options = self.capped(options)
 

@@ -12,7 +12,7 @@ from datasets.tokenizers.vocabulary import is_byte_level
 
 
 class BPEDropout:
-    """Segments texts anew, from the tokens that a byte-level BPE has made of them."""
+    """Re-segments texts, given the tokens that a byte-level BPE has made of them."""
 
     def __init__(self, tokenizer: SubwordTokenizer, p: float, max_length: int | None = None) -> None:
         """p: the probability with which each possible merge is left out, at each merge of a word; max_length: a text that would

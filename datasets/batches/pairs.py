@@ -4,7 +4,7 @@ B: pairs, S and T: tokens of the longest source and target, M and N: their real 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datasets.batches.bpe_dropout import BPEDropout
 from datasets.batches.examples import EVALUATION
-from datasets.batches.text_batch import moved
+from datasets.batches.text_batch import moved_batch
 from datasets.tokenizers.tokens import Tokens
 
 
@@ -42,16 +42,13 @@ class PairBatch:
 
     def to(self, device: torch.device) -> Self:
         """The batch on the device that computes."""
-        if device.type == "cpu":
-            return self
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: moved(tensor, device) for name, tensor in tensors.items()})  # type: ignore[arg-type]
+        return moved_batch(self, device)
 
 
 @dataclass(frozen=True)
 class PairExamples:
     """A split of pairs. source and target: with the tokens that begin and end a text; chosen (N,): which pairs of those it has;
-    texts: of each of the chosen, or None where only the tokens are needed; dropout: what segments the sources and the targets anew
+    texts: of each of the chosen, or None where only the tokens are needed; dropout: what re-segments the sources and the targets
     in each epoch, as (seed, epoch, row) decides."""
 
     source: Tokens
@@ -98,7 +95,7 @@ class PairExamples:
         found = []
         for side, (tokens, dropout) in enumerate(zip((self.source, self.target), self.dropout, strict=True)):
             texts = [
-                _anew(tokens.text(row), dropout, np.random.default_rng([self.seed, epoch, side, row]))
+                _resegmented(tokens.text(row), dropout, np.random.default_rng([self.seed, epoch, side, row]))
                 for row in chosen.tolist()
             ]
             lengths = np.array(list(map(len, texts)))
@@ -107,7 +104,7 @@ class PairExamples:
         return found
 
 
-def _anew(ids: np.ndarray, dropout: BPEDropout, random: np.random.Generator) -> np.ndarray:
-    """A text with its first and last token, segmented anew between them."""
+def _resegmented(ids: np.ndarray, dropout: BPEDropout, random: np.random.Generator) -> np.ndarray:
+    """A text with its first and last token kept, and re-segmented between them."""
     anew = np.array([ids[0], *dropout.segmented(ids[1:-1].tolist(), random), ids[-1]], dtype=np.int32)
     return ids if dropout.max_length is not None and len(anew) > dropout.max_length else anew

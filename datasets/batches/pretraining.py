@@ -4,7 +4,7 @@ B: sequences, T: tokens of the longest, N: real tokens, M: masked tokens.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from datasets.batches.examples import EVALUATION
 from datasets.batches.masking import Masked, Masking, MaskShare, noise_of
 from datasets.batches.segments import PackedSequences, Pairs, PairSequences, pack, pair_up
-from datasets.batches.text_batch import moved
+from datasets.batches.text_batch import moved_batch
 from datasets.hashing import draw
 from datasets.tokenizers.tokens import refuse_cut
 
@@ -45,8 +45,7 @@ class PretrainingBatch:
 
     def to(self, device: torch.device) -> Self:
         """The batch on the device that computes."""
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: moved(tensor, device) for name, tensor in tensors.items()})  # type: ignore[arg-type]
+        return moved_batch(self, device)
 
 
 def batch_of(sequences: Sequence[Sequence[int]], places: Sequence[int], mask_id: int) -> PretrainingBatch:

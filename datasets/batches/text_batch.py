@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from datasets.tokenizers.tokens import Tokens
+
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ def _field(tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
         field["num_windows"] = tokens.num_windows(rows)
         field["text_index"] = np.repeat(np.arange(len(rows)), field["num_windows"])
     return field
+
+
+def moved_batch(batch: B, device: torch.device) -> B:
+    """A batch, a dataclass, with its tensors on the device."""
+    tensors = {name: moved(value, device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    return replace(batch, **tensors)  # type: ignore[type-var]
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -121,9 +121,8 @@ def scorers(options: ScoringOptions) -> dict[str, Any]:
     except ImportError:
         raise ConfigError("metrics bleu and chrf need the package sacrebleu: pip install sacrebleu") from None
     try:
-        bleu = BLEU(
-            tokenize=options.tokenize, lowercase=options.lowercase, force=True
-        )  # force: no advice about the text
+        # force: no advice about text that looks tokenised.
+        bleu = BLEU(tokenize=options.tokenize, lowercase=options.lowercase, force=True)
     except (ImportError, RuntimeError) as error:
         raise ConfigError(f"scoring.tokenize: {options.tokenize}: {' '.join(str(error).split())}") from None
     return {"bleu": bleu, "chrf": CHRF(lowercase=options.lowercase)}
