@@ -4,7 +4,6 @@ Training CONFIG as benchmarks/cuda_steps.py measures it, in bfloat16; then greed
 (model.norm=post model.positions=learned) here and by transformers, sentences a second over FILE, one a line.
 """
 
-import gzip
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from side_by_side import ROOT, alternate, header, needs, peer, row
-from translation_files import write_translation_files
+from translation_files import read_lines, write_translation_files
 
 
 def main(run: str, file: str, config: str, overrides: list[str]) -> None:
@@ -24,9 +23,7 @@ def main(run: str, file: str, config: str, overrides: list[str]) -> None:
     words = [sys.executable, "benchmarks/cuda_steps.py", config, "train.precision=mixed", *overrides]
     subprocess.run(words, cwd=ROOT, check=True)
     os.environ["BENCH_DEVICE"] = "cuda"
-    path = Path(file)
-    text = gzip.decompress(path.read_bytes()).decode() if path.name.endswith(".gz") else path.read_text()
-    lines = text.splitlines()
+    lines = read_lines(Path(file))
     with tempfile.TemporaryDirectory() as name:
         write_translation_files(ROOT / run, lines, Path(name))
         header("transformers", "transformers")

@@ -4,22 +4,19 @@ RUN: of configs/multi30k_de_en.yaml with model.norm=post model.positions=learned
 greedy and with a beam of 5, in batches of 64 on two threads; how many targets are the same; what the cache saves over 100 tokens.
 """
 
-import gzip
 import sys
 import tempfile
 from pathlib import Path
 
 from side_by_side import ROOT, alternate, header, needs, peer, row
-from translation_files import write_translation_files
+from translation_files import read_lines, write_translation_files
 
 BATCH, MAX_LENGTH = 64, 100
 
 
 def main(run: str, file: str, repeats: int) -> None:
     """Measure, and print the tables."""
-    path = Path(file)
-    text = gzip.decompress(path.read_bytes()).decode() if path.name.endswith(".gz") else path.read_text()
-    lines = text.splitlines()
+    lines = read_lines(Path(file))
     with tempfile.TemporaryDirectory() as name:
         write_translation_files(ROOT / run, lines, Path(name))
         header("transformers and CTranslate2", "transformers", "ctranslate2")

@@ -1,10 +1,17 @@
 """Write what peers need of a run over text pairs: its weights, sizes and tokenised sources."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
 
 from side_by_side import ROOT
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, which may be gzipped."""
+    text = gzip.decompress(path.read_bytes()).decode() if path.name.endswith(".gz") else path.read_text()
+    return text.splitlines()
 
 
 def write_translation_files(run: Path, lines: list[str], folder: Path) -> None:

@@ -20,6 +20,8 @@ class SubwordSource:
 
     def __init__(self, corpus: Corpus, tokenizer: Any, folder: Path, num_workers: int) -> None:
         self.corpus, self.tokenizer = corpus, tokenizer
+        is_pair = isinstance(tokenizer, TokenizerPair)
+        self.sides = sides_of(tokenizer) if is_pair else (tokenizer,) * corpus.num_encoder_texts  # of each text
 
     def __enter__(self) -> "SubwordSource":
         return self
@@ -36,7 +38,7 @@ class SubwordSource:
         rows = scan.rows["train"]
         with StepBar(len(rows), "vocabulary", "texts") as bar:
             if isinstance(self.tokenizer, TokenizerPair):
-                for number, side in enumerate(sides_of(self.tokenizer)):
+                for number, side in enumerate(self.sides):
                     side.train(_Texts(self.corpus, rows, bar, number))
             else:
                 self.tokenizer.train(_Texts(self.corpus, rows, bar))
@@ -47,10 +49,8 @@ class SubwordSource:
         with StepBar(len(rows), f"tokens of {split}", "texts") as bar:
             for chunk in parallel.chunked(_counted(self.corpus.records(split, rows), bar), parallel.CHUNK):
                 columns = list(zip(*map(self.corpus.encoder_texts, chunk), strict=True))
-                is_pair = isinstance(self.tokenizer, TokenizerPair)
-                sides = sides_of(self.tokenizer) if is_pair else [self.tokenizer] * len(columns)
                 options = self.corpus.length_options
-                yield [side.encode(texts, **options) for side, texts in zip(sides, columns, strict=True)]
+                yield [side.encode(texts, **options) for side, texts in zip(self.sides, columns, strict=True)]
 
 
 @dataclass(frozen=True)
