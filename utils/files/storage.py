@@ -125,7 +125,12 @@ def _created(path: Path, *, is_folder: bool) -> tuple[Path, int]:
         if is_folder:
             temporary.mkdir()
         flags = os.O_RDONLY if is_folder else os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        descriptor = os.open(temporary, flags | os.O_NOFOLLOW, 0o666)
+        try:
+            descriptor = os.open(temporary, flags | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:
+            if not is_folder:
+                raise
+            continue  # another process took the new folder, which nobody had locked yet, for a leftover
         with contextlib.suppress(BlockingIOError):
             lock_now(descriptor)
             if is_same(temporary, descriptor):

@@ -27,15 +27,30 @@ def handle(number: int, frame: FrameType | None) -> None:
         return
     if _first:
         _first.append(number)
-    _obey(number)
+    _obey(number, frame)
 
 
-def _obey(number: int) -> None:
+def _obey(number: int, frame: FrameType | None) -> None:
     if _is_graceful and not _received:
         _received.append(number)
         return
     _raised.append(number)
+    if _is_repeating(frame):  # Python would drop it once more, and the hook may not have set the alarm yet
+        _set_alarm()
+        return
     raise _stopped(number)
+
+
+def _is_repeating(frame: FrameType | None) -> bool:
+    """Whether the signal has interrupted `_repeat`."""
+    while frame is not None and frame.f_code is not _repeat.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _set_alarm() -> None:
+    signal.signal(signal.SIGALRM, lambda _, frame: _obey(_raised[0], frame))
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
 
 
 def _stopped(number: int) -> Stopped:
@@ -48,8 +63,7 @@ def _stopped(number: int) -> Stopped:
 def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
     """Re-raise a Stopped raised in a finalizer or a fork, where Python drops every exception and would continue."""
     if isinstance(dropped.exc_value, Stopped):
-        signal.signal(signal.SIGALRM, lambda *_: _obey(_raised[0]))
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        _set_alarm()
     elif not _raised:  # else it is a consequence of a signal, which interrupted something
         tell(dropped)
 

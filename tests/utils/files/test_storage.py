@@ -161,6 +161,29 @@ def test_a_name_of_255_bytes_has_room_for_a_temporary_one(tmp_path: Path) -> Non
         assert (tmp_path / name).read_text() == "content"
 
 
+def test_a_new_folder_taken_for_a_leftover_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    real = Path.mkdir
+
+    def mkdir(path: Path) -> None:
+        real(path)
+        made.append(path)
+        if len(made) == 1:
+            remove_leftovers(tmp_path)
+            assert not path.exists()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with beside(tmp_path / "store", is_folder=True) as folder:
+        assert folder == made[1]
+        assert folder.is_dir()
+    with pytest.raises(FileNotFoundError), beside(tmp_path / "nowhere" / "store", is_folder=True):
+        pass
+    with pytest.raises(FileNotFoundError), beside(tmp_path / "nowhere" / "file"):
+        pass
+
+
 def test_leftovers_that_cannot_be_removed_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         (tmp_path / f".tmp-{name}-{LEFT}").touch()

@@ -88,6 +88,32 @@ def test_a_signal_that_python_drops_comes_again(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGINT])
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_signal_while_one_is_repeated_is_not_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, is_before: bool
+) -> None:
+    """Two workers are forked, Ctrl-C reaches both forks, and the alarm of the first rings while the second sets its own."""
+    real, calls = signal.setitimer, []
+
+    def setitimer(which: int, seconds: float) -> None:
+        calls.append(seconds)
+        for step in ("signal", "alarm") if is_before else ("alarm", "signal"):
+            if step == "alarm":
+                real(which, seconds)
+            elif len(calls) == 1:
+                send(number)
+
+    def work() -> None:
+        monkeypatch.setattr(signal, "setitimer", setitimer)
+        time.sleep(5.0 if Finalizer() else 0.0)
+
+    with pytest.raises(Stopped, match="SIGTERM"), signals.installed():
+        work()
+    assert capsys.readouterr().err == ""
+    assert len(calls) >= 2
+
+
 def test_an_error_in_the_wake_of_a_signal_is_told_as_the_signal() -> None:
     def work() -> None:
         with contextlib.suppress(Stopped):
