@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from agents.base import BaseAgent
 from agents.running.checking import check_has_valid
 from agents.running.predictor import CHUNK, batches_of
+from agents.running.text_data import trains_tokenizer
 from agents.running.trained_run import TrainedRun
 from agents.translating.other_pairs import pair_records
 from agents.translating.pair_corpus import PairCorpus
@@ -201,8 +202,7 @@ class Seq2SeqAgent(BaseAgent):
     def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Any, Callable[[], dict[str, Any]]]:
         if not paths and self.trained is not None:
             shape = pair_shape(self.config, self.corpus)
-            has_own = self.config.init_from is None and self.config.tokenizer.name != "saved"
-            trained = None if has_own else self.artifacts.tokenizer
+            trained = None if trains_tokenizer(self.config) else self.artifacts.tokenizer
             if data_hash(self.corpus, shape, trained) != self.trained.facts.get("data"):
                 logger.warning("warning: the data has changed since %s was trained", self.trained.folder)
         records, counts = pair_records(self.corpus, paths, **reading)

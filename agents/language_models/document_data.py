@@ -129,7 +129,11 @@ class DocumentData:
         source = construct(config, "data", Documents, config.data)
         self.options: DocumentOptions = construct(config, "data", DocumentOptions, config.data)
         self.objective: Objective = construct(config, "objective", Objective, config.objective)
-        trained = trained or initial_tokenizer(config)
+        if trained is None and (trained := initial_tokenizer(config)) is not None:
+            try:
+                Vocabulary.of(trained)
+            except ValueError as error:
+                raise DataError(f"{config.tokenizer.get('path') or config.init_from}: {error}") from None
         shares = (self.options.split[0], self.options.split[1], self.options.split[2])
         corpus = DocumentCorpus(source, shares, self.options.split_seed)
         shape = {"data": _shaping(config.data), "tokenizer": tokenizer_shape(config.tokenizer)}
@@ -137,10 +141,7 @@ class DocumentData:
             store = open_documents(corpus, build_tokenizer(config), shape, self.options.cache_folder, trained)
         self.store = store
         self.artifacts = TextArtifacts(store.tokenizer, store.tokenizer_json)
-        try:
-            self.vocabulary = Vocabulary.of(store.tokenizer)
-        except ValueError as error:
-            raise DataError(f"{config.tokenizer.get('path') or config.init_from}: {error}") from None
+        self.vocabulary = Vocabulary.of(store.tokenizer)
         self.config, self.worker = config, worker
         self.report = store.report | {"warnings": list(store.report["warnings"])}
         self._check(source)

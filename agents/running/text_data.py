@@ -151,7 +151,7 @@ class TextData:
 
 def data_key(config: Config, corpus: Corpus, tokenizer: object) -> str:
     """What a checkpoint of a run with this config and tokenizer would know the data by, as its files are now."""
-    return data_hash(corpus, _options(config, type(corpus.target)), tokenizer if config.init_from else None)
+    return data_hash(corpus, _options(config, type(corpus.target)), None if trains_tokenizer(config) else tokenizer)
 
 
 def _options(config: Config, target: type[Target]) -> dict[str, Any]:
@@ -186,10 +186,15 @@ def _plain(default: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
+def trains_tokenizer(config: Config) -> bool:
+    """Whether the run trains its own tokenizer; else that of `init_from` or of a file counts as part of its data."""
+    return config.init_from is None and config.tokenizer.name != "saved"
+
+
 def initial_tokenizer(config: Config) -> Any:
     """The tokenizer of what `init_from` names, which belongs to its weights, or of a file; None where the run trains its own."""
     if config.init_from is None:
-        return build_tokenizer(config).read() if config.tokenizer.name == "saved" else None
+        return None if trains_tokenizer(config) else build_tokenizer(config).read()
     if is_published(config.init_from):
         return published_tokenizer(config)
     if not Path(config.init_from).is_dir():

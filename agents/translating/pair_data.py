@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.running.text_data import TextArtifacts, saved_tokenizer, tokenizer_shape
+from agents.running.text_data import TextArtifacts, saved_tokenizer, tokenizer_shape, trains_tokenizer
 from agents.running.trained_run import run_folder
 from agents.translating.pair_corpus import PairCorpus
 from datasets import PAIR_DATASETS, TOKENIZERS
@@ -65,7 +65,7 @@ def trained_tokenizers(config: Config) -> Any:
     """The tokenizers of the run that `init_from` names, or of files; None where the run trains its own."""
     if config.init_from is not None:
         return saved_tokenizer(run_folder(Path(config.init_from)))[0]
-    if config.tokenizer.name != "saved":
+    if trains_tokenizer(config):
         return None
     sides = [side.read() for side in dict.fromkeys(sides_of(build_tokenizers(config)))]
     return TokenizerPair(*sides) if len(sides) == 2 else sides[0]

@@ -7,9 +7,12 @@ from typing import Any
 from datasets.tokenizers.pretrained import read_pretrained_tokenizer
 from datasets.tokenizers.special_tokens import SpecialTokens
 from datasets.tokenizers.subword import SubwordTokenizer
+from datasets.tokenizers.word import WordTokenizer
 from utils.errors import DataError
 from utils.files import strict_json
 from utils.files.storage import read_regular
+
+KINDS: dict[Any, Any] = {"subword": SubwordTokenizer, "word": WordTokenizer}  # of a run's folder
 
 
 class SavedTokenizer:
@@ -35,8 +38,8 @@ class SavedTokenizer:
         if path.is_file():
             try:
                 values = strict_json.parse(read_regular(path))
-                if isinstance(values, dict) and values.get("type") == "subword":  # of a run's folder
-                    return SubwordTokenizer.from_json(values)
+                if isinstance(values, dict) and (kind := KINDS.get(values.get("type"))):
+                    return kind.from_json(values)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         return read_pretrained_tokenizer(self.path)

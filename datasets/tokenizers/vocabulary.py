@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from datasets.tokenizers.subword import SubwordTokenizer
+
 NAMES = {"[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>", "[PAD]": "<pad>"}  # BERT's and RoBERTa's
 SPACE = "\u0120"  # byte-level BPE's sign for a space
 
@@ -20,7 +22,10 @@ class Vocabulary(NamedTuple):
 
     @classmethod
     def of(cls, tokenizer: Any) -> "Vocabulary":
-        """Of a SubwordTokenizer. Raises ValueError where it has no [MASK], [CLS], [SEP] or [PAD]."""
+        """Of a SubwordTokenizer. Raises ValueError for any other, and where it has no [MASK], [CLS], [SEP] or [PAD]."""
+        is_subword = isinstance(tokenizer, SubwordTokenizer)
+        if not is_subword:
+            raise ValueError("its vocabulary is of whole words; pre-training needs one of subwords, with [MASK]")
         library = tokenizer.tokenizer
         found = {}
         for name, other in NAMES.items():

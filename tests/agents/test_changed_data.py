@@ -44,15 +44,18 @@ def test_a_file_that_changes_during_the_training_is_not_reported_on(
 
 
 @pytest.mark.parametrize("tokenizer", ["word", "wordpiece"])
-@pytest.mark.parametrize("is_continued", [False, True], ids=["new", "init_from"])
+@pytest.mark.parametrize("begins_with", ["nothing", "weights", "tokenizer"])
 def test_a_test_on_changed_data_is_warned_of(
-    workplace: Path, capsys: pytest.CaptureFixture[str], tokenizer: str, is_continued: bool
+    workplace: Path, capsys: pytest.CaptureFixture[str], tokenizer: str, begins_with: str
 ) -> None:
     options = [f"tokenizer.name={tokenizer}", "train.num_epochs=1"]
     assert main(["tiny.yaml", "name=run", *options]) == 0
-    if is_continued:
+    if begins_with == "weights":
         assert main(["tiny.yaml", "name=next", "init_from=experiments/run", *options]) == 0
-    folder = f"experiments/{'next' if is_continued else 'run'}"
+    elif begins_with == "tokenizer":
+        saved = "tokenizer={name: saved, path: experiments/run}"
+        assert main(["tiny.yaml", "name=next", "train.num_epochs=1", saved]) == 0
+    folder = f"experiments/{'run' if begins_with == 'nothing' else 'next'}"
     expected = json.loads(Path(folder, "report.json").read_bytes())["test"]["loss"]
     capsys.readouterr()
     assert main(["test", folder, "--json"]) == 0

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agents.language_models.opening import open_scorer
 from agents.language_models.watching import Plateau, unigram_entropy
 from datasets.batches.examples import EVALUATION
 from datasets.tokenizers.vocabulary import Vocabulary
+from datasets.tokenizers.word import WordTokenizer
 from main import main
 
 
@@ -434,6 +436,11 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
         (["data.train=alone.txt", PAIRS], 3, "no document has two sentences"),
         (["tokenizer={name: saved, path: nothing}"], 3, "nothing: no such folder"),
         (["tokenizer={name: saved, path: maskless}"], 3, "its vocabulary has no [MASK], which pre-training needs"),
+        (
+            ["tokenizer={name: saved, path: words}"],
+            3,
+            "words: its vocabulary is of whole words; pre-training needs one of",
+        ),
         (["init_from=experiments/other"], 2, "has another model"),
         (["init_from=experiments/third"], 2, "has another tokenizer"),
     ],
@@ -452,6 +459,11 @@ def test_bad_input_gets_one_line_and_its_exit_code(
         tokenizer = Tokenizer(models.WordPiece(words_of, unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.save("maskless/tokenizer.json")
+    if "words" in words[0]:
+        Path("words").mkdir()
+        words_only = WordTokenizer()
+        words_only.set_vocabulary(Counter(["a", "sentence"]))
+        Path("words/tokenizer.json").write_text(json.dumps(words_only.to_json()))
     if "other" in words[0]:
         pretrained("model.hidden_size=16", "train.num_epochs=1", name="other")
     if "third" in words[0]:

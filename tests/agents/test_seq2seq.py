@@ -557,8 +557,13 @@ def agent_run_checkpoint() -> Path:
     return TrainedRun(Path(RUN)).checkpoint
 
 
-def test_data_that_has_changed_is_noticed(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trained(*small_pairs.parallel(), "train.num_epochs=1")
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_data_that_has_changed_is_noticed(pairs: Path, capsys: pytest.CaptureFixture[str], is_saved: bool) -> None:
+    words = [*small_pairs.parallel(), "train.num_epochs=1"]
+    if is_saved:
+        assert main(["tokenizer", "pairs.yaml", *words, "--out", "bpe"]) == 0
+        words.append("tokenizer={name: saved, path: bpe}")
+    trained(*words)
     capsys.readouterr()
     assert main(["test", RUN]) == 0
     assert "has changed" not in capsys.readouterr().err
