@@ -184,7 +184,7 @@ class BaseAgent(Task):
         for split in [split for split in ("valid", "test") if split in self.data.loaders]:
             metrics = self.new_metrics()
             values = self.evaluate(split, metrics, answers if split == "test" else None)
-            results[split] = values | metrics.report()
+            results[split] = values | metrics.report() | self.evaluation_options()
         return results, [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
 
     def finalize(self) -> dict[str, Any]:

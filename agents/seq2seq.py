@@ -163,9 +163,10 @@ class Seq2SeqAgent(BaseAgent):
         if len(penalties) > 1 and "valid" in self.data.loaders:
             self.checkpointer.load_weights(self.state.best_step or self.state.step)
             self.options = replace(self.options, length_penalty=max(penalties, key=self._bleu_with))
-        results, answers = super().test()
-        how = {"generation": {"beam_size": self.options.beam_size, "length_penalty": self.options.alpha}}
-        return {split: values | how for split, values in results.items()}, answers
+        return super().test()
+
+    def evaluation_options(self) -> dict[str, Any]:
+        return {"generation": {"beam_size": self.options.beam_size, "length_penalty": self.options.alpha}}
 
     def _bleu_with(self, penalty: float) -> float:
         """BLEU on validation."""

@@ -146,6 +146,10 @@ class Task:
     def take_up(self, run: TrainedRun) -> None:
         """Go on with what a trained run has chosen, for an agent that chooses something by validation."""
 
+    def evaluation_options(self) -> dict[str, Any]:
+        """What the figures of a split depend on besides the weights, for its report; nothing for most tasks."""
+        return {}
+
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
         """Write the predictions of a split, in the order of its rows; called on rank 0."""
         self.experiment.write_lines("predictions.jsonl", lines)

@@ -152,7 +152,7 @@ class Predictor:
     def measure(self, batches: Iterable[Batch]) -> dict[str, Any]:
         """The report of batches: the loss, and all that the task counts."""
         metrics = self.agent.new_metrics()
-        return evaluate(self.agent, batches, metrics) | metrics.report()
+        return evaluate(self.agent, batches, metrics) | metrics.report() | self.agent.evaluation_options()
 
     @torch.no_grad()
     def attention(self, text: str | Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -122,6 +122,12 @@ class Lab:
         assert run.wait() == code, run.stderr
         return run
 
+    def does(self, *arguments: str, code: int = 0, **faults: Any) -> str:
+        """A command that must end with this code; -> what it wrote to standard output."""
+        run = self.command(*arguments, **faults)
+        assert run.wait(120) == code, f"{arguments}: {run.stderr}"
+        return run.errors.with_suffix(".out").read_text()
+
     @functools.cache  # noqa: B019  # a lab lives as long as its module's tests
     def control(self, model: str) -> tuple[dict[str, Any], float]:
         """(results, seconds) of the run that nothing disturbs."""

@@ -31,12 +31,6 @@ class Walk(Lab):
         self.world = world
         world.set_up(folder)
 
-    def does(self, *arguments: str, code: int = 0, **faults: Any) -> str:
-        """A command that must end with this code; -> what it wrote to standard output."""
-        run = self.command(*arguments, **faults)
-        assert run.wait(120) == code, f"{arguments}: {run.stderr}"
-        return run.errors.with_suffix(".out").read_text()
-
     def report(self) -> dict[str, Any]:
         return dict(json.loads((self.folder / RUN / "report.json").read_bytes()))
 
