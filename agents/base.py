@@ -53,7 +53,7 @@ class BaseAgent(Task):
         self.optimizer = build_optimizer(self.config, self.model)
 
     def run(self) -> dict[str, Any]:
-        """Train from where the run stands to its end; -> the report. A finished run only gives its report."""
+        """Train to the end, resuming where the run stands; -> the report. A finished run just returns it."""
         try:
             if (report := self.experiment.report) is not None:
                 return report
@@ -73,7 +73,7 @@ class BaseAgent(Task):
         self.state.is_stopped_early = self.settings.is_stopped_early(self.state)
 
     def train_one_epoch(self) -> None:
-        """The rest of the epoch under way, or until the run is done."""
+        """Train for the rest of the current epoch, or until the run is done."""
         loader, epoch = self.data.loaders["train"], self.state.epoch
         if self.freezing is not None:
             self.freezing.apply(epoch)

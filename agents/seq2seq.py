@@ -166,7 +166,7 @@ class Seq2SeqAgent(BaseAgent):
         return super().test()
 
     def evaluation_options(self) -> dict[str, Any]:
-        return {"generation": {"beam_size": self.options.beam_size, "length_penalty": self.options.alpha}}
+        return {"generation": {"beam_size": self.options.beam_size, "length_penalty": self.options.exponent}}
 
     def _bleu_with(self, penalty: float) -> float:
         """BLEU on validation."""

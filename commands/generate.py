@@ -26,7 +26,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "top_p": (float, "of --sample: draw from the most probable tokens that together have this probability"),
     "max_length": (int, "maximum number of tokens of a target, its prefix and its end included"),
     "min_length": (int, "minimum number of tokens of a target before its end, its prefix included"),
-    "no_repeat_ngram": (int, "length of n-grams of tokens that may not come twice; 0: no limit"),
+    "no_repeat_ngram": (int, "size of n-grams of tokens that may not repeat; 0: no limit"),
 }
 
 logger = logging.getLogger("glassbox")

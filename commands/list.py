@@ -16,7 +16,7 @@ from typing import Any
 
 from utils.errors import ConfigError
 
-ANY, SECTION = "(any)", "(section)"  # table entries for options that do not belong to one part
+ANY, SECTION, TOP = "(any)", "(section)", "(top level)"  # for options that do not belong to one part
 HINT = "options: python main.py list SECTION, such as model; or list SECTION PART, such as model bilstm"
 SUMMARY = "print all agents, models, losses, ... and their options"
 
@@ -24,7 +24,10 @@ SUMMARY = "print all agents, models, losses, ... and their options"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The section, its part and the form."""
     parser.add_argument(
-        "section", metavar="SECTION", nargs="?", help="one section of a config, such as model, with its options"
+        "section",
+        metavar="SECTION",
+        nargs="?",
+        help="a section of a config, such as model, or an option, such as train.patience",
     )
     parser.add_argument(
         "part", metavar="PART", nargs="?", help="one part of it, such as bilstm, and the options that all have"
@@ -35,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
     parts = describe_parts()
-    if options.section is not None:
+    if options.section is not None and options.section not in parts and options.part is None:
+        parts = with_option(parts, options.section)
+    elif options.section is not None:
         parts = {options.section: chosen(parts, options.section, "section")}
     if options.part is not None:
         (table,) = parts.values()
@@ -43,6 +48,17 @@ def run(options: argparse.Namespace) -> None:
         parts = {options.section: {options.part: part} | {name: table[name] for name in table if _is_shared(name)}}
     text = as_text(parts) if options.section is not None else as_names(parts)
     print(json.dumps(parts, indent=1) if options.json else text)
+
+
+def with_option(parts: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The parts that have an option such as train.patience, with it alone. Raises ConfigError."""
+    section, _, option = path.rpartition(".")
+    section = section or (TOP if option in parts[TOP][SECTION]["options"] else option)
+    table = chosen(parts, section, "section")
+    known = {name: None for part in table.values() for name in part["options"]}
+    chosen(known, option, f"option of {section}")
+    found = {name: part for name, part in table.items() if option in part["options"]}
+    return {section: {name: part | {"options": {option: part["options"][option]}} for name, part in found.items()}}
 
 
 def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
@@ -61,7 +77,7 @@ def describe_parts() -> dict[str, Any]:
 
     found: dict[str, Any] = {
         "agent": {name: {"summary": _summary(agent), "options": {}} for name, agent in AGENTS.items()},
-        "(top level)": {"(section)": _describe(RunSettings)},
+        TOP: {SECTION: _describe(RunSettings)},
     }
     tables: dict[str, dict[str, Any]] = {}
     for agent in AGENTS.values():

@@ -1,4 +1,4 @@
-"""Predict the labels of texts with a trained run; one JSON line for each, in order, as in predictions.jsonl without gold."""
+"""Predict labels, or numbers, for texts with a trained run: one JSON line each, in order, as in predictions.jsonl without gold."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from utils.machine.streams import to_json
 if TYPE_CHECKING:
     from utils.distributed.worker import Worker
 
-SUMMARY = "predict the labels of texts with a trained run"
+SUMMARY = "predict labels, or numbers, for texts with a trained run"
 
 STANDARD_INPUT, STANDARD_OUTPUT = ("-", "/dev/stdin", "/dev/fd/0"), ("-", "/dev/stdout", "/dev/fd/1")
 

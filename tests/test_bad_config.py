@@ -1,4 +1,4 @@
-"""Every bad config of the failure catalogue (section D, 88 to 117): refused before any data is read, or accepted and what it means.
+"""Every kind of bad config (cases D88 to D117): refused before any data is read, or accepted and what it means.
 
 There is no mask probability to refuse (113).
 """

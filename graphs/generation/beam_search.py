@@ -2,7 +2,7 @@
 
 B: texts still searched, K: beam size, V: vocabulary, t: tokens so far.
 
-Ranked by log P(y | x) / |y|^alpha, as in transformers, whose results these are (tests/graphs/generation): of the 2 K best
+Ranked by log P(y | x) / |y|^length_penalty, as in transformers, whose results these are (tests/graphs/generation): of the 2 K best
 continuations those that end among the first K are complete, and the K best of the others go on. A text is done once it has K
 complete targets and the best open one, divided by its present length, is no better than the worst of them.
 """
@@ -45,7 +45,9 @@ def beam_search(
         ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, ids.shape[2])), tokens[:, :, None]], dim=2)
         is_end = tokens == end_id
         for text, beam in (is_end[:, :num_beams] | (length == most)).nonzero().tolist():
-            new = _hypothesis(ids[text, beam, len(prefix) :].tolist(), float(found[text, beam]), end_id, options.alpha)
+            new = _hypothesis(
+                ids[text, beam, len(prefix) :].tolist(), float(found[text, beam]), end_id, options.exponent
+            )
             complete[searched[text]].append(new)
         for text in searched:
             complete[text] = sorted(complete[text], key=lambda each: -each.score)[:num_beams]
@@ -65,17 +67,17 @@ def beam_search(
     return complete
 
 
-def _hypothesis(ids: list[int], total: float, end_id: int, alpha: float) -> Hypothesis:
+def _hypothesis(ids: list[int], total: float, end_id: int, length_penalty: float) -> Hypothesis:
     """A target that ends, or is cut at its longest."""
     is_complete = ids[-1] == end_id
-    return Hypothesis(ids[: len(ids) - is_complete], total, score_of(total, len(ids), alpha), is_complete)
+    return Hypothesis(ids[: len(ids) - is_complete], total, score_of(total, len(ids), length_penalty), is_complete)
 
 
 def _is_done(complete: list[Hypothesis], best_open: float, length: int, options: GenerationOptions) -> bool:
     """Whether the search for a text's targets ends, given the log-probability of its best open one."""
     if len(complete) < options.beam_size:
         return False
-    return options.early_stop or score_of(best_open, length, options.alpha) <= complete[-1].score
+    return options.early_stop or score_of(best_open, length, options.exponent) <= complete[-1].score
 
 
 def best_of(totals: Tensor, log_probs: Tensor, num: int) -> tuple[Tensor, Tensor, Tensor]:

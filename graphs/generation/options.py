@@ -10,7 +10,7 @@ class GenerationOptions:
     """How text is generated.
 
     beam_size: number of targets that beam search keeps at each token; 1: greedy search
-    length_penalty: exponent alpha of the length, by which a target's log-probability is divided; several: best on validation
+    length_penalty: exponent of the length, by which a target's log-probability is divided; several: best on validation
     with_greedy: also search greedily, and take that target where its score is higher: beam search may lose it, in 1% of sentences
     early_stop: end at beam_size complete targets, instead of when no other can become better
     sample: draw each token at random instead of searching
@@ -46,7 +46,7 @@ class GenerationOptions:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        if not self.length_penalties or not all(0 <= alpha < math.inf for alpha in self.length_penalties):
+        if not self.length_penalties or not all(0 <= each < math.inf for each in self.length_penalties):
             raise ValueError(f"length_penalty must not be negative, and finite, got {self.length_penalty}")
 
     @property
@@ -55,8 +55,8 @@ class GenerationOptions:
         return self.length_penalty if isinstance(self.length_penalty, list) else [self.length_penalty]
 
     @property
-    def alpha(self) -> float:
-        """The length penalty, the first one where there are several."""
+    def exponent(self) -> float:
+        """The length penalty in use, the first one where there are several."""
         return self.length_penalties[0]
 
 
@@ -70,6 +70,6 @@ class Hypothesis(NamedTuple):
     is_complete: bool
 
 
-def score_of(log_probability: float, length: int, alpha: float) -> float:
-    """log P(y | x) / |y|^alpha, as in transformers and Marian; length: of generated tokens, the end included."""
-    return log_probability / length**alpha
+def score_of(log_probability: float, length: int, length_penalty: float) -> float:
+    """log P(y | x) / |y|^length_penalty, as in transformers and Marian; length: of generated tokens, the end included."""
+    return log_probability / length**length_penalty

@@ -59,7 +59,7 @@ def generate_rows(
             parts = zip(
                 ids[text, :, len(start) - 1 :].tolist(), totals[text].tolist(), lengths[text].tolist(), strict=True
             )
-            found[texts[text]] = [_hypothesis(*part, end_id, options.alpha) for part in parts]
+            found[texts[text]] = [_hypothesis(*part, end_id, options.exponent) for part in parts]
         if len(done) == len(texts):
             break
         if done:
@@ -72,9 +72,9 @@ def generate_rows(
     return found
 
 
-def _hypothesis(ids: list[int], total: float, length: int, end_id: int, alpha: float) -> Hypothesis:
+def _hypothesis(ids: list[int], total: float, length: int, end_id: int, length_penalty: float) -> Hypothesis:
     is_complete = ids[length - 1] == end_id
-    return Hypothesis(ids[: length - is_complete], total, score_of(total, length, alpha), is_complete)
+    return Hypothesis(ids[: length - is_complete], total, score_of(total, length, length_penalty), is_complete)
 
 
 def _uniform(seeds: Sequence[int], num_rows: int, length: int) -> Tensor:

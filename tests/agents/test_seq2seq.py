@@ -194,7 +194,7 @@ def test_the_length_penalty_is_chosen_on_validation_and_kept(pairs: Path) -> Non
         scores[penalty] = generator.measure(StreamedPairs(agent, records).eval_batches())["bleu"]
     assert scores[chosen] == max(scores.values()) == pytest.approx(report["valid"]["bleu"])
     generator = Generator(RUN)
-    assert generator.translator.options.alpha == chosen
+    assert generator.translator.options.exponent == chosen
     lines = lines_of(f"{RUN}/predictions.jsonl")
     assert [x["predicted"] for x in generator.generate([x["source"] for x in lines])] == [x["predicted"] for x in lines]
 

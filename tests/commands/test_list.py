@@ -46,6 +46,28 @@ def test_one_section_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
+def test_one_option_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "train.patience"]) == 0
+    assert [line.strip().partition(":")[0] for line in capsys.readouterr().out.splitlines()][:3] == [
+        "train",
+        "(section)",
+        "patience",
+    ]
+    assert main(["list", "model.hidden_size", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["model"]
+    assert {"bilstm", "transformer"} <= set(found)
+    assert "bag_of_embeddings" not in found
+    assert all(list(part["options"]) == ["hidden_size"] for part in found.values())
+    assert main(["list", "seed"]) == 0
+    assert capsys.readouterr().out.startswith("(top level):\n")
+    for wrong, words in {
+        "train.patiense": "list: there is no option of train 'patiense'; did you mean patience?; known: num_epochs,",
+        "trian.patience": "list: there is no section 'trian'; did you mean train?",
+    }.items():
+        assert main(["list", wrong]) == 2
+        assert capsys.readouterr().err.startswith(words)
+
+
 def test_defaults_stand_as_in_a_config(capsys: pytest.CaptureFixture[str]) -> None:
     text = ""
     for section in ("data", "optimizer"):

@@ -167,7 +167,7 @@ def test_a_folder_that_the_others_do_not_see_is_refused(lab: Lab) -> None:
 
 def test_a_batch_smaller_than_the_processes_is_refused(lab: Lab) -> None:
     job = start(lab, "small", "train.batch_size=1")
-    check_refused(job, "train.batch_size is 1, and 2 processes share it: at least 2")
+    check_refused(job, "train.batch_size must be at least 2, the number of processes that share it, got 1")
     assert job.seconds <= LIMIT
 
 

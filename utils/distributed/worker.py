@@ -93,7 +93,7 @@ class Worker:
         """Raise DistributedError where a global batch has not one text for each process."""
         if batch_tokens is None and batch_size < self.size:
             raise DistributedError(
-                f"train.batch_size is {batch_size}, and {self.size} processes share it: at least {self.size}"
+                f"train.batch_size must be at least {self.size}, the number of processes that share it, got {batch_size}"
             )
 
     def choose_device(self, name: str) -> torch.device:
@@ -180,7 +180,7 @@ class Worker:
         return dict(zip(values, sums.tolist(), strict=True))
 
     def blamed(self, texts: list[int], loss: Tensor) -> str:
-        """The texts in which a number that is not finite may have begun, in words: those of a process whose own loss () is none."""
+        """The texts in which a non-finite number may have begun, in words: those of processes whose own loss, (), is not finite."""
         if self.size == 1:
             return f", texts {texts}"
         found = self.gathered(None if torch.isfinite(loss) else texts)

@@ -62,6 +62,18 @@ METRICS: dict[str, Callable[[Counts], float]] = {
     "balanced_accuracy": lambda counts: _ratio(counts.precision_recall_f1()[1].sum(), float((counts.gold > 0).sum())),
     "mcc": mcc,
 }
+PROPORTIONS = (  # of texts, or nearly so: they vary as sqrt(p (1 - p) / n)
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "weighted_f1",
+    "exact_match",
+    "macro_precision",
+    "macro_recall",
+    "micro_precision",
+    "micro_recall",
+    "balanced_accuracy",
+)
 SINGLE_LABEL = ("balanced_accuracy", "mcc")  # not defined for several labels a text
 
 

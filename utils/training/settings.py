@@ -36,12 +36,12 @@ class TrainSettings:
     num_epochs: number of passes over the training texts
     num_steps: length of the run in optimizer steps instead of epochs; null: num_epochs decides
     batch_size: number of texts per optimizer step, over all accumulation steps and ranks
-    batch_tokens: instead of batch_size: maximum of the longest text times the number of texts in a batch
+    batch_tokens: batch by tokens instead: maximum of the longest text times the number of texts, over all ranks; null: batch_size
     accumulation_steps: gradient accumulation: number of micro-batches per batch, for less memory; the update is the same
     max_grad_norm: clip the gradient to this norm; null: no clipping
     precision: precision of the forward and backward pass in training; mixed: 16 bits, faster on many GPUs; auto: mixed if faster
     monitor: the metric that decides which weights are best, + if more is better, - if less; null: the agent's default
-    patience: early stopping after this many validations in a row without a better value of monitor; null: never
+    patience: early stopping after this many validations in a row without a new highest value of monitor; null: never
     validate_every: steps or epochs between two validations, such as '200 steps' or '1 epoch'; the last step is validated, too
     save_every: steps or epochs between two checkpoints; a validation saves one, too
     log_every: steps between two records of training metrics in metrics.jsonl and TensorBoard

@@ -40,7 +40,7 @@ class WeightAverage:
             raise ValueError(f"every must be at least 1, and is for last alone, got {every}")
         if last is not None and decay != 0.999:
             raise ValueError(
-                f"decay is of the exponential average, and last asks for another one; got {decay} and {last}"
+                f"decay (of the exponential average) and last (of the plain one) exclude each other, got {decay} and {last}"
             )
         if any(getattr(module, "sparse", False) for module in model.modules()):
             raise ValueError(
