@@ -16,7 +16,9 @@ NEEDY = {  # scripts that cannot start as they are here, with the arguments that
     "all_reduce.py": [],
     "encoder_trainer.py": ["nowhere.csv.gz"],
     **{
-        f"peers/{path.name}": [] for path in (ROOT / "benchmarks" / "peers").glob("*.py") if "fasttext" not in path.name
+        f"peers/{path.name}": []
+        for path in (ROOT / "benchmarks" / "peers").glob("*.py")
+        if "fasttext" not in path.name and "__main__" in path.read_text()
     },
 }
 QUICK = ("evaluation_speed.py", "accuracy.py", "peers/tfidf_linear_svc.py")
