@@ -22,7 +22,7 @@ from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
 from utils.config.schema import Section, construct
 from utils.metrics.base import CombinedMetrics, Metrics
-from utils.metrics.labels import known_metrics
+from utils.metrics.label_counts import known_metrics
 from utils.metrics.scores import SCORES
 
 

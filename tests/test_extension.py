@@ -120,13 +120,13 @@ def test_the_examples_pass_the_type_checker(copy: Path) -> None:
 
 def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
     blocks = dict(re.findall(BLOCKS, (ROOT / "docs" / "extending.md").read_text(), flags=re.S))
-    assert list(blocks) == ["graphs/losses/poly.py", "utils/optimizers/schedules.py", "utils/metrics/labels.py"]
+    assert list(blocks) == ["graphs/losses/poly.py", "utils/optimizers/schedules.py", "utils/metrics/label_counts.py"]
     (copy / "graphs/losses/poly.py").write_text(blocks["graphs/losses/poly.py"])
     loss = "from graphs.losses.poly import Poly1"
     add_entry(copy / "graphs/losses/__init__.py", "LOSSES", '"poly1": Poly1,', loss)
-    schedule, metric = blocks["utils/optimizers/schedules.py"], blocks["utils/metrics/labels.py"]
+    schedule, metric = blocks["utils/optimizers/schedules.py"], blocks["utils/metrics/label_counts.py"]
     add_entry(copy / "utils/optimizers/schedules.py", "SCHEDULERS", '"polynomial": Polynomial,', schedule)
-    add_entry(copy / "utils/metrics/labels.py", "METRICS", '"cohen_kappa": cohen_kappa,', metric)
+    add_entry(copy / "utils/metrics/label_counts.py", "METRICS", '"cohen_kappa": cohen_kappa,', metric)
     write_jsonl(copy / "tiny.jsonl", tiny_rows())
     (copy / "tiny.yaml").write_text(TINY_CONFIG)
     words = ["loss.name=poly1", "scheduler.name=polynomial", "metrics=[accuracy, cohen_kappa]", "train.num_epochs=20"]
@@ -140,7 +140,7 @@ def test_a_loss_a_schedule_and_a_metric_are_an_entry_each(copy: Path) -> None:
     names = [
         "graphs/losses/poly.py",
         "utils/optimizers/schedules.py",
-        "utils/metrics/labels.py",
+        "utils/metrics/label_counts.py",
         "--cache-dir",
         str(ROOT / ".mypy_cache"),
     ]

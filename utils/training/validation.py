@@ -3,7 +3,7 @@
 import math
 
 from utils.errors import NonFiniteError
-from utils.metrics.labels import PROPORTIONS
+from utils.metrics.label_counts import PROPORTIONS
 from utils.training.run_state import RunState
 from utils.training.settings import TrainSettings
 

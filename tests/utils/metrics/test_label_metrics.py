@@ -12,16 +12,8 @@ from torch import Tensor
 from datasets.rows import labels
 from utils.metrics import labels as metrics_module
 from utils.metrics.base import LossMeter
-from utils.metrics.labels import (
-    IGNORED,
-    MAX_LABELS,
-    METRICS,
-    SINGLE_LABEL,
-    ConfusionMatrix,
-    Counts,
-    MultiLabelCounts,
-    known_metrics,
-)
+from utils.metrics.label_counts import METRICS, SINGLE_LABEL, Counts, known_metrics
+from utils.metrics.labels import IGNORED, MAX_LABELS, ConfusionMatrix, MultiLabelCounts
 from utils.training.train_meter import TrainMeter
 
 LABELS = ["a", "b", "c", "d"]
