@@ -41,7 +41,8 @@ from graphs.models.encoder_decoder import EncoderDecoder
 from utils.config.config import Config
 from utils.config.schema import Section, construct
 from utils.distributed.fsdp import whole_weights
-from utils.metrics.translation import Generated, ScoringOptions, TranslationCounts
+from utils.metrics.sacrebleu_scores import ScoringOptions
+from utils.metrics.translation import Generated, TranslationCounts
 
 logger = logging.getLogger("glassbox")
 MODELS = {"encoder_decoder": EncoderDecoder}

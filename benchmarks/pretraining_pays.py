@@ -47,7 +47,7 @@ def main(config: str, run: str, seeds: list[int], options: list[str]) -> None:
 def scratch(run: str) -> list[str]:
     """What makes the same model without its weights."""
     sys.path.insert(0, str(ROOT))
-    from utils.runs.experiment import saved_config
+    from utils.runs.saved import saved_config
 
     model = {name: value for name, value in saved_config(ROOT / run)["model"].items() if "dropout" not in name}
     chosen = model | {"pooling": "mean", "dropout": 0.1, "attention_dropout": 0.1}

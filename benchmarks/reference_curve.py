@@ -11,8 +11,8 @@ from typing import Any
 from side_by_side import ROOT
 
 sys.path.insert(0, str(ROOT))
-from utils.runs.experiment import saved_config
 from utils.runs.reference import curve_of, dump
+from utils.runs.saved import saved_config
 
 NAMES = {
     "pretraining": ["mlm", "mlm_accuracy", "bits_per_byte", "pair_accuracy"],

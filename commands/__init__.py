@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from commands import export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
+from commands import compare, export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
 from commands import list as list_command
 
 COMMANDS: dict[str, ModuleType] = {
@@ -10,6 +10,7 @@ COMMANDS: dict[str, ModuleType] = {
     "test": test,
     "predict": predict,
     "generate": generate,
+    "compare": compare,
     "list": list_command,
     "prepare": prepare,
     "export": export,

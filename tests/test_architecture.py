@@ -71,7 +71,18 @@ def test_files_are_short_and_say_what_they_are(path: Path) -> None:
 
 # Inside a package: each room imports those to its right alone.
 ROOMS = {
-    "utils": ["runs", "training", "optimizers", "metrics", "distributed", "machine", "config", "files", "errors"],
+    "utils": [
+        "analysis",
+        "runs",
+        "training",
+        "optimizers",
+        "metrics",
+        "distributed",
+        "machine",
+        "config",
+        "files",
+        "errors",
+    ],
     "datasets": ["store", "batches", "sources", "tokenizers", "rows", "formats", "hashing"],
 }
 

@@ -13,7 +13,7 @@ from utils.config.schema import check_config, lookup
 from utils.errors import CheckpointError, ConfigError
 from utils.files.storage import read_sealed
 from utils.runs.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
-from utils.runs.experiment import CONFIG, REPORT, saved_config
+from utils.runs.saved import CONFIG, REPORT, saved_config
 
 if TYPE_CHECKING:
     from agents.base import BaseAgent

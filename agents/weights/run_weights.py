@@ -13,7 +13,7 @@ from graphs.models.text_classifier import TextClassifier
 from utils.config.config import Config
 from utils.files.hub import is_published
 from utils.runs.checkpoint import first_names
-from utils.runs.experiment import CONFIG, saved_config
+from utils.runs.saved import CONFIG, saved_config
 
 logger = logging.getLogger("glassbox")
 

@@ -98,7 +98,8 @@ def test_the_loss_is_torchs_of_shifted_labels(pairs: Path) -> None:
 
 
 def test_counts_of_parts_add_up() -> None:
-    from utils.metrics.translation import Generated, ScoringOptions
+    from utils.metrics.sacrebleu_scores import ScoringOptions
+    from utils.metrics.translation import Generated
 
     texts = ["a man rides a horse", "two dogs play in the snow", "of of of of of of", "a cat"]
     gold = ["a man is riding a horse", "two dogs are playing in snow", "a bird of prey", "a cat"]

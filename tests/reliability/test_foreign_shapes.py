@@ -16,7 +16,7 @@ from utils.distributed.peers import Peers
 from utils.distributed.worker import Worker
 from utils.errors import DistributedError
 from utils.files.storage import digest_of
-from utils.runs.experiment import _seal
+from utils.runs.saved import seal_of
 
 DEEP = ["[" * 10**5, '{"a":' * 10**5, "[" * 950 + "]" * 950, '{"a":' * 950 + "1" + "}" * 950]
 PREDICT, TRAIN = ("predict", "experiments/tiny", "--text", "boil the rice"), ("tiny.yaml",)
@@ -118,7 +118,7 @@ def test_a_runs_config_of_another_shape_is_refused(place: Path, zygote: Zygote, 
     values = strict_yaml.parse(path.read_text(), "config").value
     section, _, option = key.rpartition(".")
     (values[section] if section else values)[option] = value
-    path.write_text(f"{strict_yaml.dump(values)}{_seal(values)}\n")
+    path.write_text(f"{strict_yaml.dump(values)}{seal_of(values)}\n")
     for arguments in (PREDICT, ("test", "experiments/tiny"), ("tiny.yaml",), ("export", "experiments/tiny")):
         ended = zygote.run(place, *arguments)
         assert ended.code in (0, 2, 4), ended  # 0: a value that this command does not use

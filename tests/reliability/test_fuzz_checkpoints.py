@@ -23,7 +23,8 @@ from datasets.store.store import TokenStore, parse_tokenizer
 from utils.config.config import Config
 from utils.errors import CheckpointError, ConfigError
 from utils.runs.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
-from utils.runs.experiment import Experiment, saved_config
+from utils.runs.experiment import Experiment
+from utils.runs.saved import saved_config
 
 WORDS = [
     b"null",

@@ -85,4 +85,5 @@ def f1_scores(
 
 
 def ratio(part: float, whole: float) -> float:
+    """part / whole, 0 of nothing."""
     return float(part) / float(whole) if whole else 0.0

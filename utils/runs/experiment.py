@@ -6,18 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from utils.config import strict_yaml
 from utils.config.config import RUNS, Config, flatten
 from utils.distributed.worker import Worker
-from utils.errors import CheckpointError, ConfigError, StorageError
+from utils.errors import CheckpointError, StorageError
 from utils.files.storage import (
     TEMPORARY,
     atomic_write,
-    digest_of,
     probe,
     read_regular,
     read_sealed,
-    readable,
     remove,
     remove_leftovers,
     sealed,
@@ -27,12 +24,10 @@ from utils.files.storage import (
 from utils.machine.threads import choose_threads
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.run_lock import RunLock
+from utils.runs.saved import CONFIG, METRICS, REPORT, SEAL, saved_config, seal_of
 
 ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
-CONFIG, REPORT = "config.yaml", "report.json"
-METRICS = "metrics.jsonl"
-SEAL = "# sha256 of these values: "
 # What a run and its TensorBoard log leave in the run's folder; --fresh removes nothing else, not even an export of the run.
 KNOWN = re.compile(
     r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions\.jsonl"
@@ -169,7 +164,7 @@ class Experiment:
     def _write_config(self, config: Config, lock: RunLock) -> None:
         (self.folder / REPORT).unlink(missing_ok=True)
         lock.let_go()
-        self.write(CONFIG, f"{config.to_yaml()}{_seal(config.to_dict())}\n")
+        self.write(CONFIG, f"{config.to_yaml()}{seal_of(config.to_dict())}\n")
         lock.hold()
 
     def _holds_steps(self) -> bool:
@@ -177,41 +172,6 @@ class Experiment:
         metrics, saved = self.folder / METRICS, self.folder / "checkpoints"
         is_logged = metrics.exists() and metrics.stat().st_size > 0
         return is_logged or (self.folder / REPORT).exists() or (saved.exists() and any(saved.iterdir()))
-
-
-def saved_config(folder: Path) -> dict[str, Any]:
-    """The resolved config of a run's folder. Raises CheckpointError where there is no run."""
-    path = folder / CONFIG
-    with readable(folder):
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such folder; runs are in {ROOT}/NAME")
-        _refuse_pipes(folder)
-    try:
-        text = read_regular(path).decode()
-        values = strict_yaml.parse(text, str(path)).value
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: is not a config")
-    if not text.rstrip().endswith(_seal(values)):  # a changed pooling, say, would silently change predictions
-        raise CheckpointError(f"{path}: is damaged, or was changed by hand; restore it, or start over with --fresh")
-    return values
-
-
-def _refuse_pipes(folder: Path) -> None:
-    """Raise CheckpointError if one of the run's files is a pipe or a device, on which a read may block forever."""
-    for path in folder.iterdir():
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise CheckpointError(f"{path}: cannot be read: not a regular file")
-
-
-def _seal(values: dict[str, Any]) -> str:
-    """The last line of a run's config."""
-    return f"{SEAL}{digest_of(values)}"
 
 
 def _check_removable(folder: Path) -> None:

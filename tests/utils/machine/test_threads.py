@@ -13,7 +13,8 @@ from agents import build
 from main import main
 from utils.machine import threads
 from utils.machine.threads import ThreadWatch, choose_threads, free_cores
-from utils.runs import experiment
+from utils.runs import experiment as experiment_module
+from utils.runs.saved import saved_config
 
 BAG, BERT = {"name": "bag_of_embeddings"}, {"name": "bert", "num_heads": 12}
 
@@ -64,7 +65,7 @@ def test_a_machine_without_such_counts_has_all_its_cores(monkeypatch: pytest.Mon
 
 
 def recorded(name: str) -> Any:
-    return experiment.saved_config(Path(f"experiments/{name}"))["num_threads"]
+    return saved_config(Path(f"experiments/{name}"))["num_threads"]
 
 
 def test_the_choice_is_recorded_and_kept(
@@ -81,7 +82,7 @@ def test_the_choice_is_recorded_and_kept(
             (1, ["train.num_epochs=3", "num_threads=2"], 2),
             (1, ["train.num_epochs=4"], 2),
         ):
-            monkeypatch.setattr(experiment, "choose_threads", lambda *_, chosen=chosen: chosen)
+            monkeypatch.setattr(experiment_module, "choose_threads", lambda *_, chosen=chosen: chosen)
             assert main(["tiny.yaml", "name=x", *words]) == 0
             assert recorded("x") == torch.get_num_threads() == expected
         assert capsys.readouterr().err.count("not bit-exact") == 1

@@ -16,7 +16,8 @@ from conftest import ROOT as PROJECT
 from agents.classifying.artifacts import saved_labels
 from utils.config.config import Config
 from utils.errors import CheckpointError, ConfigError, StorageError
-from utils.runs.experiment import MAX_NAME, Experiment, saved_config
+from utils.runs.experiment import MAX_NAME, Experiment
+from utils.runs.saved import saved_config
 
 VALUES: dict[str, Any] = {
     "name": "run",

@@ -1,0 +1,115 @@
+"""Compare experiments: a row for each config with its spread over seeds, what differs, and for each pair a paired test.
+
+Runs that differ in the seed alone are one config. Only runs with the same test rows are compared: two named runs with others are
+refused, and of a folder each set of rows gets a table of its own.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from utils.analysis.comparing import Comparison
+    from utils.analysis.finding import Found, Run
+
+SUMMARY = "compare experiments: seeds, intervals, paired tests, only what differs"
+FORMATS = ("table", "md", "csv", "latex", "html")
+
+logger = logging.getLogger("glassbox")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The runs, the metric and the form."""
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="*",
+        default=["experiments"],
+        help="folders of runs, or that hold runs; default: experiments",
+    )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="such as accuracy, macro_f1, loss or bleu; default: the runs' own"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument("--output", metavar="FILE", default="-", help="output file; - (default) for standard output")
+    parser.add_argument("--rows", action="store_true", help="of two runs: the test rows that they answer differently")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Find the runs, compare them and print it."""
+    from utils.analysis.finding import find_runs
+    from utils.files.storage import atomic_write
+    from utils.runs.run_log import set_up_console
+
+    set_up_console()
+    found = find_runs([Path(place) for place in options.runs])
+    text = as_rows(found) if options.rows else as_tables(found, options)
+    if options.output == "-":
+        sys.stdout.write(text)
+    else:
+        atomic_write(Path(options.output), text)
+        logger.info("written: %s", options.output)
+
+
+def as_tables(found: "Found", options: argparse.Namespace) -> str:
+    """All comparisons in the asked form; what was left out goes to the log, and into HTML."""
+    from utils.analysis.html_report import as_html
+    from utils.analysis.tables import FORMATS as WRITERS
+
+    notes = left_out(found)
+    comparisons = [] if not found.runs else compared(found.runs, options.metric, is_folder=_has_folder(options.runs))
+    for note in notes if options.format != "html" else []:
+        logger.info("%s", note)
+    if options.format == "html":
+        return as_html(comparisons, notes)
+    return "\n".join(WRITERS[options.format](comparison) for comparison in comparisons)
+
+
+def _has_folder(places: Sequence[str]) -> bool:
+    from utils.runs.saved import CONFIG
+
+    return any(not (Path(place) / CONFIG).exists() for place in places)
+
+
+def compared(runs: Sequence["Run"], metric: str | None, *, is_folder: bool) -> list["Comparison"]:
+    """A comparison for each set of test rows. Raises ConfigError for several of runs that were named one by one."""
+    from utils.analysis.comparing import compare
+    from utils.analysis.finding import by_rows, chosen_metric, first_difference
+    from utils.errors import ConfigError
+
+    sets = by_rows(runs)
+    if len(sets) > 1 and not is_folder:
+        one, other = sets[0][0], sets[1][0]
+        raise ConfigError(
+            f"compare: {one.folder} and {other.folder} were tested on different data ({first_difference(one, other)}), "
+            "so their figures say nothing beside each other"
+        )
+    if len(sets) > 1:
+        logger.info("%d sets of test rows, which are not compared with each other: a table each", len(sets))
+    return [compare(members, chosen_metric(members, metric)) for members in sets]
+
+
+def left_out(found: "Found") -> list[str]:
+    """A line for each folder that is not compared, and a count."""
+    notes = [f"{name}: unfinished ({reason}); not averaged" for name, reason in found.unfinished.items()]
+    notes += [f"skipped: {reason}" for reason in found.unreadable.values()]
+    if notes:
+        counts = f"{len(found.runs)} compared, {len(found.unfinished)} unfinished, {len(found.unreadable)} skipped"
+        notes.append(f"{len(found.runs) + len(notes)} folders: {counts}")
+    return notes
+
+
+def as_rows(found: "Found") -> str:
+    """The disagreements of two runs. Raises ConfigError for any other number of them."""
+    from utils.analysis.comparing import disagreements
+    from utils.errors import ConfigError
+    from utils.machine.streams import to_json
+
+    if len(found.runs) != 2:
+        raise ConfigError(f"compare: --rows needs two finished runs, got {len(found.runs)}")
+    rows = disagreements(*found.runs)
+    logger.info("%d of %d rows are answered differently", len(rows), len(found.runs[0].lines))
+    return "".join(to_json(row, sys.stdout) for row in rows)

@@ -1,0 +1,163 @@
+"""`compare` on real small runs: what is one recipe, what is refused, left out and said, in every form."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY_CONFIG, tiny_rows, write_jsonl
+
+from main import main
+from utils.files.storage import sealed
+
+RUNS = {"plain": [], "wide": ["model.embedding_size=32"]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recipes under three seeds each."""
+    folder = tmp_path_factory.mktemp("compared")
+    write_jsonl(folder / "tiny.jsonl", tiny_rows())
+    (folder / "tiny.yaml").write_text(TINY_CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, words in RUNS.items():
+            for seed in (1, 2, 3):
+                words_of = [
+                    f"name={name}-seed{seed}",
+                    f"seed={seed}",
+                    "train.num_epochs=2",
+                    "metrics=[accuracy, macro_f1]",
+                ]
+                assert main(["tiny.yaml", *words_of, *words]) == 0
+    return folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them to change."""
+    shutil.copytree(trained, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work" / "experiments"
+
+
+def output(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple[str, str]:
+    capsys.readouterr()
+    assert main(["compare", *words]) == code
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def report_of(runs: Path, name: str) -> dict:  # type: ignore[type-arg]
+    return dict(json.loads((runs / name / "report.json").read_text()))
+
+
+def test_a_recipe_is_a_row_with_the_spread_of_its_seeds(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = output(capsys, "--format", "csv", "--metric", "accuracy")
+    rows = {row["config"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert set(rows) == set(RUNS)
+    for name, row in rows.items():
+        values = [report_of(runs, f"{name}-seed{seed}")["test"]["accuracy"] for seed in (1, 2, 3)]
+        assert float(row["mean"]) == pytest.approx(np.mean(values))
+        assert float(row["deviation"]) == pytest.approx(np.std(values, ddof=1))
+        assert [float(value) for value in row["values"].split()] == values
+        assert row["runs"] == "3"
+        seconds = [report_of(runs, f"{name}-seed{seed}")["train"]["seconds"] for seed in (1, 2, 3)]
+        assert float(row["seconds"]) == pytest.approx(np.mean(seconds))
+    assert rows["wide"]["model.embedding_size"] == "32"
+    assert not {"seed", "name", "train.num_epochs"} & set(next(iter(rows.values()))), "only what differs"
+
+
+def test_every_form_says_the_same(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mean = np.mean([report_of(runs, f"wide-seed{seed}")["test"]["macro_f1"] for seed in (1, 2, 3)])
+    for form, mark in {"table": "──", "md": "| --- |", "latex": r"\toprule", "html": "<svg"}.items():
+        out, _ = output(capsys, "--format", form, "--metric", "macro_f1")
+        assert f"{mean:.4f}" in out
+        assert mark in out
+        assert "other rows and other seeds" in out
+        assert "seeds explain" in out
+    assert "http" not in out.replace("http://www.w3.org/2000/svg", ""), "an HTML report needs nothing else"
+    _, err = output(capsys, "--format", "html", "--output", "report.html")
+    assert "written: report.html" in err
+    assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_single_runs_get_mcnemars_test_and_their_disagreements(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = ["experiments/plain-seed1", "experiments/wide-seed1"]
+    out, _ = output(capsys, *pair, "--metric", "accuracy")
+    assert "McNemar's exact test p = " in out
+    assert "other rows, the same models" in out
+    out, err = output(capsys, *pair, "--rows")
+    lines = [
+        [json.loads(line) for line in (runs / Path(p).name / "predictions.jsonl").read_text().splitlines()]
+        for p in pair
+    ]
+    different = [a["id"] for a, b in zip(*lines, strict=True) if a["predicted"] != b["predicted"]]
+    assert [json.loads(line)["id"] for line in out.splitlines()] == different
+    assert f"{len(different)} of {len(lines[0])} rows are answered differently" in err
+    _, err = output(capsys, "--rows", code=2)
+    assert "--rows needs two finished runs, got 6" in err
+
+
+def test_a_metric_that_no_report_has_is_counted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = output(capsys, "--metric", "macro_recall", "--format", "csv")
+    assert out.splitlines()[1].split(",")[2] == "macro_recall"
+    _, err = output(capsys, "--metric", "acuracy", code=2)
+    assert "there is no metric 'acuracy' in all of these runs; known: loss, accuracy, macro_f1" in err
+
+
+def test_other_test_rows_are_refused_or_kept_apart(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "name=other", "train.num_epochs=1", "data.split_seed=5"]) == 0
+    _, err = output(capsys, "experiments/plain-seed1", "experiments/other", code=2)
+    assert "were tested on different data (24 against 24 rows, the first difference in row 1)" in err
+    out, err = output(capsys)
+    assert "2 sets of test rows, which are not compared with each other: a table each" in err
+    assert "other is better" not in out
+    assert "better than other" not in out
+
+
+def test_what_is_no_finished_run_is_named_and_counted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "plain-seed1" / "report.json").unlink()
+    (runs / "plain-seed2" / "report.json").write_text("{")
+    (runs / "plain-seed3" / "config.yaml").write_text("agent: classification\n")
+    (runs / "foreign").mkdir()
+    (runs / "wide-seed1" / "predictions.jsonl").write_text('{"gold": "a"}\n')
+    out, err = output(capsys)
+    assert "plain-seed1: unfinished (no report yet; logged up to step " in err
+    assert "plain-seed2: cannot be read" in err
+    assert "plain-seed3/config.yaml: is damaged, or was changed by hand" in err
+    assert "skipped: experiments/foreign: holds no run" in err
+    assert "wide-seed1: cannot be read: predictions.jsonl has 1 lines, and 24 rows were tested" in err
+    assert "7 folders: 2 compared, 1 unfinished, 4 skipped" in err
+    assert "plain" not in out
+
+
+def test_predictions_that_do_not_give_the_reports_figure_are_refused(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = report_of(runs, "wide-seed2")
+    report.pop("digest")
+    report["test"]["accuracy"] = 0.999
+    (runs / "wide-seed2" / "report.json").write_text(json.dumps(sealed(report)))
+    _, err = output(capsys, "--metric", "accuracy", code=2)
+    assert "wide-seed2: its predictions give accuracy 0." in err
+    assert "its report says 0.9990" in err
+
+
+def test_nothing_to_compare_is_one_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    for place, words in {"nowhere": "nowhere: no such folder", "empty": "empty: holds no run"}.items():
+        out, err = output(capsys, place, code=2)
+        assert out == ""
+        assert len(err.splitlines()) == 1
+        assert words in err
+
+
+def test_more_than_five_recipes_are_compared_with_the_best(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(4):
+        assert main(["tiny.yaml", f"name=more{i}", "train.num_epochs=1", f"optimizer.lr={0.01 * (i + 1)}"]) == 0
+    out, _ = output(capsys, "--metric", "accuracy")
+    assert out.count("adjusted for all pairs") == 5

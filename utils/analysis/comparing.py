@@ -1,0 +1,196 @@
+"""A comparison of recipes: a row for each with its spread over seeds, and for each pair what can be said of their difference."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from utils.analysis import paired
+from utils.analysis.finding import Group, Run, grouped, what_differs
+from utils.analysis.paired import Interval
+from utils.analysis.row_metrics import LOWER_IS_BETTER, RowMetric, right_rows, row_metric
+from utils.analysis.seeds import Spread, almost_stochastic_order, spread_of
+from utils.errors import ConfigError
+
+ALL_PAIRS = 5  # recipes; of more, each is compared with the best one alone
+FEW_SEEDS = 5  # below this, an almost stochastic order says nothing
+PERCENT = ("bleu", "chrf")  # metrics that are given in percent
+
+
+class Pair(NamedTuple):
+    """Two recipes on the same rows; differences are second - first, turned round where less is better.
+
+    rows: the same models on other rows, with p adjusted by Holm for all pairs; seeds: the same recipes under other seeds; both: at
+    once; share: of the variance that the seeds explain; mcnemar: of single runs; order: eps_min of "second is better"
+    """
+
+    first: Group
+    second: Group
+    rows: Interval | None
+    seeds: Interval | None
+    both: Interval | None
+    share: float | None
+    mcnemar: float | None
+    order: float | None
+    adjusted: float | None = None
+
+    @property
+    def decisive(self) -> Interval | None:
+        """What decides: other rows and other seeds where several seeds were run, else other rows."""
+        return self.both or self.rows or self.seeds
+
+
+class Comparison(NamedTuple):
+    """Recipes that were tested on the same rows."""
+
+    metric: str
+    groups: list[Group]
+    spreads: list[Spread]
+    differing: dict[str, list[Any]]
+    pairs: list[Pair]
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.groups[0].runs[0].lines)
+
+
+def compare(runs: Sequence[Run], metric: str) -> Comparison:
+    """Compare runs that have the same test rows. Raises ConfigError for predictions that do not give the report's figure."""
+    groups = grouped(runs)
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    spreads = [spread_of(group.values(metric)) for group in groups]
+    order = sorted(range(len(groups)), key=lambda i: sign * spreads[i].mean)
+    groups, spreads = [groups[i] for i in order], [spreads[i] for i in order]  # the best one last
+    resampled = _resampled(groups, metric)
+    pairs = [
+        _pair(groups[i], groups[j], metric, sign, (resampled[i], resampled[j]) if resampled else None)
+        for i, j in _chosen(len(groups))
+    ]
+    tested = [pair for pair in pairs if pair.decisive is not None]
+    adjusted = paired.holm([pair.decisive.p for pair in tested if pair.decisive])
+    found = {id(pair): p for pair, p in zip(tested, adjusted, strict=True)}
+    pairs = [pair._replace(adjusted=found.get(id(pair))) for pair in pairs]
+    return Comparison(metric, groups, spreads, what_differs(groups), pairs)
+
+
+def _chosen(num: int) -> list[tuple[int, int]]:
+    """The pairs to compare, of recipes in order: all of few, else each with the last, which is the best."""
+    if num <= ALL_PAIRS:
+        return [(i, j) for i in range(num) for j in range(i + 1, num)]
+    return [(i, num - 1) for i in range(num - 1)]
+
+
+def _resampled(groups: Sequence[Group], metric: str) -> list[np.ndarray] | None:
+    """(B, R) of each group: the metric of its runs on the same resamples of rows; None where predictions do not hold it."""
+    if len(groups) < 2:
+        return None
+    found = [[row_metric(metric, run.lines, run.options) for run in group.runs] for group in groups]
+    if any(each is None for metrics in found for each in metrics):
+        return None
+    for group, metrics in zip(groups, found, strict=True):
+        for run, each in zip(group.runs, metrics, strict=True):
+            _check(run, metric, each)
+    weights = paired.row_weights(len(groups[0].runs[0].lines))
+    return [np.stack([each.on(weights) for each in metrics if each is not None], axis=1) for metrics in found]
+
+
+def _check(run: Run, metric: str, found: RowMetric | None) -> None:
+    """Raise ConfigError unless the predictions give what the report says."""
+    value = math.nan if found is None else found.on_all()
+    if abs(value - run.value(metric)) > 1e-4 * max(1.0, abs(value)):
+        raise ConfigError(
+            f"compare: {run.folder}: its predictions give {metric} {value:.4f}, its report says {run.value(metric):.4f}; "
+            f"python main.py test {run.folder} measures it again"
+        )
+
+
+def _pair(
+    first: Group, second: Group, metric: str, sign: float, resampled: tuple[np.ndarray, np.ndarray] | None
+) -> Pair:
+    at_seeds = [sign * value for value in first.values(metric)], [sign * value for value in second.values(metric)]
+    seeds = paired.over_seeds(*at_seeds)
+    is_enough = min(map(len, at_seeds)) >= FEW_SEEDS
+    order = almost_stochastic_order(at_seeds[1], at_seeds[0]) if is_enough else None
+    if resampled is None:
+        return Pair(first, second, None, seeds, None, None, None, order)
+    a, b = sign * resampled[0], sign * resampled[1]
+    observed = float(np.mean(at_seeds[1]) - np.mean(at_seeds[0]))
+    rows, both = paired.over_rows(a.mean(axis=1), b.mean(axis=1), observed), paired.over_both(a, b, observed)
+    share = paired.share_of_seeds(a, b, at_seeds) if both else None
+    return Pair(first, second, rows, seeds, both, share, _mcnemar(first, second, metric), order)
+
+
+def _mcnemar(first: Group, second: Group, metric: str) -> float | None:
+    if metric not in ("accuracy", "exact_match") or len(first.runs) > 1 or len(second.runs) > 1:
+        return None
+    one, other = (right_rows(group.runs[0].lines) for group in (first, second))
+    return None if one is None or other is None else paired.mcnemar(one, other)
+
+
+def sentence(pair: Pair, metric: str) -> str:
+    """What can be said of a pair, in a sentence or two."""
+    best = pair.decisive
+    if best is None:
+        return f"{pair.second.name} against {pair.first.name}: one seed each and no predictions, so nothing can be said"
+    is_second = best.difference >= 0
+    better, worse, turned = (pair.second, pair.first, 1.0) if is_second else (pair.first, pair.second, -1.0)
+    parts = [f"95% {_range(best, turned, metric)} ({_question(pair)})"]
+    for name, other in (("other rows alone", pair.rows), ("other seeds alone", pair.seeds)):
+        if other is not None and other is not best:
+            parts.append(f"{name} {_range(other, turned, metric)}")
+    if pair.share is not None:
+        parts.append(f"seeds explain {100 * pair.share:.0f}% of the spread")
+    if pair.mcnemar is not None:
+        parts.append(f"McNemar's exact test p = {pair.mcnemar:.3g}")
+    if pair.order is not None:
+        parts.append(f"almost stochastic order of {pair.second.name}: eps = {pair.order:.2f}")
+    assert pair.adjusted is not None
+    verdict = "different" if pair.adjusted < 1 - paired.LEVEL else "no difference shown"
+    gain = points(abs(best.difference), metric)
+    return (
+        f"{better.name} is better than {worse.name} by {gain}: {'; '.join(parts)}. "
+        f"p = {best.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
+    )
+
+
+def _question(pair: Pair) -> str:
+    """What the decisive interval is about."""
+    if pair.both is not None:
+        return "other rows and other seeds"
+    return "other rows, the same models" if pair.rows is not None else "other seeds, the same rows"
+
+
+def _range(interval: Interval, turned: float, metric: str) -> str:
+    low, high = sorted((turned * interval.low, turned * interval.high))
+    return f"{_number(low, metric)} to {_number(high, metric)}"
+
+
+def _number(value: float, metric: str) -> str:
+    scale = 100 if is_share(metric) else 1
+    return f"{scale * value:.1f}" if is_share(metric) or metric in PERCENT else f"{value:.4f}"
+
+
+def points(value: float, metric: str) -> str:
+    """A difference with its unit."""
+    unit = " points" if is_share(metric) else f" ({metric})"
+    return _number(value, metric) + unit
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a number between 0 and 1 that is read in percent."""
+    return metric not in LOWER_IS_BETTER and metric not in PERCENT and metric != "perplexity"
+
+
+def disagreements(first: Run, second: Run) -> list[dict[str, Any]]:
+    """The rows that two runs answer differently. Raises ConfigError for runs with other rows, or without predictions."""
+    if not first.rows or first.rows != second.rows:
+        raise ConfigError(
+            f"compare: --rows needs two runs with predictions on the same test rows, got {first.name} and {second.name}"
+        )
+    found = []
+    for one, other in zip(first.lines, second.lines, strict=True):
+        if one["predicted"] != other["predicted"]:
+            texts = {key: value for key, value in one.items() if key not in ("predicted", "probabilities", "truncated")}
+            found.append(texts | {first.name: one["predicted"], second.name: other["predicted"]})
+    return found

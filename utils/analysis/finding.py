@@ -1,0 +1,201 @@
+"""Finding finished runs under folders, and telling which of them are one recipe under several seeds."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.analysis.row_metrics import read_lines, row_metric, rows_key
+from utils.config.config import flatten
+from utils.errors import CheckpointError, ConfigError, StorageError
+from utils.files.storage import read_regular, read_sealed
+from utils.metrics.label_counts import METRICS
+from utils.runs import saved
+from utils.runs.saved import CONFIG, PREDICTIONS, REPORT, saved_config
+
+# What two runs of one recipe with the same test rows may differ in: their seeds, and what changes no result.
+SEEDS = ("name", "seed", "data.split_seed")
+NOT_A_RECIPE = (*SEEDS, "device", "num_threads", "data.num_workers", "data.cache_folder", "data.max_row_bytes")
+
+
+class Run(NamedTuple):
+    """A finished run. options: its config, by dotted keys; lines: its predictions; rows: what its test rows are known by."""
+
+    folder: Path
+    options: dict[str, Any]
+    report: dict[str, Any]
+    lines: list[dict[str, Any]]
+    rows: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def split(self) -> str:
+        """The split that the run is judged by: test, or validation where it has no test split."""
+        return "test" if self.report.get("test") else "valid"
+
+    @property
+    def results(self) -> dict[str, float]:
+        """Its metrics on that split."""
+        found = (self.report.get(self.split) or {}).items()
+        return {name: value for name, value in found if isinstance(value, float) and name != "majority_accuracy"}
+
+    def value(self, metric: str) -> float:
+        """A metric: the report's, or where it has none, from the predictions. Raises KeyError."""
+        if metric in self.results:
+            return self.results[metric]
+        if (found := row_metric(metric, self.lines, self.options)) is None:
+            raise KeyError(metric)
+        return found.on_all()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The options without the seed."""
+        return {key: value for key, value in self.options.items() if key not in NOT_A_RECIPE}
+
+
+class Found(NamedTuple):
+    """Finished runs, and the others by name with the reason."""
+
+    runs: list[Run]
+    unfinished: dict[str, str]
+    unreadable: dict[str, str]
+
+
+def find_runs(places: Sequence[Path]) -> Found:
+    """The runs of these folders: each a run's, or one that holds runs. Raises ConfigError where there is none."""
+    found = Found([], {}, {})
+    for place in places:
+        if not place.is_dir():
+            raise ConfigError(f"compare: {place}: no such folder; runs are in experiments/NAME")
+        for folder in [place] if (place / CONFIG).exists() else sorted(place.iterdir()):
+            if folder.is_dir() and not folder.name.startswith("."):
+                _sort_in(found, folder)
+    if not any(found):
+        raise ConfigError(f"compare: {', '.join(map(str, places))}: holds no run")
+    return found
+
+
+def _sort_in(found: Found, folder: Path) -> None:
+    if any(run.folder.resolve() == folder.resolve() for run in found.runs):
+        return  # named twice
+    try:
+        found.runs.append(read_run(folder))
+    except FileNotFoundError:
+        found.unfinished[folder.name] = f"no report yet; {_progress(folder)}"
+    except (CheckpointError, StorageError) as error:
+        found.unreadable[folder.name] = str(error)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        found.unreadable[folder.name] = f"{folder}: cannot be read: {reason}"
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run. Raises CheckpointError, StorageError, ValueError or OSError; FileNotFoundError for an unfinished one."""
+    options, report = flatten(saved_config(folder)), read_sealed(folder / REPORT)
+    float(report["train"]["seconds"])  # or it is of another program
+    path = folder / PREDICTIONS
+    lines = read_lines(read_regular(path).decode()) if path.exists() else []
+    used = report["data"].get("test", {}).get("used")
+    if lines and used is not None and len(lines) != used:
+        raise ValueError(f"{PREDICTIONS} has {len(lines)} lines, and {used} rows were tested")
+    return Run(folder, options, report, lines, rows_key(lines) if lines else "")
+
+
+def _progress(folder: Path) -> str:
+    try:
+        lines = read_regular(folder / saved.METRICS).splitlines()
+        steps = [match[1] for line in lines if (match := re.match(rb'\{"step": (\d+)', line))]
+        return f"logged up to step {int(steps[-1]):,}" if steps else "nothing was logged"
+    except OSError:
+        return "nothing was logged"
+
+
+class Group(NamedTuple):
+    """The runs of one recipe, in the order of their seeds."""
+
+    name: str
+    runs: list[Run]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.runs[0].recipe
+
+    def values(self, metric: str) -> list[float]:
+        return [run.value(metric) for run in self.runs]
+
+    def mean(self, *path: str) -> float:
+        """The mean of a number of the reports, such as ("train", "seconds")."""
+        found = []
+        for run in self.runs:
+            value: Any = run.report
+            for key in path:
+                value = value[key]
+            found.append(float(value))
+        return sum(found) / len(found)
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """Runs by recipe, in the order of their first run."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(repr(sorted(run.recipe.items())), []).append(run)
+    return [Group(_name_of(members), sorted(members, key=_seed_of)) for members in groups.values()]
+
+
+def _seed_of(run: Run) -> int:
+    return int(run.options.get("seed", 0))
+
+
+def _name_of(runs: Sequence[Run]) -> str:
+    """The beginning that all names share, without what leads up to the seed."""
+    beginning = os.path.commonprefix([run.name for run in runs])  # noqa: RUF071  # letter by letter
+    shared = re.sub(r"[-_.=]*(seed|s)?[-_.=]*$", "", beginning)
+    return runs[0].name if len(runs) == 1 or not shared else shared
+
+
+def what_differs(groups: Sequence[Group]) -> dict[str, list[Any]]:
+    """The options that are not the same in all groups, each with its value in every group; None where one does not have it."""
+    keys = dict.fromkeys(key for group in groups for key in group.options)
+    columns = {key: [group.options.get(key) for group in groups] for key in keys}
+    return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def by_rows(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs in sets that were tested on the same rows; without predictions, on the same number of rows by the same agent."""
+    sets: dict[Any, list[Run]] = {}
+    for run in runs:
+        num_rows = run.report["data"].get(run.split, {}).get("used")
+        sets.setdefault(run.rows or (run.options.get("agent"), run.split, num_rows), []).append(run)
+    return list(sets.values())
+
+
+def first_difference(one: Run, other: Run) -> str:
+    """How the test rows of two runs differ, in words."""
+    sizes = f"{len(one.lines):,} against {len(other.lines):,} rows"
+    for row, pair in enumerate(zip(one.lines, other.lines, strict=False)):
+        if rows_key(pair[:1]) != rows_key(pair[1:]):
+            return f"{sizes}, the first difference in row {row + 1}"
+    return sizes
+
+
+def chosen_metric(runs: Sequence[Run], asked: str | None) -> str:
+    """The metric to compare by: the one asked for, or what most of the runs were chosen by. Raises ConfigError."""
+    known = [name for name in runs[0].results if all(name in run.results for run in runs)]
+    counted = [name for name in (*METRICS, "ece") if all(row_metric(name, run.lines[:1], run.options) for run in runs)]
+    monitored = [str((run.report.get("best") or {}).get("monitor", ""))[1:] for run in runs]
+    default = max(sorted(set(monitored)), key=monitored.count)
+    name = asked or (default if default in known else next((m for m in ("accuracy", "loss") if m in known), ""))
+    if name not in (known := list(dict.fromkeys([*known, *counted]))):
+        raise ConfigError(f"compare: there is no metric {name!r} in all of these runs; known: {', '.join(known)}")
+    return name
+
+
+def plain(value: Mapping[str, Any] | Any) -> str:
+    """An option's value as in a config; a missing one as a dash."""
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,144 @@
+"""A run's predictions.jsonl as metrics of any rows: of all, or of rows drawn again. N: rows, B: resamples, L: labels, K: counts.
+
+Every metric of this project is a function of counts that rows add up to; drawing rows again weighs what each of them adds.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from utils.files.storage import digest_of
+from utils.metrics.label_counts import METRICS, Counts
+
+Lines = Sequence[Mapping[str, Any]]
+OF_A_RUN = ("id", "predicted", "probabilities", "truncated", "log_probability", "is_complete", "hypotheses")
+LOWER_IS_BETTER = (
+    "loss",
+    "nll",
+    "ece",
+    "absolute_error",
+    "root_mean_squared_error",
+    "perplexity",
+    "mlm",
+    "bits_per_byte",
+)
+NEWLINE = "\n"  # other ends of lines, such as U+2028, stand within texts
+NUM_BINS = 15  # of the calibration error, as in utils/metrics/scores.py
+
+
+@dataclass(frozen=True)
+class RowMetric:
+    """counts: (N, K) what each row adds; compute: the sums (K,) -> the metric."""
+
+    counts: np.ndarray
+    compute: Callable[[np.ndarray], float]
+
+    def on_all(self) -> float:
+        """The metric of the rows themselves."""
+        return self.compute(self.counts.sum(axis=0))
+
+    def on(self, weights: np.ndarray) -> np.ndarray:
+        """(B, N) how often each row is drawn -> (B,)."""
+        return np.array([self.compute(sums) for sums in weights.astype(self.counts.dtype) @ self.counts])
+
+
+def rows_key(lines: Lines) -> str:
+    """What tells test sets apart: texts and gold answers, in order; not what a run made of them, nor where the files are."""
+    return digest_of({"rows": [[line[key] for key in sorted(line) if key not in OF_A_RUN] for line in lines]})
+
+
+def row_metric(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric | None:
+    """The metric of that name on the rows of a run; None where its predictions do not hold it. options: of the run, dotted."""
+    if not lines:
+        return None
+    if name in ("bleu", "chrf") and "reference" in lines[0]:
+        return _of_sacrebleu(name, lines, options)
+    if "gold" not in lines[0]:
+        return None
+    if name in ("absolute_error", "root_mean_squared_error") and isinstance(lines[0]["gold"], float):
+        return _of_numbers(name, lines)
+    if name == "ece" and "probabilities" in lines[0]:
+        return _of_confidence(lines)
+    return _of_labels(name, lines) if name in METRICS and not isinstance(lines[0]["gold"], float) else None
+
+
+def right_rows(lines: Lines) -> np.ndarray | None:
+    """(N,) whether each row was answered right, for McNemar's test; None for tasks without right and wrong."""
+    if not lines or "gold" not in lines[0] or isinstance(lines[0]["gold"], float):
+        return None
+    return np.array([_labels(line["gold"]) == _labels(line["predicted"]) for line in lines])
+
+
+def _labels(value: Any) -> frozenset[str]:
+    return frozenset(value) if isinstance(value, list) else frozenset([value])
+
+
+def _of_labels(name: str, lines: Lines) -> RowMetric:
+    sets = [(_labels(line["gold"]), _labels(line["predicted"])) for line in lines]
+    known = {label for pair in sets for labels in pair for label in labels} | set(lines[0].get("probabilities", ()))
+    place, is_multi = {label: i for i, label in enumerate(sorted(known))}, isinstance(lines[0]["gold"], list)
+    gold, predicted = (np.zeros((len(lines), len(place))) for _ in range(2))
+    for row, (true, found) in enumerate(sets):
+        gold[row, [place[label] for label in true]] = 1
+        predicted[row, [place[label] for label in found]] = 1
+    right = np.array([true == found for true, found in sets], dtype=float)
+    metric, size = METRICS[name], len(place)
+
+    def compute(sums: np.ndarray) -> float:
+        correct, of_gold, of_predicted = sums[: 3 * size].reshape(3, size)
+        averaged = size if is_multi else int(((of_gold + of_predicted) > 0).sum())
+        return metric(Counts(correct, of_gold, of_predicted, int(sums[-2]), int(sums[-1]), averaged))
+
+    columns = [gold * predicted, gold, predicted, right[:, None], np.ones((len(lines), 1))]
+    return RowMetric(np.concatenate(columns, axis=1), compute)
+
+
+def _of_confidence(lines: Lines) -> RowMetric:
+    """The expected calibration error; with several labels a text, of every decision."""
+    counts = np.zeros((len(lines), NUM_BINS + 1))
+    for row, line in enumerate(lines):
+        true, found = _labels(line["gold"]), _labels(line["predicted"])
+        probabilities = line["probabilities"]
+        if isinstance(line["gold"], list):
+            decisions = [
+                (p if label in found else 1 - p, (label in found) == (label in true))
+                for label, p in probabilities.items()
+            ]
+        else:
+            decisions = [(probabilities[line["predicted"]], true == found)]
+        for confidence, is_right in decisions:
+            place = min(max(math.ceil(confidence * NUM_BINS), 1), NUM_BINS) - 1
+            counts[row, place] += is_right - confidence
+        counts[row, -1] = len(decisions)
+    return RowMetric(counts, lambda sums: float(np.abs(sums[:-1]).sum() / max(sums[-1], 1.0)))
+
+
+def _of_numbers(name: str, lines: Lines) -> RowMetric:
+    errors = np.array([abs(line["predicted"] - line["gold"]) for line in lines], dtype=float)
+    is_root = name == "root_mean_squared_error"
+    counts = np.stack([errors**2 if is_root else errors, np.ones_like(errors)], axis=1)
+    return RowMetric(counts, lambda sums: float((sums[0] / sums[1]) ** (0.5 if is_root else 1.0)))
+
+
+def _of_sacrebleu(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric:
+    from utils.metrics.sacrebleu_scores import ScoringOptions, scorers
+
+    given = {key: options[f"scoring.{key}"] for key in ("tokenize", "lowercase") if f"scoring.{key}" in options}
+    score = scorers(ScoringOptions(**given))[name]
+    texts, references = [line["predicted"] for line in lines], [line["reference"] for line in lines]
+    counts = np.array(score._extract_corpus_statistics(texts, [references]), dtype=float)
+    return RowMetric(
+        counts, lambda sums: float(score._aggregate_and_compute([sums.round().astype(int).tolist()]).score)
+    )
+
+
+def read_lines(text: str) -> list[dict[str, Any]]:
+    """The lines of predictions.jsonl. Raises ValueError for anything else."""
+    lines = json.loads(f"[{','.join(text.rstrip(NEWLINE).split(NEWLINE))}]")  # at once: twice as fast
+    if not all(isinstance(line, dict) for line in lines):
+        raise ValueError("its lines are not JSON objects")
+    return lines

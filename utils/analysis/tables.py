@@ -1,0 +1,159 @@
+"""A comparison as a table: for the terminal, as Markdown, CSV or LaTeX."""
+
+import csv
+import io
+import math
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+
+from utils.analysis.comparing import Comparison, is_share, sentence
+from utils.analysis.finding import plain
+from utils.errors import printable
+
+WIDE = 400  # columns that no table needs
+MAX_COLUMNS = 6  # options that differ, in a table for people; CSV has all
+
+
+def header_of(comparison: Comparison) -> list[str]:
+    """The columns' names."""
+    measured = [comparison.metric, "95% over seeds", *_options(comparison), "time", "texts/s", "parameters", "memory"]
+    return ["config", "runs", *measured]
+
+
+def rows_of(comparison: Comparison) -> list[list[str]]:
+    """A row for each recipe, the best one last, as texts for people."""
+    rows = []
+    for i, (group, spread) in enumerate(zip(comparison.groups, comparison.spreads, strict=True)):
+        is_one = math.isnan(spread.deviation)
+        value = _figure(spread.mean, comparison.metric)
+        deviation = "" if is_one else f" ± {_figure(spread.deviation, comparison.metric)}"
+        low_high = "-" if is_one else " to ".join(_figure(v, comparison.metric) for v in (spread.low, spread.high))
+        options = [plain(values[i]) for values in _options(comparison).values()]
+        seconds, speed = group.mean("train", "seconds"), group.mean("train", "texts_per_second")
+        memory = group.mean("peak_memory_bytes") / 2**20
+        parameters = int(group.mean("parameters"))
+        costs = [_duration(seconds), f"{speed:,.0f}", f"{parameters:,}", f"{memory:,.0f} MB"]
+        rows.append([group.name, str(len(group.runs)), value + deviation, low_high, *options, *costs])
+    return rows
+
+
+def _options(comparison: Comparison) -> dict[str, list[Any]]:
+    """The differing options that a table has room for, by their last name where that is enough to tell them apart."""
+    last = [key.rpartition(".")[2] for key in comparison.differing]
+    shown = list(comparison.differing.items())[:MAX_COLUMNS]
+    return {name if last.count(name := key.rpartition(".")[2]) == 1 else key: values for key, values in shown}
+
+
+def _figure(value: float, metric: str) -> str:
+    return f"{value:.4f}" if is_share(metric) or value < 1 else f"{value:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def notes_of(comparison: Comparison) -> list[str]:
+    """What is said below a table: the rows, options that had no room, a sentence for each pair."""
+    hidden = list(comparison.differing)[MAX_COLUMNS:]
+    split = comparison.groups[0].runs[0].split
+    rows = f", on the same {comparison.num_rows:,} rows" if comparison.num_rows else ""
+    notes = [f"{comparison.metric} of {split}{rows}; mean ± standard deviation over seeds, 95% interval of the mean"]
+    if hidden:
+        notes.append(f"these differ, too (see --format csv): {', '.join(hidden)}")
+    return notes + [sentence(pair, comparison.metric) for pair in comparison.pairs]
+
+
+def as_terminal(comparison: Comparison) -> str:
+    """For the terminal: names and numbers are never cut off, as half a number is none; it may be wider than the window."""
+    console = rich.console.Console(markup=False, emoji=False, highlight=False, width=WIDE)
+    table = rich.table.Table(box=rich.box.SIMPLE, padding=(0, 1))
+    for i, name in enumerate(header_of(comparison)):
+        table.add_column(printable(name), justify="right" if i else "left")
+    for row in rows_of(comparison):
+        table.add_row(*map(printable, row))
+    with console.capture() as captured:
+        console.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    for note in notes_of(comparison):
+        lines += textwrap.wrap(printable(note), width, initial_indent=" ", subsequent_indent="   ")
+    return "\n".join([*lines, ""])
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """A table and its notes as a list."""
+    rows = [header_of(comparison), ["---", *["---:"] * (len(header_of(comparison)) - 1)], *rows_of(comparison)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes_of(comparison)), ""])
+
+
+def as_latex(comparison: Comparison) -> str:
+    r"""A tabular for the package booktabs; the notes are comments."""
+    header, *rows = [header_of(comparison), *rows_of(comparison)]
+    lines = [f"% {printable(note)}" for note in notes_of(comparison)]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule", _latex_row(header), r"\midrule"]
+    return "\n".join([*lines, *map(_latex_row, rows), r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(_latex(cell) for cell in cells) + r" \\"
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    return re.sub(r"[\\~^±&%$#_{}]", lambda match: special.get(match[0], "\\" + match[0]), printable(text))
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A line for each recipe with numbers as they are, and all options that differ."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    measured = [
+        "mean",
+        "deviation",
+        "low",
+        "high",
+        "values",
+        "seconds",
+        "texts_per_second",
+        "parameters",
+        "memory_bytes",
+    ]
+    writer.writerow(["config", "runs", "metric", *measured, *comparison.differing])
+    for i, (group, spread) in enumerate(zip(comparison.groups, comparison.spreads, strict=True)):
+        costs = [("train", "seconds"), ("train", "texts_per_second"), ("parameters",), ("peak_memory_bytes",)]
+        numbers = [
+            *spread,
+            " ".join(map(repr, group.values(comparison.metric))),
+            *(group.mean(*path) for path in costs),
+        ]
+        options = [_cell(plain(values[i])) for values in comparison.differing.values()]
+        writer.writerow([_cell(group.name), len(group.runs), comparison.metric, *map(_csv_number, numbers), *options])
+    return file.getvalue()
+
+
+def _csv_number(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _cell(text: str) -> str:
+    """A text that a spreadsheet would run as a formula is shown as text."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") and len(text) > 1 else text
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "table": as_terminal,
+    "md": as_markdown,
+    "csv": as_csv,
+    "latex": as_latex,
+}
