@@ -35,6 +35,8 @@ COMMANDS = {
     "test": ["test", "experiments/tiny"],
     "test --json": ["test", "experiments/tiny", "--json"],
     "predict": ["predict", "experiments/tiny", "--input", "tiny.jsonl"],
+    "compare": ["compare"],
+    "compare as html": ["compare", "--format", "html"],
     "list": ["list"],
     "export": ["export", "experiments/bert", "--out", "out"],
     "pretrain": ["documents.yaml", "name=again"],
