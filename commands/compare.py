@@ -45,8 +45,10 @@ def run(options: argparse.Namespace) -> None:
     from utils.runs.run_log import set_up_console
 
     set_up_console()
-    found = find_runs([Path(place) for place in options.runs])
-    text = as_rows(found) if options.rows else as_tables(found, options)
+    if options.rows:
+        text = as_rows(find_runs([Path(place) for place in options.runs]))
+    else:
+        text = as_tables(options.runs, options.metric, options.format)
     if options.output == "-":
         sys.stdout.write(text)
     else:
@@ -54,18 +56,20 @@ def run(options: argparse.Namespace) -> None:
         logger.info("written: %s", options.output)
 
 
-def as_tables(found: "Found", options: argparse.Namespace) -> str:
+def as_tables(places: Sequence[str], metric: str | None = None, form: str = "table") -> str:
     """All comparisons in the asked form; what was left out goes to the log, and into HTML."""
+    from utils.analysis.finding import find_runs
     from utils.analysis.html_report import as_html
     from utils.analysis.tables import FORMATS as WRITERS
 
+    found = find_runs([Path(place) for place in places])
     notes = left_out(found)
-    comparisons = [] if not found.runs else compared(found.runs, options.metric, is_folder=_has_folder(options.runs))
-    for note in notes if options.format != "html" else []:
+    comparisons = compared(found.runs, metric, is_folder=_has_folder(places)) if found.runs else []
+    for note in notes if form != "html" else []:
         logger.info("%s", note)
-    if options.format == "html":
+    if form == "html":
         return as_html(comparisons, notes)
-    return "\n".join(WRITERS[options.format](comparison) for comparison in comparisons)
+    return "\n".join(WRITERS[form](comparison) for comparison in comparisons)
 
 
 def _has_folder(places: Sequence[str]) -> bool:

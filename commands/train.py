@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", metavar="CURVE", help="show a reference curve beside the run, such as docs/curves/NAME.json"
     )
+    parser.add_argument(
+        "--seeds",
+        metavar="N",
+        help="run it under seeds 1 to N, or a list such as 1,5,9, and compare; resumes what is missing",
+    )
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="of --seeds: runs at a time; default: 1")
     parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
 
 
@@ -41,6 +47,9 @@ def run(options: argparse.Namespace) -> None:
     with together() as worker:
         set_up_console(is_on=worker.is_first)
         config = checked_config(options.config, options.overrides)
+        if options.seeds is not None and not options.dry_run:
+            under_seeds(config, options, num_processes=worker.size)
+            return
         if options.dry_run:
             show_plan(config, is_first=worker.is_first)
             return
@@ -69,6 +78,44 @@ def run(options: argparse.Namespace) -> None:
     finally:  # the report exists, even if nobody reads it
         folder = experiment.folder
         logger.info("report: %s/report.json; compare: tensorboard --logdir %s", folder, folder.parent)
+
+
+def under_seeds(config: "Config", options: argparse.Namespace, num_processes: int) -> None:
+    """Run a config under several seeds, each in a process and a folder of its own, and print the comparison."""
+    from commands.compare import as_tables
+    from utils.config.config import RUNS
+    from utils.errors import ConfigError
+    from utils.machine.slots import slots_of
+    from utils.runs.launching import Job, run_all
+
+    if num_processes > 1:
+        raise ConfigError("command line: --seeds starts its own processes; leave torchrun out")
+    words_of = [word for word in options.overrides if not word.startswith("name=")]
+    if given := [word for word in words_of if word.startswith("seed=")]:
+        raise ConfigError(f"command line: {given[0]}: --seeds sets the seed; leave it out")
+    names = {seed: f"{config.name}-seed{seed}" for seed in seeds_of(options.seeds)}
+    slots, jobs = slots_of(config.device, options.jobs), []
+    for seed, name in names.items():
+        words = [options.config, *words_of, f"seed={seed}", f"name={name}", *["--fresh"] * options.fresh]
+        words += ["--against", options.against] if options.against else []
+        threads = slots.num_threads if config.num_threads == "auto" and not (RUNS / name).exists() else None
+        jobs.append(Job(name, [*words, *([f"num_threads={threads}"] if threads else [])]))
+    run_all(jobs, slots.environments)
+    sys.stdout.write(as_tables([str(RUNS / name) for name in names.values()]))
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds that `--seeds` asks for: 1 to N, or a list. Raises ConfigError."""
+    from utils.errors import ConfigError
+
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    seeds = list(range(1, numbers[0] + 1)) if len(numbers) == 1 else numbers
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or len(seeds) > 1000:
+        raise ConfigError(f"command line: --seeds must be a number of seeds, or a list such as 1,5,9, got {text!r}")
+    return seeds
 
 
 def show_plan(config: "Config", *, is_first: bool) -> None:

@@ -1,0 +1,159 @@
+"""`--seeds`: a run for each seed, as it would be alone; a signal, a failure and bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Run
+
+from main import main
+from utils.errors import ConfigError, Stopped
+from utils.machine.slots import slots_of
+from utils.runs.launching import Job, JobFailed, run_all
+
+AT_ONCE = str(min(2, len(os.sched_getaffinity(0))))
+
+
+def test_each_seed_is_the_run_that_it_would_be_alone(run: Run, workplace: Path) -> None:
+    words = ["tiny.yaml", "train.num_epochs=2", "name=tiny"]
+    done = run(*words, "--seeds", "2,5", "--jobs", AT_ONCE)
+    assert done.returncode == 0, done.stderr
+    assert "tiny-seed5: report: experiments/tiny-seed5/report.json" in done.stderr
+    (row,) = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("tiny ")]
+    assert row[1] == "2"
+    alone = run(*words[:2], "name=alone", "seed=5", "num_threads=1")
+    assert alone.returncode == 0, alone.stderr
+    one, other = (Path(f"experiments/{name}/predictions.jsonl").read_text() for name in ("tiny-seed5", "alone"))
+    assert one == other
+    before = Path("experiments/tiny-seed2/report.json").stat().st_mtime_ns
+    again = run(*words, "--seeds", "2,3,5")
+    assert again.returncode == 0, again.stderr
+    assert "tiny-seed2: experiments/tiny-seed2 is finished" in again.stderr
+    assert Path("experiments/tiny-seed2/report.json").stat().st_mtime_ns == before
+    assert sorted(path.name for path in Path("experiments").glob("[!.]*")) == [
+        "alone",
+        "tiny-seed2",
+        "tiny-seed3",
+        "tiny-seed5",
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_and_the_same_command_resumes(run: Run, workplace: Path, number: int) -> None:
+    words = [
+        "tiny.yaml",
+        "train.num_epochs=400",
+        "train.validate_every=10 epochs",
+        "name=tiny",
+        "--seeds",
+        "2",
+        "--jobs",
+        "2",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *words], cwd=workplace, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(workplace.glob("experiments/*/metrics.jsonl"))) < int(AT_ONCE):
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert errors.count(f"stopped by {signal.Signals(number).name}: saved step") == int(AT_ONCE)
+    assert "Traceback" not in errors
+    folders = sorted((workplace / "experiments").glob("[!.]*"))
+    assert not any((folder / "report.json").exists() for folder in folders)
+    steps = [json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] for folder in folders]
+    assert min(steps) > 0
+    shorter = run("tiny.yaml", "train.num_epochs=20", "train.validate_every=10 epochs", "name=tiny", "--seeds", "2")
+    assert shorter.returncode == 2, "a run of 400 epochs is none of 20"
+
+
+def test_a_failure_ends_with_its_code_and_starts_no_other(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        Job(name, ["list", section]) for name, section in (("one", "model"), ("two", "nothing"), ("three", "model"))
+    ]
+    with pytest.raises(
+        JobFailed, match=r"two ended with exit code 2: list: there is no section 'nothing'.*1 not started$"
+    ) as caught:
+        run_all(jobs)
+    assert caught.value.exit_code == 2
+
+
+def test_a_slot_holds_one_job_at_a_time(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = workplace / "main.py"
+    script.write_text(
+        "import os, sys, time\nplace = 'lock' + os.environ['SLOT']\nos.mkdir(place)\ntime.sleep(0.3)\nos.rmdir(place)\n"
+        "open('done' + sys.argv[1], 'w').write(os.environ['SLOT'])\n"
+    )
+    monkeypatch.setattr("utils.runs.launching.MAIN", script)
+    run_all([Job(str(i), [str(i)]) for i in range(5)], [{"SLOT": "a"}, {"SLOT": "b"}])
+    assert {path.read_text() for path in workplace.glob("done*")} == {"a", "b"}
+    assert len(list(workplace.glob("done*"))) == 5
+
+
+def test_a_second_signal_reaches_the_jobs_too(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = workplace / "main.py"
+    script.write_text(
+        "import signal, time\ncount = []\nsignal.signal(signal.SIGTERM, lambda *_: count.append(1))\nopen('ready', 'w').close()\n"
+        "while len(count) < 2:\n    time.sleep(0.05)\n"
+    )
+    monkeypatch.setattr("utils.runs.launching.MAIN", script)
+    from utils.machine import signals
+
+    def soon() -> None:
+        while not (workplace / "ready").exists():
+            time.sleep(0.05)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    import threading
+
+    thread = threading.Thread(target=soon)
+    thread.start()
+    with signals.installed(), pytest.raises(Stopped):
+        run_all([Job("stubborn", [])])
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "0"], "--seeds must be a number of seeds, or a list such as 1,5,9, got '0'"),
+        (["--seeds", "three"], "got 'three'"),
+        (["--seeds", "1,1"], "got '1,1'"),
+        (["--seeds", "2", "seed=4"], "seed=4: --seeds sets the seed; leave it out"),
+        (["--seeds", "2", "--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--seeds", "2", "--jobs", "5000"], "one run for each CPU core, got 5000"),
+        (["--seeds", "2", "model.hiden_size=3"], "did you mean hidden_size?"),
+    ],
+)
+def test_bad_input_is_one_line(
+    workplace: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny.yaml", *words]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert message in errors[-1]
+    assert not Path("experiments").exists()
+
+
+def test_devices_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert slots_of("auto", 2).environments == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert slots_of("cuda", 2).environments == [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
+    with pytest.raises(ConfigError, match="at most 2, one run for each CUDA device, got 3"):
+        slots_of("auto", 3)
+    with pytest.raises(ConfigError, match="would put all runs on the one device cuda:1"):
+        slots_of("cuda:1", 2)
+    assert slots_of("cuda:1", 1) == ([{}], None)
