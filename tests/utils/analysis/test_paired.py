@@ -106,6 +106,18 @@ def test_single_models_are_called_different_as_often_as_is_said() -> None:
         assert 0.03 - noise <= count / num <= 0.07 + noise, name
 
 
+def test_rows_alone_say_nothing_of_recipes() -> None:
+    """Single runs of equal recipes whose seeds differ by a point: called different far more often than in 5% of the cases."""
+    generator, num_rows, wrong = np.random.default_rng(4), 1000, 0
+    weights = row_weights(num_rows, 500)
+    for _ in range(200):
+        hardness = generator.normal(2, 1.5, num_rows)
+        first, second = (answers(generator, hardness, 1, 0.01)[:, 0] for _ in range(2))
+        found = over_rows(weights @ first / num_rows, weights @ second / num_rows, float(second.mean() - first.mean()))
+        wrong += found.p < 0.05
+    assert 0.08 < wrong / 200 < 0.25
+
+
 def test_one_seed_says_nothing_of_seeds() -> None:
     assert over_both(np.zeros((5, 1)), np.zeros((5, 2)), 0.0) is None
     assert paired.t_quantile(math.inf) == pytest.approx(1.959964)
