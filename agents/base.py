@@ -41,7 +41,7 @@ class BaseAgent(Task):
     def prepare(self, experiment: Experiment) -> None:
         """Read the data and build the model, loss and optimizer of a run whose folder is claimed."""
         self.experiment, self.settings, self.state = experiment, TrainSettings(**self.config.train), RunState()
-        self.log = RunLog(experiment.folder, is_on=self.worker.is_first)
+        self.log = RunLog(experiment.folder, is_on=self.worker.is_first, monitor=self.settings.metric)
         self.threads = ThreadWatch(is_on=self.device.type == "cpu" and self.worker.size == 1)
         self.data = self.read_data()
         self.artifacts = self.data.artifacts

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from commands import compare, export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
+from commands import board, compare, export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
 from commands import list as list_command
 
 COMMANDS: dict[str, ModuleType] = {
@@ -11,6 +11,7 @@ COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
     "generate": generate,
     "compare": compare,
+    "board": board,
     "list": list_command,
     "prepare": prepare,
     "export": export,

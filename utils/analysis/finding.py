@@ -14,6 +14,7 @@ from utils.metrics.label_counts import METRICS
 from utils.runs import saved
 from utils.runs.saved import CONFIG, PREDICTIONS, REPORT, saved_config
 
+GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of several seeds: see group_log.py
 # What two runs of one recipe with the same test rows may differ in: their seeds, and what changes no result.
 SEEDS = ("name", "seed", "data.split_seed")
 NOT_A_RECIPE = (*SEEDS, "device", "num_threads", "data.num_workers", "data.cache_folder", "data.max_row_bytes")
@@ -70,12 +71,13 @@ def find_runs(places: Sequence[Path]) -> Found:
     found = Found([], {}, {})
     for place in places:
         if not place.is_dir():
-            raise ConfigError(f"compare: {place}: no such folder; runs are in experiments/NAME")
+            raise ConfigError(f"{place}: no such folder; runs are in experiments/NAME")
         for folder in [place] if (place / CONFIG).exists() else sorted(place.iterdir()):
-            if folder.is_dir() and not folder.name.startswith("."):
+            is_of_groups = folder.name == GROUPS and not (folder / CONFIG).exists()
+            if folder.is_dir() and not folder.name.startswith(".") and not is_of_groups:
                 _sort_in(found, folder)
     if not any(found):
-        raise ConfigError(f"compare: {', '.join(map(str, places))}: holds no run")
+        raise ConfigError(f"{', '.join(map(str, places))}: holds no run")
     return found
 
 

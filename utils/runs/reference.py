@@ -64,16 +64,19 @@ class ReferenceCurve:
                         writer.add_scalar(f"valid/{name}", band[i], point["step"])
 
 
-def curve_of(runs: list[Path], names: list[str]) -> dict[str, Any]:
-    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps that all of them have validated."""
+def curve_of(runs: list[Path], names: list[str] | None = None, split: str = "valid") -> dict[str, Any]:
+    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps that all of them have; names: None for all."""
     found: list[dict[int, dict[str, Any]]] = []
     for run in runs:
         lines = [strict_json.parse(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
-        found.append({line["step"]: line for line in lines if line["split"] == "valid"})
+        found.append({line["step"]: line for line in lines if line["split"] == split})
     steps = sorted(set.intersection(*(set(own) for own in found)))
     points = []
     for step in steps:
-        bands = {name: [own[step][name] for own in found] for name in names if name in found[0][step]}
+        known = [name for name in found[0][step] if name not in ("step", "split")]
+        bands = {
+            name: [own[step][name] for own in found] for name in (known if names is None else names) if name in known
+        }
         band = {name: [sum(b) / len(b), min(b), max(b)] for name, b in bands.items()}
         points.append({"step": step} | {name: [round(value, 5) for value in values] for name, values in band.items()})
     return {"runs": [run.name for run in runs], "points": points}

@@ -33,13 +33,14 @@ FINAL_TAGS = {"best_valid": "with_best_weights/valid_", "test": "with_best_weigh
 class RunLog:
     """The log of one run's folder. `open_at` sets the step after which this start continues."""
 
-    def __init__(self, folder: Path, *, is_on: bool = True) -> None:
-        """is_on: False on ranks that do not log."""
+    def __init__(self, folder: Path, *, is_on: bool = True, monitor: str = "loss") -> None:
+        """is_on: False on ranks that do not log; monitor: the metric that the run is chosen by."""
         self.folder = folder
         self._off: set[str] = set() if is_on else {"metrics.jsonl", "TensorBoard"}
         self._metrics_path = folder / "metrics.jsonl"
         self._writer: Any = None
         self.reference: ReferenceCurve | None = None
+        self.monitor = monitor
         self._handler = _FileHandler(folder / "run.log")
         for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
             logger.removeHandler(handler)  # of a run that ended before its log was closed
@@ -140,6 +141,7 @@ class RunLog:
         old = self.folder / "summaries"
         folder = old if old.is_dir() else self.folder
         self._writer = SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
+        self._writer.add_custom_scalars(layout_of(self.monitor))
         for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
             values = _values_of(line)
             if values.pop("step") == step:
@@ -170,6 +172,16 @@ def markdown_cell(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     plain = printable(" ".join(text.split()))[:MAX_CELL]
     return re.sub(r"[\\`*_{}\[\]()#!|<>~&^]", lambda match: f"&#{ord(match[0])};", plain)
+
+
+def layout_of(monitor: str) -> dict[str, Any]:
+    """TensorBoard's page Custom Scalars: what one looks at first, and the bands of several seeds (utils/analysis/group_log.py)."""
+    names = dict.fromkeys(("loss", monitor))
+    curves = {"loss": ["train/loss", "valid/loss"], monitor: [f"valid/{monitor}"]}
+    curves |= {"learning rate": ["train/lr"], "throughput": ["train/tokens_per_second", "train/texts_per_second"]}
+    bands = {f"{n}, seeds": ["Margin", [f"valid/{n}", f"valid_low/{n}", f"valid_high/{n}"]] for n in names}
+    lines = {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in curves.items()}
+    return {"run": lines, "several seeds: mean, least and greatest": bands}
 
 
 def _hparams(settings: Mapping[str, Any]) -> Any:

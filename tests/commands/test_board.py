@@ -1,0 +1,104 @@
+"""`board`: the real TensorBoard over real runs, its runs of several seeds, and what it is asked for in vain."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from main import main
+
+NAMES = ["tiny-seed1", "tiny-seed2"]
+
+
+@pytest.fixture
+def runs(workplace: Path) -> Path:
+    for seed, name in enumerate(NAMES, 1):
+        assert main(["tiny.yaml", "train.num_epochs=3", f"seed={seed}", f"name={name}"]) == 0
+    return workplace / "experiments"
+
+
+def asked(address: str, path: str) -> Any:
+    with urllib.request.urlopen(address + path, timeout=30) as answer:
+        return json.load(answer)
+
+
+def waited_for(address: str, run: str, tag: str) -> list[list[float]]:
+    """The points of a scalar, once TensorBoard has read them."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        tags = asked(address, "data/plugin/scalars/tags")
+        if tag in tags.get(run, {}):
+            return list(asked(address, f"data/plugin/scalars/scalars?run={run.replace('/', '%2F')}&tag={tag}"))
+        time.sleep(0.3)
+    raise AssertionError(f"{run} has no {tag}")
+
+
+def test_tensorboard_shows_the_runs_and_the_band_of_their_seeds(runs: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), "board"], cwd=runs.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("TensorBoard: http://localhost:"), process.stderr and process.stderr.read()
+        address = line.split()[1]
+        lines = [[json.loads(row) for row in (runs / n / "metrics.jsonl").read_text().splitlines()] for n in NAMES]
+        losses = np.array([[row["loss"] for row in own if row["split"] == "valid"] for own in lines])
+        for tag, expected in (
+            ("valid/loss", losses.mean(axis=0)),
+            ("valid_low/loss", losses.min(axis=0)),
+            ("valid_high/loss", losses.max(axis=0)),
+        ):
+            found = [point[2] for point in waited_for(address, "seeds/tiny", tag)]
+            assert found == pytest.approx(expected.tolist(), abs=1e-4)
+        assert [point[2] for point in waited_for(address, NAMES[0], "valid/loss")] == pytest.approx(losses[0].tolist())
+        assert set(asked(address, "data/runs")) == {*NAMES, "seeds/tiny"}
+        layout = asked(address, "data/plugin/custom_scalars/layout")
+        titles = [chart["title"] for category in layout["category"] for chart in category["chart"]]
+        assert titles == ["loss", "accuracy", "learning rate", "throughput", "loss, seeds", "accuracy, seeds"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[0] == "2 finished runs, 0 unfinished, 1 groups of seeds"
+    assert errors.splitlines()[-1] == "TensorBoard has ended"
+    assert "Traceback" not in errors
+
+
+def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
+    from utils.analysis.finding import find_runs, grouped
+    from utils.analysis.group_log import write_groups
+
+    (folder,) = write_groups(grouped(find_runs([runs]).runs), runs)
+    assert folder == runs / "seeds" / "tiny"
+    before = sorted(path.name for path in folder.iterdir())
+    assert write_groups(grouped(find_runs([runs]).runs), runs) == [folder]
+    assert sorted(path.name for path in folder.iterdir()) == before, "the same event file"
+    assert len(find_runs([runs]).runs) == 2, "the group is none of the runs"
+    assert not find_runs([runs]).unreadable
+    (runs / "tiny-seed2" / "report.json").unlink()
+    assert write_groups(grouped(find_runs([runs]).runs), runs) == []
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["--port", "70000"], "--port must be between 1 and 65535, got 70000"),
+    ],
+)
+def test_bad_input_is_one_line(
+    workplace: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["board", *words]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]

@@ -1,0 +1,50 @@
+"""A TensorBoard run for each recipe of several seeds: mean, least and greatest of its curves, so that their band shows.
+
+It lies in experiments/seeds/NAME. The mean has the tags of a run, so that it overlays with others; the band is a chart of the
+page Custom Scalars (its layout: utils/runs/run_log.py).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.analysis.finding import GROUPS, Group
+from utils.files.storage import atomic_write, remove, storage_errors
+from utils.runs.reference import curve_of
+from utils.runs.saved import CONFIG, METRICS
+
+KINDS = {"": 0, "_low": 1, "_high": 2}  # ends of a tag's group -> the place in a band: mean, least, greatest
+SOURCE = "group.json"  # what the events beside it were made from
+
+
+def write_groups(groups: Sequence[Group], root: Path) -> list[Path]:
+    """Write those of several seeds below root/seeds where they are new, remove those of runs that are gone; -> their folders."""
+    place = root / GROUPS
+    if (place / CONFIG).exists():
+        return []  # a run of that name
+    several = [group for group in groups if len(group.runs) > 1]
+    with storage_errors(place):
+        written = [_write(group, place / group.name) for group in several]
+        for old in place.iterdir() if place.is_dir() else ():
+            if old not in written and (old / SOURCE).exists():
+                remove(old)
+    return written
+
+
+def _write(group: Group, folder: Path) -> Path:
+    source = json.dumps({run.name: (run.folder / METRICS).stat().st_mtime_ns for run in group.runs})
+    if (folder / SOURCE).exists() and (folder / SOURCE).read_text() == source:
+        return folder
+    from torch.utils.tensorboard import SummaryWriter
+
+    if folder.exists():
+        remove(folder)
+    folder.mkdir(parents=True)
+    with SummaryWriter(str(folder)) as writer:
+        for split in ("train", "valid"):
+            for point in curve_of([run.folder for run in group.runs], split=split)["points"]:
+                for name, band in point.items():
+                    for end, i in KINDS.items() if name != "step" else ():
+                        writer.add_scalar(f"{split}{end}/{name}", band[i], point["step"])
+    atomic_write(folder / SOURCE, source)
+    return folder
