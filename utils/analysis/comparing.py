@@ -129,10 +129,10 @@ def _mcnemar(first: Group, second: Group, metric: str) -> float | None:
 
 
 def sentence(pair: Pair, metric: str) -> str:
-    """What can be said of a pair, in a sentence or two."""
+    """What can be said of a pair that could be tested, in a sentence or two."""
     best = pair.decisive
-    if best is None:
-        return f"{pair.second.name} against {pair.first.name}: one seed each and no predictions, so nothing can be said"
+    assert best is not None
+    assert pair.adjusted is not None
     is_second = best.difference >= 0
     better, worse, turned = (pair.second, pair.first, 1.0) if is_second else (pair.first, pair.second, -1.0)
     parts = [f"95% {_range(best, turned, metric)} ({_question(pair)})"]
@@ -145,7 +145,6 @@ def sentence(pair: Pair, metric: str) -> str:
         parts.append(f"McNemar's exact test p = {pair.mcnemar:.3g}")
     if pair.order is not None:
         parts.append(f"almost stochastic order of {pair.second.name}: eps = {pair.order:.2f}")
-    assert pair.adjusted is not None
     verdict = "different" if pair.adjusted < 1 - paired.LEVEL else "no difference shown"
     gain = points(abs(best.difference), metric)
     return (

@@ -160,10 +160,15 @@ def _name_of(runs: Sequence[Run]) -> str:
 
 
 def what_differs(groups: Sequence[Group]) -> dict[str, list[Any]]:
-    """The options that are not the same in all groups, each with its value in every group; None where one does not have it."""
+    """The options that are not the same in all groups, each with its value in every group; None where one does not have it.
+
+    First those that all of them have: others follow from a differing part, such as an optimizer's own options.
+    """
     keys = dict.fromkeys(key for group in groups for key in group.options)
     columns = {key: [group.options.get(key) for group in groups] for key in keys}
-    return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
+    differing = {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
+    missing = {key: sum(key not in group.options for group in groups) for key in differing}
+    return dict(sorted(differing.items(), key=lambda item: missing[item[0]] > 0))
 
 
 def by_rows(runs: Sequence[Run]) -> list[list[Run]]:

@@ -16,7 +16,7 @@ import rich.table
 
 from utils.analysis.comparing import Comparison, is_share, sentence
 from utils.analysis.finding import plain
-from utils.errors import printable
+from utils.errors import counted, printable
 
 WIDE = 400  # columns that no table needs
 MAX_COLUMNS = 6  # options that differ, in a table for people; CSV has all
@@ -46,10 +46,10 @@ def rows_of(comparison: Comparison) -> list[list[str]]:
 
 
 def _options(comparison: Comparison) -> dict[str, list[Any]]:
-    """The differing options that a table has room for, by their last name where that is enough to tell them apart."""
-    last = [key.rpartition(".")[2] for key in comparison.differing]
-    shown = list(comparison.differing.items())[:MAX_COLUMNS]
-    return {name if last.count(name := key.rpartition(".")[2]) == 1 else key: values for key, values in shown}
+    """The differing options that a table has room for, by a short name where that is enough to tell them apart."""
+    short = {key: key.removesuffix(".name").rpartition(".")[2] for key in comparison.differing}
+    names = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
+    return {names[key]: values for key, values in list(comparison.differing.items())[:MAX_COLUMNS]}
 
 
 def _figure(value: float, metric: str) -> str:
@@ -70,7 +70,13 @@ def notes_of(comparison: Comparison) -> list[str]:
     notes = [f"{comparison.metric} of {split}{rows}; mean ± standard deviation over seeds, 95% interval of the mean"]
     if hidden:
         notes.append(f"these differ, too (see --format csv): {', '.join(hidden)}")
-    return notes + [sentence(pair, comparison.metric) for pair in comparison.pairs]
+    tested = [pair for pair in comparison.pairs if pair.decisive is not None]
+    if len(tested) < len(comparison.pairs):
+        num = len(comparison.pairs) - len(tested)
+        notes.append(
+            f"{counted(num, 'pair')} not tested: one seed on a side, and no predictions that hold {comparison.metric}"
+        )
+    return notes + [sentence(pair, comparison.metric) for pair in tested]
 
 
 def as_terminal(comparison: Comparison) -> str:

@@ -1,0 +1,82 @@
+"""Which runs are one recipe, what they are called, what differs, and what is said of runs without predictions."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from utils.analysis.comparing import compare
+from utils.analysis.finding import Run, by_rows, chosen_metric, grouped, what_differs
+from utils.analysis.tables import as_markdown, header_of, notes_of
+from utils.errors import ConfigError
+
+
+def run_of(name: str, seed: int, value: float, **options: Any) -> Run:
+    """A run without predictions, as those of pre-training."""
+    train = {"seconds": 10.0 * seed, "texts_per_second": 5.0}
+    test = {"mlm": value, "loss": value}
+    report = {"test": test, "train": train, "parameters": 7, "peak_memory_bytes": 2**20, "best": {"monitor": "-mlm"}}
+    report["data"] = {"test": {"used": 30}}
+    return Run(Path(name), {"name": name, "seed": seed, "agent": "pretraining"} | options, report, [], "")
+
+
+ADAM = {"optimizer.name": "Adam", "optimizer.lr": 1, "optimizer.eps": 0.1}
+MUON = {"optimizer.name": "Muon", "optimizer.lr": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a-seed1", "a-seed2"], "a"),
+        (["a_s1", "a_s10"], "a"),
+        (["papers-lr=0.1-seed3", "papers-lr=0.1-seed4"], "papers-lr=0.1"),
+        (["first", "second"], "first"),
+        (["lone-seed1"], "lone-seed1"),
+        (["bilstm", "bilstm-seed=2"], "bilstm"),
+    ],
+)
+def test_a_group_is_called_by_what_its_names_share(names: list[str], expected: str) -> None:
+    (group,) = grouped([run_of(name, seed, 1.0) for seed, name in enumerate(names)])
+    assert group.name == expected
+
+
+def test_seeds_and_devices_make_no_recipe() -> None:
+    runs = [run_of("a", 2, 1.0, device="cpu", num_threads=1), run_of("b", 1, 1.0, device="cuda", num_threads=4)]
+    (group,) = grouped([*runs])
+    assert [run.name for run in group.runs] == ["b", "a"], "in the order of their seeds"
+    assert len(grouped([*runs, run_of("c", 1, 1.0, lr=1)])) == 2
+
+
+def test_options_of_all_come_before_those_of_one_part() -> None:
+    groups = grouped([run_of("a", 1, 1.0, **ADAM), run_of("b", 1, 1.0, **MUON)])
+    assert what_differs(groups) == {
+        "optimizer.name": ["Adam", "Muon"],
+        "optimizer.lr": [1, 2],
+        "optimizer.eps": [0.1, None],
+    }
+
+
+def test_less_of_a_loss_is_better_and_runs_without_rows_are_compared_by_seeds() -> None:
+    runs = [run_of(f"a-seed{i}", i, 5.0 + i / 100, **ADAM) for i in (1, 2, 3)]
+    runs += [run_of(f"m-seed{i}", i, 4.0 + i / 100, **MUON) for i in (1, 2, 3)]
+    comparison = compare(runs, chosen_metric(runs, None))
+    assert comparison.metric == "mlm"
+    assert [group.name for group in comparison.groups] == ["a", "m"], "the best one last"
+    (note,) = notes_of(comparison)[1:]
+    assert note.startswith("m is better than a by 1.0000 (mlm): 95% 0.9")
+    assert "(other seeds, the same rows)" in note
+    assert note.endswith(": different.")
+    assert header_of(comparison)[4:7] == ["optimizer", "lr", "eps"]
+    assert "| a | 3 | 5.02 ± 0.01 |" in as_markdown(comparison)
+
+
+def test_pairs_that_nothing_can_be_said_of_are_counted() -> None:
+    comparison = compare([run_of("a", 1, 5.0, **ADAM), run_of("b", 1, 4.0, **MUON)], "mlm")
+    assert notes_of(comparison)[-1] == ("1 pair not tested: one seed on a side, and no predictions that hold mlm")
+
+
+def test_other_tasks_and_sizes_are_kept_apart() -> None:
+    runs = [run_of("a", 1, 1.0), run_of("b", 2, 1.0), run_of("c", 1, 1.0, agent="regression")]
+    assert [[run.name for run in members] for members in by_rows(runs)] == [["a", "b"], ["c"]]
+    with pytest.raises(ConfigError, match="there is no metric 'bleu' in all of these runs; known: mlm, loss"):
+        chosen_metric(runs, "bleu")
