@@ -153,9 +153,9 @@ def _seed_of(run: Run) -> int:
 
 
 def _name_of(runs: Sequence[Run]) -> str:
-    """The beginning that all names share, without what leads up to the seed."""
+    """The beginning that all names share, without what leads up to the seed and its first digits."""
     beginning = os.path.commonprefix([run.name for run in runs])  # noqa: RUF071  # letter by letter
-    shared = re.sub(r"[-_.=]*(seed|s)?[-_.=]*$", "", beginning)
+    shared = re.sub(r"[-_.=]*(seed|s)?[-_.=]*\d*$", "", beginning)
     return runs[0].name if len(runs) == 1 or not shared else shared
 
 

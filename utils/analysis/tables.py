@@ -33,15 +33,15 @@ def rows_of(comparison: Comparison) -> list[list[str]]:
     rows = []
     for i, (group, spread) in enumerate(zip(comparison.groups, comparison.spreads, strict=True)):
         is_one = math.isnan(spread.deviation)
-        value = _figure(spread.mean, comparison.metric)
-        deviation = "" if is_one else f" ± {_figure(spread.deviation, comparison.metric)}"
-        low_high = "-" if is_one else " to ".join(_figure(v, comparison.metric) for v in (spread.low, spread.high))
+        digits = 4 if is_share(comparison.metric) or abs(spread.mean) < 1 else 2
+        value, deviation, low, high = (f"{number:.{digits}f}" for number in spread)
+        value, low_high = (value, "-") if is_one else (f"{value} ± {deviation}", f"{low} to {high}")
         options = [plain(values[i]) for values in _options(comparison).values()]
         seconds, speed = group.mean("train", "seconds"), group.mean("train", "texts_per_second")
         memory = group.mean("peak_memory_bytes") / 2**20
         parameters = int(group.mean("parameters"))
         costs = [_duration(seconds), f"{speed:,.0f}", f"{parameters:,}", f"{memory:,.0f} MB"]
-        rows.append([group.name, str(len(group.runs)), value + deviation, low_high, *options, *costs])
+        rows.append([group.name, str(len(group.runs)), value, low_high, *options, *costs])
     return rows
 
 
@@ -50,10 +50,6 @@ def _options(comparison: Comparison) -> dict[str, list[Any]]:
     short = {key: key.removesuffix(".name").rpartition(".")[2] for key in comparison.differing}
     names = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
     return {names[key]: values for key, values in list(comparison.differing.items())[:MAX_COLUMNS]}
-
-
-def _figure(value: float, metric: str) -> str:
-    return f"{value:.4f}" if is_share(metric) or value < 1 else f"{value:.2f}"
 
 
 def _duration(seconds: float) -> str:
