@@ -194,7 +194,7 @@ class BaseAgent(Task):
             if answers:
                 self.write_views("test", list(self.data.lines("test", map(self.answer, answers))))
             report = final_report(self.config, self.state, self.model, self.data.report, results)
-            self.log.report(report, self.config.fixed(), self.state.step)
+            self.log.report(report, self.state.step)
             self.experiment.finish(report)
         return report
 
@@ -211,4 +211,5 @@ class BaseAgent(Task):
         self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.checkpointer = parts
         assembly.resume(self.checkpointer, self.state, self.settings, self.scheduler, self.optimizer)
         self.experiment.begin(self.config)
-        self.log.open_at(self.state.step, is_validated=self.state.validated_step == self.state.step)
+        is_validated = self.state.validated_step == self.state.step
+        self.log.open_at(self.state.step, self.config.fixed(), is_validated=is_validated)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the groups, start the server, print its address, and wait for Ctrl-C."""
     from utils.analysis.finding import find_runs, grouped
-    from utils.analysis.group_log import write_groups
+    from utils.analysis.group_log import write_columns, write_groups
     from utils.errors import ConfigError, Stopped
     from utils.runs.run_log import set_up_console
 
@@ -34,7 +34,9 @@ def run(options: argparse.Namespace) -> None:
     if options.port is not None and not 1 <= options.port < 2**16:
         raise ConfigError(f"command line: --port must be between 1 and {2**16 - 1}, got {options.port}")
     found = find_runs([folder])
-    groups = write_groups(grouped(found.runs), folder)
+    recipes = grouped(found.runs)
+    groups = write_groups(recipes, folder)
+    write_columns(recipes, list(dict.fromkeys(name for run in found.runs for name in run.results)), folder)
     logger.info(
         "%d finished runs, %d unfinished, %d groups of seeds", len(found.runs), len(found.unfinished), len(groups)
     )

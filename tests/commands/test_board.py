@@ -22,11 +22,13 @@ NAMES = ["tiny-seed1", "tiny-seed2"]
 def runs(workplace: Path) -> Path:
     for seed, name in enumerate(NAMES, 1):
         assert main(["tiny.yaml", "train.num_epochs=3", f"seed={seed}", f"name={name}"]) == 0
+    assert main(["tiny.yaml", "train.num_epochs=3", "optimizer.lr=0.02", "train.max_grad_norm=1.0", "name=other"]) == 0
     return workplace / "experiments"
 
 
-def asked(address: str, path: str) -> Any:
-    with urllib.request.urlopen(address + path, timeout=30) as answer:
+def asked(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    data, head = (None, {}) if body is None else (json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(urllib.request.Request(address + path, data, head), timeout=30) as answer:
         return json.load(answer)
 
 
@@ -61,15 +63,31 @@ def test_tensorboard_shows_the_runs_and_the_band_of_their_seeds(runs: Path) -> N
             found = [point[2] for point in waited_for(address, "seeds/tiny", tag)]
             assert found == pytest.approx(expected.tolist(), abs=1e-4)
         assert [point[2] for point in waited_for(address, NAMES[0], "valid/loss")] == pytest.approx(losses[0].tolist())
-        assert set(asked(address, "data/runs")) == {*NAMES, "seeds/tiny"}
+        assert set(asked(address, "data/runs")) == {*NAMES, "other", "seeds/tiny", "seeds/columns"}
         layout = asked(address, "data/plugin/custom_scalars/layout")
         titles = [chart["title"] for category in layout["category"] for chart in category["chart"]]
         assert titles == ["loss", "accuracy", "learning rate", "throughput", "loss, seeds", "accuracy, seeds"]
+        shown = asked(address, "data/plugin/hparams/experiment", {"experimentName": ""})
+        types = {info["name"]: info["type"] for info in shown["hparamInfos"]}
+        assert types == dict.fromkeys(["optimizer.lr", "train.max_grad_norm", "seed"], "DATA_TYPE_FLOAT64"), (
+            "what differs"
+        )
+        names = ["with_best_weights/test_accuracy", "with_best_weights/test_loss"]
+        columns = [{"hparam": name} for name in types] + [{"metric": {"tag": name}} for name in names]
+        states = ["STATUS_UNKNOWN", "STATUS_RUNNING", "STATUS_SUCCESS", "STATUS_FAILURE"]
+        body = {"experimentName": "", "allowedStatuses": states, "colParams": columns, "startIndex": 0, "sliceSize": 9}
+        rows = asked(address, "data/plugin/hparams/session_groups", body)["sessionGroups"]
+        found = {row["name"]: row for row in rows}
+        assert set(found) == {*NAMES, "other"}, "no run is hidden"
+        assert found["other"]["hparams"]["optimizer.lr"] == 0.02
+        report = json.loads((runs / "other" / "report.json").read_text())
+        values = {value["name"]["tag"]: value["value"] for value in found["other"]["metricValues"]}
+        assert values[names[0]] == pytest.approx(report["test"]["accuracy"])
     finally:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[0] == "2 finished runs, 0 unfinished, 1 groups of seeds"
+    assert errors.splitlines()[0] == "3 finished runs, 0 unfinished, 1 groups of seeds"
     assert errors.splitlines()[-1] == "TensorBoard has ended"
     assert "Traceback" not in errors
 
@@ -83,7 +101,7 @@ def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
     before = sorted(path.name for path in folder.iterdir())
     assert write_groups(grouped(find_runs([runs]).runs), runs) == [folder]
     assert sorted(path.name for path in folder.iterdir()) == before, "the same event file"
-    assert len(find_runs([runs]).runs) == 2, "the group is none of the runs"
+    assert len(find_runs([runs]).runs) == 3, "the group is none of the runs"
     assert not find_runs([runs]).unreadable
     (runs / "tiny-seed2" / "report.json").unlink()
     assert write_groups(grouped(find_runs([runs]).runs), runs) == []

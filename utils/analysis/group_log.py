@@ -7,13 +7,15 @@ page Custom Scalars (its layout: utils/runs/run_log.py).
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from utils.analysis.finding import GROUPS, Group
+from utils.analysis.finding import GROUPS, Group, what_differs
 from utils.files.storage import atomic_write, remove, storage_errors
 from utils.runs.reference import curve_of
 from utils.runs.saved import CONFIG, METRICS
 
 KINDS = {"": 0, "_low": 1, "_high": 2}  # ends of a tag's group -> the place in a band: mean, least, greatest
+COLUMNS = "columns"  # the folder of what HPARAMS shows
 SOURCE = "group.json"  # what the events beside it were made from
 
 
@@ -29,6 +31,31 @@ def write_groups(groups: Sequence[Group], root: Path) -> list[Path]:
             if old not in written and (old / SOURCE).exists():
                 remove(old)
     return written
+
+
+def write_columns(groups: Sequence[Group], metrics: Sequence[str], root: Path) -> None:
+    """Make the options that differ between these recipes, and these metrics, the columns of TensorBoard's HPARAMS page."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    from utils.runs.run_log import hparams_of
+
+    folder = root / GROUPS / COLUMNS
+    examples = {key: _example(values) for key, values in what_differs(groups).items()} | {"seed": 0}
+    with storage_errors(folder):
+        if folder.exists():
+            remove(folder)
+        folder.mkdir(parents=True)
+        with SummaryWriter(str(folder)) as writer:
+            writer.file_writer.add_summary(
+                hparams_of(examples, [f"with_best_weights/test_{name}" for name in metrics])[0]
+            )
+
+
+def _example(values: Sequence[Any]) -> Any:
+    """A value of the type that all of an option's values have: a text where they are not all numbers."""
+    given = [value for value in values if value is not None]
+    is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
+    return given[0] if is_number else "text"
 
 
 def _write(group: Group, folder: Path) -> Path:

@@ -47,13 +47,14 @@ class RunLog:
         if is_on:
             logger.addHandler(self._handler)
 
-    def open_at(self, step: int, *, is_validated: bool = True) -> None:
+    def open_at(self, step: int, settings: Mapping[str, Any], *, is_validated: bool = True) -> None:
         """Drop what a killed start wrote after `step`, and open TensorBoard so that every step appears there once.
 
-        is_validated: False if the validation of `step` itself is still to come, even if a killed start logged it.
+        settings: by dotted keys, for TensorBoard's HPARAMS page, where a run thus appears from its start; is_validated: False if
+        the validation of `step` itself is still to come, even if a killed start logged it.
         """
         self._try("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
-        self._try("TensorBoard", lambda: self._open_writer(step))
+        self._try("TensorBoard", lambda: self._open_writer(step, settings))
 
     def lay_over(self, curve: ReferenceCurve) -> None:
         """Show a reference curve beside this run: in TensorBoard, and after each validation's line."""
@@ -74,15 +75,14 @@ class RunLog:
         if self._writer is not None:
             self._try("TensorBoard", lambda: write(self._writer))
 
-    def report(self, report: Mapping[str, Any], settings: Mapping[str, Any], step: int) -> None:
-        """The final metrics as scalars, the settings (flat) for TensorBoard's HPARAMS page, the confusion matrix as an image."""
+    def report(self, report: Mapping[str, Any], step: int) -> None:
+        """The final metrics as scalars, the confusion matrix as an image."""
         for split in ("valid", "test"):
             if not (result := report.get(split)):
                 continue
             values = {name: value for name, value in result.items() if isinstance(value, float)}
             values.pop("majority_accuracy", None)  # a property of the data, not of the run
             self.scalars(FINAL[split == "test"], values, step)
-        self.to_tensorboard(lambda writer: writer.file_writer.add_summary(_hparams(settings)))
         for split in ("valid", "test"):
             if matrix := (report.get(split) or {}).get("confusion_matrix"):
                 self._add_image(f"{split}/confusion_matrix", matrix, step)
@@ -130,7 +130,7 @@ class RunLog:
             whole = b"".join(line + b"\n" for line in kept)  # a torn line end is repaired, too
             atomic_write(self._metrics_path, whole)
 
-    def _open_writer(self, step: int) -> None:
+    def _open_writer(self, step: int, settings: Mapping[str, Any]) -> None:
         """A new event file that replaces everything from `step` on, and begins with that step's scalars.
 
         It is in the run's folder itself, whose name TensorBoard then shows; older runs have a folder `summaries`.
@@ -142,6 +142,7 @@ class RunLog:
         folder = old if old.is_dir() else self.folder
         self._writer = SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
         self._writer.add_custom_scalars(layout_of(self.monitor))
+        self._writer.file_writer.add_summary(hparams_of(settings)[1])
         for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
             values = _values_of(line)
             if values.pop("step") == step:
@@ -184,14 +185,23 @@ def layout_of(monitor: str) -> dict[str, Any]:
     return {"run": lines, "several seeds: mean, least and greatest": bands}
 
 
-def _hparams(settings: Mapping[str, Any]) -> Any:
-    """Settings as TensorBoard's record of a session; it finds the metrics by itself."""
+def hparams_of(settings: Mapping[str, Any], metrics: Sequence[str] = ()) -> tuple[Any, Any, Any]:
+    """TensorBoard's records for its HPARAMS page: which options and metrics are its columns, and a session with its settings.
+
+    Each option has one type in all runs, or TensorBoard would hide some: a missing value is left out instead of being a text among
+    numbers, and true and false are texts.
+    """
     from torch.utils.tensorboard.summary import hparams
 
-    values = {
-        key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
-    }
-    return hparams(values, {})[1]
+    return hparams(
+        {key: _typed(value) for key, value in settings.items() if value is not None}, dict.fromkeys(metrics, 0)
+    )
+
+
+def _typed(value: Any) -> int | float | str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, int | float | str) else str(value)
 
 
 def set_up_console(*, is_on: bool = True) -> None:
