@@ -19,22 +19,22 @@ logger = logging.getLogger("glassbox")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The folder and the port."""
     parser.add_argument("folder", metavar="FOLDER", nargs="?", default="experiments", help="default: experiments")
-    parser.add_argument("--port", metavar="N", type=int, help="default: 6006, or the next free one")
+    parser.add_argument("--port", metavar="N", type=int, help="default: 6006, or the next free one; 0: any free one")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the groups, start the server, print its address, and wait for Ctrl-C."""
-    from utils.analysis.finding import find_runs, grouped
+    from utils.analysis.finding import by_rows, find_runs, grouped
     from utils.analysis.group_log import write_columns, write_groups
     from utils.errors import ConfigError, Stopped
     from utils.runs.run_log import set_up_console
 
     set_up_console()
     folder = Path(options.folder)
-    if options.port is not None and not 1 <= options.port < 2**16:
-        raise ConfigError(f"command line: --port must be between 1 and {2**16 - 1}, got {options.port}")
+    if options.port is not None and not 0 <= options.port < 2**16:
+        raise ConfigError(f"command line: --port must be between 0 and {2**16 - 1}, got {options.port}")
     found = find_runs([folder])
-    recipes = grouped(found.runs)
+    recipes = [group for members in by_rows(found.runs) for group in grouped(members)]
     groups = write_groups(recipes, folder)
     write_columns(recipes, list(dict.fromkeys(name for run in found.runs for name in run.results)), folder)
     logger.info(
@@ -51,13 +51,15 @@ def launched(folder: Path, port: int | None) -> str:
     """Start TensorBoard in this process; -> its address. Raises ConfigError for a port that is in use."""
     from tensorboard import program
 
-    from utils.errors import ConfigError
+    from utils.errors import ConfigError, Stopped
 
     server = program.TensorBoard()
     words = ["--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES]
-    server.configure(argv=["tensorboard", *words, *(["--port", str(port)] if port else [])])
+    server.configure(argv=["tensorboard", *words, *([] if port is None else ["--port", str(port)])])
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     try:
         return str(server.launch())
+    except Stopped:
+        raise
     except (program.TensorBoardServerException, SystemExit) as error:
-        raise ConfigError(f"command line: TensorBoard cannot listen: {error}; try --port 0 or another") from None
+        raise ConfigError(f"command line: TensorBoard cannot listen: {error}; try --port 0, any free one") from None

@@ -41,10 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Find the runs, compare them and print it."""
     from utils.analysis.finding import find_runs
+    from utils.errors import ConfigError
     from utils.files.storage import atomic_write
     from utils.runs.run_log import set_up_console
 
     set_up_console()
+    if options.rows and (options.metric is not None or options.format != "table"):
+        raise ConfigError("command line: --rows prints JSON lines; leave --metric and --format out")
     if options.rows:
         text = as_rows(find_runs([Path(place) for place in options.runs]))
     else:
@@ -82,7 +85,7 @@ def compared(runs: Sequence["Run"], metric: str | None, *, is_folder: bool) -> l
     """A comparison for each set of test rows. Raises ConfigError for several of runs that were named one by one."""
     from utils.analysis.comparing import compare
     from utils.analysis.finding import by_rows, chosen_metric, first_difference
-    from utils.errors import ConfigError
+    from utils.errors import ConfigError, counted
 
     sets = by_rows(runs)
     if len(sets) > 1 and not is_folder:
@@ -93,15 +96,25 @@ def compared(runs: Sequence["Run"], metric: str | None, *, is_folder: bool) -> l
         )
     if len(sets) > 1:
         logger.info("%d sets of test rows, which are not compared with each other: a table each", len(sets))
-    return [compare(members, chosen_metric(members, metric)) for members in sets]
+    found = []
+    for members in sets:
+        try:
+            found.append(compare(members, chosen_metric(members, metric)))
+        except ConfigError as error:
+            if len(sets) == 1:
+                raise
+            logger.info("%s (%s): %s", members[0].name, counted(len(members), "run"), error)
+    return found
 
 
 def left_out(found: "Found") -> list[str]:
     """A line for each folder that is not compared, and a count."""
     notes = [f"{name}: unfinished ({reason}); not averaged" for name, reason in found.unfinished.items()]
+    notes += [f"{name}: {reason}" for name, reason in found.repeated.items()]
     notes += [f"skipped: {reason}" for reason in found.unreadable.values()]
     if notes:
         counts = f"{len(found.runs)} compared, {len(found.unfinished)} unfinished, {len(found.unreadable)} skipped"
+        counts += f", {len(found.repeated)} repeated" if found.repeated else ""
         notes.append(f"{len(found.runs) + len(notes)} folders: {counts}")
     return notes
 

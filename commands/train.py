@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
 
     from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
     from utils.distributed.shutdown import together
+    from utils.errors import ConfigError
     from utils.machine.environment import start_facts
     from utils.runs.experiment import Experiment
     from utils.runs.reference import ReferenceCurve
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace) -> None:
     with together() as worker:
         set_up_console(is_on=worker.is_first)
         config = checked_config(options.config, options.overrides)
+        if options.jobs != 1 and options.seeds is None:
+            raise ConfigError("command line: --jobs goes with --seeds")
         if options.seeds is not None and not options.dry_run:
             under_seeds(config, options, num_processes=worker.size)
             return
@@ -87,6 +90,7 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     from utils.errors import ConfigError
     from utils.machine.slots import slots_of
     from utils.runs.launching import Job, run_all
+    from utils.runs.saved import CONFIG
 
     if num_processes > 1:
         raise ConfigError("command line: --seeds starts its own processes; leave torchrun out")
@@ -94,11 +98,12 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     if given := [word for word in words_of if word.startswith("seed=")]:
         raise ConfigError(f"command line: {given[0]}: --seeds sets the seed; leave it out")
     names = {seed: f"{config.name}-seed{seed}" for seed in seeds_of(options.seeds)}
-    slots, jobs = slots_of(config.device, options.jobs), []
+    slots, jobs = slots_of(config.device, min(options.jobs, len(names))), []
     for seed, name in names.items():
         words = [options.config, *words_of, f"seed={seed}", f"name={name}", *["--fresh"] * options.fresh]
         words += ["--against", options.against] if options.against else []
-        threads = slots.num_threads if config.num_threads == "auto" and not (RUNS / name).exists() else None
+        is_new = options.fresh or not (RUNS / name / CONFIG).exists()  # else the run keeps its number
+        threads = slots.num_threads if config.num_threads == "auto" and is_new else None
         jobs.append(Job(name, [*words, *([f"num_threads={threads}"] if threads else [])]))
     run_all(jobs, slots.environments)
     sys.stdout.write(as_tables([str(RUNS / name) for name in names.values()]))

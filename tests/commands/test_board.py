@@ -1,7 +1,9 @@
 """`board`: the real TensorBoard over real runs, its runs of several seeds, and what it is asked for in vain."""
 
 import json
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -103,16 +105,33 @@ def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == before, "the same event file"
     assert len(find_runs([runs]).runs) == 3, "the group is none of the runs"
     assert not find_runs([runs]).unreadable
+    (runs / "seeds" / "mine").mkdir()
+    (runs / "seeds" / "mine" / "notes.txt").write_text("of a user")
     (runs / "tiny-seed2" / "report.json").unlink()
     assert write_groups(grouped(find_runs([runs]).runs), runs) == []
     assert not folder.exists()
+    folder.mkdir()
+    (folder / "notes.txt").write_text("of a user")
+    shutil.copytree(runs / "tiny-seed1", runs / "tiny-seed2", dirs_exist_ok=True)
+    write_groups(grouped(find_runs([runs]).runs), runs)
+    assert sorted(path.name for path in (runs / "seeds").glob("*/notes.txt")) == ["notes.txt"] * 2, (
+        "nothing of others is removed"
+    )
+
+
+def test_a_port_that_is_taken_is_one_line(workplace: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        assert main(["board", "--port", str(taken.getsockname()[1])]) == 2
+    assert "TensorBoard cannot listen" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["nowhere"], "nowhere: no such folder"),
-        (["--port", "70000"], "--port must be between 1 and 65535, got 70000"),
+        (["--port", "70000"], "--port must be between 0 and 65535, got 70000"),
     ],
 )
 def test_bad_input_is_one_line(

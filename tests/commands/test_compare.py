@@ -126,13 +126,33 @@ def test_what_is_no_finished_run_is_named_and_counted(runs: Path, capsys: pytest
     (runs / "foreign").mkdir()
     (runs / "wide-seed1" / "predictions.jsonl").write_text('{"gold": "a"}\n')
     out, err = output(capsys)
-    assert "plain-seed1: unfinished (no report yet; logged up to step " in err
+    assert "experiments/plain-seed1: unfinished (no report yet; logged up to step " in err
     assert "plain-seed2: cannot be read" in err
     assert "plain-seed3/config.yaml: is damaged, or was changed by hand" in err
     assert "skipped: experiments/foreign: holds no run" in err
     assert "wide-seed1: cannot be read: predictions.jsonl has 1 lines, and 24 rows were tested" in err
     assert "7 folders: 2 compared, 1 unfinished, 4 skipped" in err
     assert "plain" not in out
+
+
+def test_a_seed_counts_once(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(runs / "plain-seed1", runs / "a-copy")
+    out, err = output(capsys, "--format", "csv")
+    assert "experiments/plain-seed1: has the config and the seed of experiments/a-copy, and counts once" in err
+    assert "7 folders: 6 compared, 0 unfinished, 0 skipped, 1 repeated" in err
+    assert [line.split(",")[1] for line in out.splitlines()[1:]] == ["3", "3"]
+
+
+def test_one_set_that_cannot_be_compared_does_not_stop_the_others(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny.yaml", "name=other", "train.num_epochs=1", "data.split_seed=5", "metrics=[mcc]"]) == 0
+    (runs / "other" / "predictions.jsonl").unlink()
+    out, err = output(capsys, "--metric", "macro_f1")
+    assert "wide" in out
+    assert "other (1 run): compare: there is no metric 'macro_f1' in all of these runs; known: loss, mcc" in err
+    _, err = output(capsys, "--rows", "--metric", "mcc", code=2)
+    assert "--rows prints JSON lines; leave --metric and --format out" in err
 
 
 def test_predictions_that_do_not_give_the_reports_figure_are_refused(
@@ -142,7 +162,7 @@ def test_predictions_that_do_not_give_the_reports_figure_are_refused(
     report.pop("digest")
     report["test"]["accuracy"] = 0.999
     (runs / "wide-seed2" / "report.json").write_text(json.dumps(sealed(report)))
-    _, err = output(capsys, "--metric", "accuracy", code=2)
+    _, err = output(capsys, "experiments", "--metric", "accuracy", code=2)
     assert "wide-seed2: its predictions give accuracy 0." in err
     assert "its report says 0.9990" in err
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from conftest import ROOT, Run
 
 from main import main
 from utils.errors import ConfigError, Stopped
+from utils.machine import signals
 from utils.machine.slots import slots_of
 from utils.runs.launching import Job, JobFailed, run_all
 
@@ -102,29 +104,49 @@ def test_a_slot_holds_one_job_at_a_time(workplace: Path, monkeypatch: pytest.Mon
     assert len(list(workplace.glob("done*"))) == 5
 
 
-def test_a_second_signal_reaches_the_jobs_too(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_signal_kills_what_does_not_end(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = workplace / "main.py"
     script.write_text(
-        "import signal, time\ncount = []\nsignal.signal(signal.SIGTERM, lambda *_: count.append(1))\nopen('ready', 'w').close()\n"
-        "while len(count) < 2:\n    time.sleep(0.05)\n"
+        "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: open('told', 'a').write('x'))\n"
+        "open('ready', 'w').write(str(os.getpid()))\nwhile True:\n    time.sleep(0.05)\n"
     )
     monkeypatch.setattr("utils.runs.launching.MAIN", script)
-    from utils.machine import signals
 
     def soon() -> None:
-        while not (workplace / "ready").exists():
-            time.sleep(0.05)
-        for _ in range(2):
+        for sign in ("ready", "told"):
+            while not (workplace / sign).exists():
+                time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.5)
-
-    import threading
 
     thread = threading.Thread(target=soon)
     thread.start()
     with signals.installed(), pytest.raises(Stopped):
         run_all([Job("stubborn", [])])
     thread.join()
+    assert (workplace / "told").read_text() == "x", "the first one was passed on"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((workplace / "ready").read_text()), 0)
+
+
+def test_no_job_is_started_after_a_signal(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = workplace / "main.py"
+    script.write_text("import os, signal, sys\nopen(sys.argv[1], 'w').close()\nos.kill(os.getppid(), signal.SIGTERM)\n")
+    monkeypatch.setattr("utils.runs.launching.MAIN", script)
+    with signals.installed(), pytest.raises(Stopped, match=r"^stopped by SIGTERM: the runs are saved"):
+        run_all([Job("a", ["a"]), Job("b", ["b"])])
+    assert (workplace / "a").exists()
+    assert not (workplace / "b").exists()
+
+
+def test_a_process_that_is_started_so_heeds_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(signals.ONE_SIGNAL, "1")
+    with signals.installed(), signals.graceful():
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        assert signals.received() == signal.SIGTERM
+        with pytest.raises(Stopped, match="saved"):
+            signals.leave("saved")
 
 
 @pytest.mark.parametrize(
@@ -134,8 +156,10 @@ def test_a_second_signal_reaches_the_jobs_too(workplace: Path, monkeypatch: pyte
         (["--seeds", "three"], "got 'three'"),
         (["--seeds", "1,1"], "got '1,1'"),
         (["--seeds", "2", "seed=4"], "seed=4: --seeds sets the seed; leave it out"),
+        (["--jobs", "2"], "--jobs goes with --seeds"),
         (["--seeds", "2", "--jobs", "0"], "--jobs must be at least 1, got 0"),
-        (["--seeds", "2", "--jobs", "5000"], "one run for each CPU core, got 5000"),
+        (["--seeds", "5000", "--jobs", "5000"], "--seeds must be a number of seeds"),
+        (["--seeds", "900", "--jobs", "5000"], "one run for each CPU core, got 900"),
         (["--seeds", "2", "model.hiden_size=3"], "did you mean hidden_size?"),
     ],
 )

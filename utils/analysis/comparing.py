@@ -9,7 +9,7 @@ import numpy as np
 from utils.analysis import paired
 from utils.analysis.finding import Group, Run, grouped, what_differs
 from utils.analysis.paired import Interval
-from utils.analysis.row_metrics import LOWER_IS_BETTER, RowMetric, right_rows, row_metric
+from utils.analysis.row_metrics import HIGHER_IS_BETTER, LOWER_IS_BETTER, OF_A_RUN, RowMetric, right_rows, row_metric
 from utils.analysis.seeds import Spread, almost_stochastic_order, spread_of
 from utils.errors import ConfigError
 
@@ -57,8 +57,7 @@ class Comparison(NamedTuple):
 
 def compare(runs: Sequence[Run], metric: str) -> Comparison:
     """Compare runs that have the same test rows. Raises ConfigError for predictions that do not give the report's figure."""
-    groups = grouped(runs)
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    groups, sign = grouped(runs), direction(runs, metric)
     spreads = [spread_of(group.values(metric)) for group in groups]
     order = sorted(range(len(groups)), key=lambda i: sign * spreads[i].mean)
     groups, spreads = [groups[i] for i in order], [spreads[i] for i in order]  # the best one last
@@ -68,10 +67,25 @@ def compare(runs: Sequence[Run], metric: str) -> Comparison:
         for i, j in _chosen(len(groups))
     ]
     tested = [pair for pair in pairs if pair.decisive is not None]
-    adjusted = paired.holm([pair.decisive.p for pair in tested if pair.decisive])
+    num_tests = len(tested) if len(groups) <= ALL_PAIRS else len(groups) * (len(groups) - 1) // 2
+    adjusted = paired.adjusted_for([pair.decisive.p for pair in tested if pair.decisive], num_tests)
     found = {id(pair): p for pair, p in zip(tested, adjusted, strict=True)}
     pairs = [pair._replace(adjusted=found.get(id(pair))) for pair in pairs]
     return Comparison(metric, groups, spreads, what_differs(groups), pairs)
+
+
+def direction(runs: Sequence[Run], metric: str) -> float:
+    """1 where more of a metric is better, -1 where less is. Raises ConfigError for one that nothing is known of."""
+    for run in runs:
+        if (monitor := str((run.report.get("best") or {}).get("monitor"))) in (f"+{metric}", f"-{metric}"):
+            return 1.0 if monitor[0] == "+" else -1.0
+    if metric in LOWER_IS_BETTER:
+        return -1.0
+    if metric in (*HIGHER_IS_BETTER, *PERCENT):
+        return 1.0
+    raise ConfigError(
+        f"compare: whether more or less {metric} is better is not known; compare runs with it as train.monitor"
+    )
 
 
 def _chosen(num: int) -> list[tuple[int, int]]:
@@ -83,14 +97,14 @@ def _chosen(num: int) -> list[tuple[int, int]]:
 
 def _resampled(groups: Sequence[Group], metric: str) -> list[np.ndarray] | None:
     """(B, R) of each group: the metric of its runs on the same resamples of rows; None where predictions do not hold it."""
-    if len(groups) < 2:
-        return None
     found = [[row_metric(metric, run.lines, run.options) for run in group.runs] for group in groups]
     if any(each is None for metrics in found for each in metrics):
         return None
     for group, metrics in zip(groups, found, strict=True):
         for run, each in zip(group.runs, metrics, strict=True):
             _check(run, metric, each)
+    if len(groups) < 2:
+        return None
     weights = paired.row_weights(len(groups[0].runs[0].lines))
     return [np.stack([each.on(weights) for each in metrics if each is not None], axis=1) for metrics in found]
 
@@ -98,7 +112,7 @@ def _resampled(groups: Sequence[Group], metric: str) -> list[np.ndarray] | None:
 def _check(run: Run, metric: str, found: RowMetric | None) -> None:
     """Raise ConfigError unless the predictions give what the report says."""
     value = math.nan if found is None else found.on_all()
-    if abs(value - run.value(metric)) > 1e-4 * max(1.0, abs(value)):
+    if not abs(value - run.value(metric)) <= 1e-4 * max(1.0, abs(value)):  # nor where it is not a number
         raise ConfigError(
             f"compare: {run.folder}: its predictions give {metric} {value:.4f}, its report says {run.value(metric):.4f}; "
             f"python main.py test {run.folder} measures it again"
@@ -117,7 +131,7 @@ def _pair(
     a, b = sign * resampled[0], sign * resampled[1]
     observed = float(np.mean(at_seeds[1]) - np.mean(at_seeds[0]))
     rows, both = paired.over_rows(a.mean(axis=1), b.mean(axis=1), observed), paired.over_both(a, b, observed)
-    share = paired.share_of_seeds(a, b, at_seeds) if both else None
+    share = paired.share_of_seeds(a, b) if both else None
     return Pair(first, second, rows, seeds, both, share, _mcnemar(first, second, metric), order)
 
 
@@ -129,26 +143,26 @@ def _mcnemar(first: Group, second: Group, metric: str) -> float | None:
 
 
 def sentence(pair: Pair, metric: str) -> str:
-    """What can be said of a pair that could be tested, in a sentence or two."""
+    """What can be said of a pair that could be tested, in a sentence or two; its second is the better one, or as good."""
     best = pair.decisive
     assert best is not None
     assert pair.adjusted is not None
-    is_second = best.difference >= 0
-    better, worse, turned = (pair.second, pair.first, 1.0) if is_second else (pair.first, pair.second, -1.0)
-    parts = [f"95% {_range(best, turned, metric)} ({_question(pair)})"]
+    parts = [f"95% {_range(best, metric)} ({_question(pair)})"]
     for name, other in (("other rows alone", pair.rows), ("other seeds alone", pair.seeds)):
         if other is not None and other is not best:
-            parts.append(f"{name} {_range(other, turned, metric)}")
+            parts.append(f"{name} {_range(other, metric)}")
     if pair.share is not None:
         parts.append(f"seeds explain {100 * pair.share:.0f}% of the spread")
     if pair.mcnemar is not None:
         parts.append(f"McNemar's exact test p = {pair.mcnemar:.3g}")
     if pair.order is not None:
-        parts.append(f"almost stochastic order of {pair.second.name}: eps = {pair.order:.2f}")
-    verdict = "different" if pair.adjusted < 1 - paired.LEVEL else "no difference shown"
-    gain = points(abs(best.difference), metric)
+        parts.append(f"almost stochastic order eps_min = {pair.order:.2f}")
+    is_different = pair.adjusted < 1 - paired.LEVEL
+    seen = f"; {points(paired.seen_in_most(best), metric)} would be seen in 4 of 5 cases"
+    verdict = "different" if is_different else f"no difference shown{seen}"
+    gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
     return (
-        f"{better.name} is better than {worse.name} by {gain}: {'; '.join(parts)}. "
+        f"{pair.second.name} {gain if best.difference else f'scores as {pair.first.name} does'}: {'; '.join(parts)}. "
         f"p = {best.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
     )
 
@@ -157,12 +171,11 @@ def _question(pair: Pair) -> str:
     """What the decisive interval is about."""
     if pair.both is not None:
         return "other rows and other seeds"
-    return "other rows, the same models" if pair.rows is not None else "other seeds, the same rows"
+    return "other rows, the same models" if pair.rows is not None else "other seeds"
 
 
-def _range(interval: Interval, turned: float, metric: str) -> str:
-    low, high = sorted((turned * interval.low, turned * interval.high))
-    return f"{_number(low, metric)} to {_number(high, metric)}"
+def _range(interval: Interval, metric: str) -> str:
+    return f"{_number(interval.low, metric)} to {_number(interval.high, metric)}"
 
 
 def _number(value: float, metric: str) -> str:
@@ -177,8 +190,8 @@ def points(value: float, metric: str) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a number between 0 and 1 that is read in percent."""
-    return metric not in LOWER_IS_BETTER and metric not in PERCENT and metric != "perplexity"
+    """Whether a metric is a share that is read in percent, and so a difference in points."""
+    return metric in HIGHER_IS_BETTER
 
 
 def disagreements(first: Run, second: Run) -> list[dict[str, Any]]:
@@ -190,6 +203,9 @@ def disagreements(first: Run, second: Run) -> list[dict[str, Any]]:
     found = []
     for one, other in zip(first.lines, second.lines, strict=True):
         if one["predicted"] != other["predicted"]:
-            texts = {key: value for key, value in one.items() if key not in ("predicted", "probabilities", "truncated")}
-            found.append(texts | {first.name: one["predicted"], second.name: other["predicted"]})
+            row = {key: value for key, value in one.items() if key == "id" or key not in OF_A_RUN}
+            found.append(
+                row
+                | {"predicted": {str(run.folder): line["predicted"] for run, line in ((first, one), (second, other))}}
+            )
     return found

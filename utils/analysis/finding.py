@@ -1,5 +1,6 @@
 """Finding finished runs under folders, and telling which of them are one recipe under several seeds."""
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,20 @@ from utils.runs.saved import CONFIG, PREDICTIONS, REPORT, saved_config
 GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of several seeds: see group_log.py
 # What two runs of one recipe with the same test rows may differ in: their seeds, and what changes no result.
 SEEDS = ("name", "seed", "data.split_seed")
-NOT_A_RECIPE = (*SEEDS, "device", "num_threads", "data.num_workers", "data.cache_folder", "data.max_row_bytes")
+NO_RESULT = "device num_threads data.num_workers data.cache_folder data.max_row_bytes train.keep train.log_every train.save_every"
+NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), "distributed.timeout")
+DATA = [
+    "name",
+    "train",
+    "valid",
+    "test",
+    "format",
+    "split",
+    "split_seed",
+    "limit",
+    "source",
+    "target",
+]  # of the section: which rows are tested
 
 
 class Run(NamedTuple):
@@ -42,7 +56,8 @@ class Run(NamedTuple):
     def results(self) -> dict[str, float]:
         """Its metrics on that split."""
         found = (self.report.get(self.split) or {}).items()
-        return {name: value for name, value in found if isinstance(value, float) and name != "majority_accuracy"}
+        numbers = {name: value for name, value in found if isinstance(value, float) and math.isfinite(value)}
+        return {name: value for name, value in numbers.items() if name != "majority_accuracy"}
 
     def value(self, metric: str) -> float:
         """A metric: the report's, or where it has none, from the predictions. Raises KeyError."""
@@ -52,6 +67,10 @@ class Run(NamedTuple):
             raise KeyError(metric)
         return found.on_all()
 
+    def is_again(self, other: "Run") -> bool:
+        """Whether it is the same run as another one: of one recipe and one seed."""
+        return all(self.options.get(key) == other.options.get(key) for key in SEEDS[1:]) and self.recipe == other.recipe
+
     @property
     def recipe(self) -> dict[str, Any]:
         """The options without the seed."""
@@ -59,22 +78,29 @@ class Run(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Finished runs, and the others by name with the reason."""
+    """Finished runs, and the others by folder with the reason."""
 
     runs: list[Run]
     unfinished: dict[str, str]
     unreadable: dict[str, str]
+    repeated: dict[str, str]
 
 
 def find_runs(places: Sequence[Path]) -> Found:
     """The runs of these folders: each a run's, or one that holds runs. Raises ConfigError where there is none."""
-    found = Found([], {}, {})
+    found, known = Found([], {}, {}, {}), set[Path]()
     for place in places:
         if not place.is_dir():
             raise ConfigError(f"{place}: no such folder; runs are in experiments/NAME")
         for folder in [place] if (place / CONFIG).exists() else sorted(place.iterdir()):
             is_of_groups = folder.name == GROUPS and not (folder / CONFIG).exists()
-            if folder.is_dir() and not folder.name.startswith(".") and not is_of_groups:
+            if (
+                folder.is_dir()
+                and not folder.name.startswith(".")
+                and not is_of_groups
+                and folder.resolve() not in known
+            ):
+                known.add(folder.resolve())  # a folder may be named twice
                 _sort_in(found, folder)
     if not any(found):
         raise ConfigError(f"{', '.join(map(str, places))}: holds no run")
@@ -82,23 +108,29 @@ def find_runs(places: Sequence[Path]) -> Found:
 
 
 def _sort_in(found: Found, folder: Path) -> None:
-    if any(run.folder.resolve() == folder.resolve() for run in found.runs):
-        return  # named twice
     try:
-        found.runs.append(read_run(folder))
+        run = read_run(folder)
+        same = next((other for other in found.runs if run.rows == other.rows and run.is_again(other)), None)
+        if same is None:
+            found.runs.append(run)
+        else:
+            found.repeated[str(folder)] = f"has the config and the seed of {same.folder}, and counts once"
     except FileNotFoundError:
-        found.unfinished[folder.name] = f"no report yet; {_progress(folder)}"
+        found.unfinished[str(folder)] = f"no report yet; {_progress(folder)}"
     except (CheckpointError, StorageError) as error:
-        found.unreadable[folder.name] = str(error)
+        found.unreadable[str(folder)] = str(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or error
-        found.unreadable[folder.name] = f"{folder}: cannot be read: {reason}"
+        found.unreadable[str(folder)] = f"{folder}: cannot be read: {reason}"
 
 
 def read_run(folder: Path) -> Run:
     """A finished run. Raises CheckpointError, StorageError, ValueError or OSError; FileNotFoundError for an unfinished one."""
     options, report = flatten(saved_config(folder)), read_sealed(folder / REPORT)
-    float(report["train"]["seconds"])  # or it is of another program
+    train = report["train"]
+    numbers = (train["seconds"], train["texts_per_second"], report["parameters"], report["peak_memory_bytes"])
+    if not all(isinstance(value, int | float) for value in numbers):
+        raise ValueError(f"{REPORT} is of another program")
     path = folder / PREDICTIONS
     lines = read_lines(read_regular(path).decode()) if path.exists() else []
     used = report["data"].get("test", {}).get("used")
@@ -145,7 +177,12 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.recipe.items())), []).append(run)
-    return [Group(_name_of(members), sorted(members, key=_seed_of)) for members in groups.values()]
+    names = [_name_of(members) for members in groups.values()]
+    unique = [
+        name if names.count(name) == 1 else members[0].name
+        for name, members in zip(names, groups.values(), strict=True)
+    ]
+    return [Group(name, sorted(runs, key=_seed_of)) for name, runs in zip(unique, groups.values(), strict=True)]
 
 
 def _seed_of(run: Run) -> int:
@@ -155,7 +192,7 @@ def _seed_of(run: Run) -> int:
 def _name_of(runs: Sequence[Run]) -> str:
     """The beginning that all names share, without what leads up to the seed and its first digits."""
     beginning = os.path.commonprefix([run.name for run in runs])  # noqa: RUF071  # letter by letter
-    shared = re.sub(r"[-_.=]*(seed|s)?[-_.=]*\d*$", "", beginning)
+    shared = re.sub(r"[-_.=]+(seed|s)?[-_.=]*\d*$", "", beginning)
     return runs[0].name if len(runs) == 1 or not shared else shared
 
 
@@ -172,16 +209,19 @@ def what_differs(groups: Sequence[Group]) -> dict[str, list[Any]]:
 
 
 def by_rows(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs in sets that were tested on the same rows; without predictions, on the same number of rows by the same agent."""
+    """Runs in sets that were tested on the same rows; without predictions, on the same number of rows of the same files."""
     sets: dict[Any, list[Run]] = {}
     for run in runs:
         num_rows = run.report["data"].get(run.split, {}).get("used")
-        sets.setdefault(run.rows or (run.options.get("agent"), run.split, num_rows), []).append(run)
+        files = repr([run.options.get("agent"), *(run.options.get(f"data.{name}") for name in DATA)])
+        sets.setdefault(run.rows or (files, run.split, num_rows), []).append(run)
     return list(sets.values())
 
 
 def first_difference(one: Run, other: Run) -> str:
     """How the test rows of two runs differ, in words."""
+    if not one.lines or not other.lines:
+        return "they have no predictions, and other files or numbers of rows"
     sizes = f"{len(one.lines):,} against {len(other.lines):,} rows"
     for row, pair in enumerate(zip(one.lines, other.lines, strict=False)):
         if rows_key(pair[:1]) != rows_key(pair[1:]):
@@ -197,7 +237,9 @@ def chosen_metric(runs: Sequence[Run], asked: str | None) -> str:
     default = max(sorted(set(monitored)), key=monitored.count)
     name = asked or (default if default in known else next((m for m in ("accuracy", "loss") if m in known), ""))
     if name not in (known := list(dict.fromkeys([*known, *counted]))):
-        raise ConfigError(f"compare: there is no metric {name!r} in all of these runs; known: {', '.join(known)}")
+        raise ConfigError(
+            f"compare: there is no metric {name!r} in all of these runs; known: {', '.join(known) or 'none'}"
+        )
     return name
 
 

@@ -24,11 +24,12 @@ def write_groups(groups: Sequence[Group], root: Path) -> list[Path]:
     place = root / GROUPS
     if (place / CONFIG).exists():
         return []  # a run of that name
-    several = [group for group in groups if len(group.runs) > 1]
+    several = [group for group in groups if len(group.runs) > 1 and _is_ours(place / group.name)]
+    several = [group for group in several if all((run.folder / METRICS).exists() for run in group.runs)]
     with storage_errors(place):
         written = [_write(group, place / group.name) for group in several]
         for old in place.iterdir() if place.is_dir() else ():
-            if old not in written and (old / SOURCE).exists():
+            if old not in written and old.name != COLUMNS and (old / SOURCE).exists():
                 remove(old)
     return written
 
@@ -42,9 +43,12 @@ def write_columns(groups: Sequence[Group], metrics: Sequence[str], root: Path) -
     folder = root / GROUPS / COLUMNS
     examples = {key: _example(values) for key, values in what_differs(groups).items()} | {"seed": 0}
     with storage_errors(folder):
+        if not _is_ours(folder):
+            return
         if folder.exists():
             remove(folder)
         folder.mkdir(parents=True)
+        atomic_write(folder / SOURCE, COLUMNS)
         with SummaryWriter(str(folder)) as writer:
             writer.file_writer.add_summary(
                 hparams_of(examples, [f"with_best_weights/test_{name}" for name in metrics])[0]
@@ -58,6 +62,11 @@ def _example(values: Sequence[Any]) -> Any:
     return given[0] if is_number else "text"
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is free, or was made here; another one is left as it is."""
+    return not folder.exists() or (folder / SOURCE).exists()
+
+
 def _write(group: Group, folder: Path) -> Path:
     source = json.dumps({run.name: (run.folder / METRICS).stat().st_mtime_ns for run in group.runs})
     if (folder / SOURCE).exists() and (folder / SOURCE).read_text() == source:
@@ -67,9 +76,10 @@ def _write(group: Group, folder: Path) -> Path:
     if folder.exists():
         remove(folder)
     folder.mkdir(parents=True)
+    atomic_write(folder / SOURCE, "")  # unfinished, but ours
     with SummaryWriter(str(folder)) as writer:
         for split in ("train", "valid"):
-            for point in curve_of([run.folder for run in group.runs], split=split)["points"]:
+            for point in curve_of([run.folder for run in group.runs], split=split, digits=None)["points"]:
                 for name, band in point.items():
                     for end, i in KINDS.items() if name != "step" else ():
                         writer.add_scalar(f"{split}{end}/{name}", band[i], point["step"])

@@ -41,18 +41,24 @@ def over_rows(first: np.ndarray, second: np.ndarray, observed: float) -> Interva
     differences = second - first
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     moved = np.abs(differences - observed)
-    p = (1 + int((moved >= abs(observed) - 1e-12).sum())) / (1 + len(differences))
+    if (reached := int((moved >= abs(observed) - 1e-12).sum())) or not (deviation := float(np.std(differences))):
+        p = (1 + reached) / (1 + len(differences))
+    else:  # beyond what so many draws can tell: the normal tail
+        p = min(1 / (1 + len(differences)), 2 * float(special.ndtr(-abs(observed) / deviation)))
     return Interval(observed, float(low), float(high), p)
 
 
 def over_seeds(first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Same recipes, other seeds: Welch's t-interval of the difference of the means (Welch 1947). None with one seed on a side."""
+    """Same recipes, other seeds: Welch's t-interval of the difference of the means (Welch 1947).
+
+    None with one seed on a side, or where no seed changes anything, of which nothing can be estimated.
+    """
     if min(len(first), len(second)) < 2:
         return None
     difference = float(np.mean(second) - np.mean(first))
     variances = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
     if not (error := math.sqrt(sum(variances))):
-        return Interval(difference, difference, difference, 1.0 if difference == 0 else 0.0)
+        return None
     squares = sum(v * v / (len(values) - 1) for v, values in zip(variances, (first, second), strict=True))
     freedom = sum(variances) ** 2 / squares
     reach = error * t_quantile(freedom)
@@ -68,9 +74,8 @@ def over_both(first: np.ndarray, second: np.ndarray, observed: float, seed: int 
     if min(first.shape[1], second.shape[1]) < 2:
         return None
     generator = np.random.default_rng(seed)
-    wide = t_quantile(first.shape[1] + second.shape[1] - 2) / t_quantile(
-        math.inf
-    )  # few seeds say little of their spread
+    freedom = first.shape[1] + second.shape[1] - 2
+    wide = t_quantile(freedom) / t_quantile(math.inf)  # few seeds say little of their spread
     differences = _drawn_mean(second, wide, generator) - _drawn_mean(first, wide, generator)
     return over_rows(np.zeros_like(differences), differences, observed)
 
@@ -78,28 +83,31 @@ def over_both(first: np.ndarray, second: np.ndarray, observed: float, seed: int 
 def _drawn_mean(values: np.ndarray, wide: float, generator: np.random.Generator) -> np.ndarray:
     """(B, R) -> (B,): the mean of the runs on each resample of rows, moved as other seeds would move it.
 
-    The mean of n values drawn with replacement varies by (n - 1) / n of what it should, which is put right. What seeds differ by on
-    single rows, the rows have moved already: only what is left of the seeds' variance without it moves the mean.
+    The mean of n values drawn with replacement varies by (n - 1) / n of what it should, which is put right.
     """
     num_resamples, n = values.shape
     drawn = generator.integers(0, n, (num_resamples, n))
-    center = values.mean(axis=1)
     at_seeds = values.mean(axis=0)  # (R,)
-    of_seeds = float(np.var(at_seeds, ddof=1))
-    of_single_rows = float(np.mean(np.var(values - center[:, None], axis=0))) * n / (n - 1)
-    share = max(0.0, 1 - of_single_rows / of_seeds) if of_seeds else 0.0
-    stretch = wide * math.sqrt(share * n / (n - 1))
     deviations = at_seeds[drawn].mean(axis=1) - at_seeds.mean()
-    return center + stretch * deviations
+    of_seeds = float(np.var(at_seeds, ddof=1))
+    share = variance_of_seeds(values) / of_seeds if of_seeds else 0.0
+    return values.mean(axis=1) + wide * math.sqrt(share * n / (n - 1)) * deviations
 
 
-def share_of_seeds(first: np.ndarray, second: np.ndarray, at_seeds: tuple[Sequence[float], Sequence[float]]) -> float:
-    """How much of the variance of the difference comes from the seeds; the rest is from the test rows.
+def variance_of_seeds(values: np.ndarray) -> float:
+    """(B, R) on resampled rows -> the variance of a seed's value, without what seeds differ by on single rows.
 
-    first, second: (B, R) values on resampled rows; at_seeds: those on the rows themselves.
+    That part the resampling of rows has moved already; to count it twice would widen every interval.
     """
+    n = values.shape[1]
+    of_single_rows = float(np.mean(np.var(values - values.mean(axis=1, keepdims=True), axis=0))) * n / (n - 1)
+    return max(0.0, float(np.var(values.mean(axis=0), ddof=1)) - of_single_rows)
+
+
+def share_of_seeds(first: np.ndarray, second: np.ndarray) -> float:
+    """How much of the variance of the difference comes from the seeds; the rest is from the test rows. (B, R) each."""
     rows = float(np.var(second.mean(axis=1) - first.mean(axis=1)))
-    seeds = sum(float(np.var(values, ddof=1)) / len(values) for values in at_seeds)
+    seeds = sum(variance_of_seeds(values) / values.shape[1] for values in (first, second))
     return seeds / (seeds + rows) if seeds + rows else 0.0
 
 
@@ -113,13 +121,24 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
     return min(1.0, 2 * float(special.bdtr(k, n, 0.5))) if n else 1.0
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being several (Holm 1979): of those below 0.05 one is false in at most 5% of the cases."""
+def adjusted_for(p_values: Sequence[float], num_tests: int) -> list[float]:
+    """p-values adjusted for so many tests: of those below 0.05 one is false in at most 5% of the cases.
+
+    Holm's (1979) where all of them are here, else Bonferroni's: of pairs with the best alone, which the same data has chosen.
+    """
+    if num_tests > len(p_values):
+        return [min(1.0, num_tests * p) for p in p_values]
     order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
+
+
+def seen_in_most(interval: Interval) -> float:
+    """The difference that a test as precise as this one sees in 80% of the cases: 2.8 standard errors."""
+    error = (interval.high - interval.low) / (2 * t_quantile(math.inf))
+    return (t_quantile(math.inf) + float(special.ndtri(0.8))) * error
 
 
 def t_quantile(freedom: float) -> float:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from utils.files.storage import digest_of
-from utils.metrics.label_counts import METRICS, Counts
+from utils.metrics.label_counts import METRICS, Counts, known_metrics
 
 Lines = Sequence[Mapping[str, Any]]
 OF_A_RUN = ("id", "predicted", "probabilities", "truncated", "log_probability", "is_complete", "hypotheses")
+HIGHER_IS_BETTER = (*METRICS, "auroc", "mlm_accuracy", "pair_accuracy", "token_accuracy")  # all between 0 and 1, or -1
 LOWER_IS_BETTER = (
     "loss",
     "nll",
@@ -24,9 +25,11 @@ LOWER_IS_BETTER = (
     "root_mean_squared_error",
     "perplexity",
     "mlm",
+    "pairs",
     "bits_per_byte",
 )
 NEWLINE = "\n"  # other ends of lines, such as U+2028, stand within texts
+CHUNK = 200  # resamples whose weights are in memory as float64
 NUM_BINS = 15  # of the calibration error, as in utils/metrics/scores.py
 
 
@@ -43,7 +46,8 @@ class RowMetric:
 
     def on(self, weights: np.ndarray) -> np.ndarray:
         """(B, N) how often each row is drawn -> (B,)."""
-        return np.array([self.compute(sums) for sums in weights.astype(self.counts.dtype) @ self.counts])
+        parts = [weights[i : i + CHUNK].astype(self.counts.dtype) @ self.counts for i in range(0, len(weights), CHUNK)]
+        return np.array([self.compute(sums) for sums in np.concatenate(parts)])
 
 
 def rows_key(lines: Lines) -> str:
@@ -63,7 +67,8 @@ def row_metric(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric
         return _of_numbers(name, lines)
     if name == "ece" and "probabilities" in lines[0]:
         return _of_confidence(lines)
-    return _of_labels(name, lines) if name in METRICS and not isinstance(lines[0]["gold"], float) else None
+    is_of_labels = name in known_metrics(is_multi_label=isinstance(lines[0]["gold"], list))
+    return _of_labels(name, lines) if is_of_labels and not isinstance(lines[0]["gold"], float) else None
 
 
 def right_rows(lines: Lines) -> np.ndarray | None:
@@ -78,6 +83,9 @@ def _labels(value: Any) -> frozenset[str]:
 
 
 def _of_labels(name: str, lines: Lines) -> RowMetric:
+    if name in ("accuracy", "exact_match"):
+        rights = [[_labels(line["gold"]) == _labels(line["predicted"]), 1] for line in lines]
+        return RowMetric(np.array(rights, dtype=float), lambda sums: float(sums[0] / sums[1]))
     sets = [(_labels(line["gold"]), _labels(line["predicted"])) for line in lines]
     known = {label for pair in sets for labels in pair for label in labels} | set(lines[0].get("probabilities", ()))
     place, is_multi = {label: i for i, label in enumerate(sorted(known))}, isinstance(lines[0]["gold"], list)
@@ -137,8 +145,11 @@ def _of_sacrebleu(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMet
 
 
 def read_lines(text: str) -> list[dict[str, Any]]:
-    """The lines of predictions.jsonl. Raises ValueError for anything else."""
+    """The lines of predictions.jsonl. Raises ValueError for anything else, and for rows that are not all of one kind."""
     lines = json.loads(f"[{','.join(text.rstrip(NEWLINE).split(NEWLINE))}]")  # at once: twice as fast
     if not all(isinstance(line, dict) for line in lines):
         raise ValueError("its lines are not JSON objects")
+    kinds = {(type(line.get("gold")), type(line.get("predicted"))) for line in lines}
+    if len(kinds) > 1:
+        raise ValueError("gold or predicted is missing in some lines, or of another type")
     return lines

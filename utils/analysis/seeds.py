@@ -55,13 +55,3 @@ def violation_ratio(a: np.ndarray, b: np.ndarray, step: float = 0.001) -> float:
     at_b = sorted_b[np.ceil(places * len(b)).astype(int) - 1]
     squares = (at_a - at_b) ** 2
     return float(squares[at_b > at_a].sum() / total) if (total := squares.sum()) else 0.5
-
-
-def detectable_difference(deviation_rows: float, num_rows: int, deviation_seeds: float, num_seeds: int) -> float:
-    """The smallest true difference of two recipes that a test at 5% sees in 80% of the cases: 2.8 standard errors.
-
-    deviation_rows: standard deviation over test rows of the difference of the two, such as sqrt(share of rows with different
-    answers); deviation_seeds: of a recipe's score over seeds
-    """
-    error = math.sqrt(deviation_rows**2 / num_rows + 2 * deviation_seeds**2 / num_seeds)
-    return (t_quantile(math.inf) + float(special.ndtri(0.8))) * error

@@ -41,7 +41,7 @@ def rows_of(comparison: Comparison) -> list[list[str]]:
         memory = group.mean("peak_memory_bytes") / 2**20
         parameters = int(group.mean("parameters"))
         costs = [_duration(seconds), f"{speed:,.0f}", f"{parameters:,}", f"{memory:,.0f} MB"]
-        rows.append([group.name, str(len(group.runs)), value, low_high, *options, *costs])
+        rows.append([printable(group.name), str(len(group.runs)), value, low_high, *options, *costs])
     return rows
 
 

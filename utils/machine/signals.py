@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from utils.errors import Stopped
 
+ONE_SIGNAL = "GLASSBOX_ONE_SIGNAL"  # set for a process whose starter passes signals on, and ends it if need be
+
 _received: list[int] = []
 _is_graceful: list[bool] = []
 _raised: list[int] = []  # the signals that raised at once
@@ -79,6 +81,8 @@ def installed() -> Iterator[None]:
     }
     old_hook, _owner[:], _raised[:], _first[:] = sys.unraisablehook, [os.getpid()], [], []
     sys.unraisablehook = functools.partial(_repeat, old_hook)
+    if os.environ.get(ONE_SIGNAL):
+        only_the_first()
     try:
         yield
     except Exception:
@@ -95,7 +99,7 @@ def installed() -> Iterator[None]:
 
 
 def only_the_first() -> None:
-    """Ignore further signals: torchrun forwards what the terminal has already sent to its processes, and kills those that hang."""
+    """Ignore further signals: who started this process, as torchrun, forwards what it has got already, and kills what hangs."""
     _first[:] = [0]
 
 

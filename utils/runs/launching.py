@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.errors import GlassboxError, Stopped, printable
+from utils.errors import GlassboxError, printable
+from utils.machine import signals
+from utils.machine.signals import ONE_SIGNAL
 
 MAIN = Path(__file__).parents[2] / "main.py"
 POLL = 0.1  # seconds between two looks at the processes
@@ -38,53 +40,46 @@ class JobFailed(GlassboxError):
 def run_all(jobs: Sequence[Job], environments: Sequence[Mapping[str, str]] = ({},)) -> None:
     """Run all jobs, as many at a time as there are environments; what each adds to a process' own is used by one job at a time.
 
-    What they write to stderr is logged with their names, their stdout is dropped.
-
-    After a failure those that run are waited for and no other is started. Raises JobFailed with the first failure's exit code, and
-    Stopped once all have obeyed a signal to this process.
+    What they write to stderr is logged with their names, their stdout is dropped. After a failure those that run are waited for and
+    no other is started. Raises JobFailed with the first failure's exit code, and Stopped once all have obeyed a signal to this
+    process; a second one kills them.
     """
     waiting, running, free = deque(jobs), list[_Process](), list(environments)
     failed: _Process | None = None
-    try:
-        while running or (waiting and failed is None):
-            while waiting and failed is None and free:
-                running.append(_Process(waiting.popleft(), free.pop(0)))
-            time.sleep(POLL)
-            ended = [process for process in running if process.has_ended()]
-            failed = failed or next((process for process in ended if process.code), None)
-            free += [process.environment for process in ended]
-            running = [process for process in running if process not in ended]
-    except Stopped as stop:
-        _stop(running, stop.exit_code - 128)
-        raise
-    finally:
-        for process in running:
-            process.end()
+    told: int | None = None
+    with (
+        signals.graceful()
+    ):  # a first signal is noted, and so never comes between the start of a process and its place in the list
+        try:
+            while running or (waiting and failed is None and told is None):
+                while waiting and free and failed is None and signals.received() is None:
+                    running.append(_Process(waiting.popleft(), free.pop(0)))
+                if told is None and (told := signals.received()) is not None:
+                    for process in running:
+                        process.send(told)
+                time.sleep(POLL)
+                ended = [process for process in running if process.has_ended()]
+                failed = failed or next((process for process in ended if process.code), None)
+                free += [process.environment for process in ended]
+                running = [process for process in running if process not in ended]
+        finally:
+            for process in running:
+                process.kill()
+        if told is not None:
+            signals.leave("the runs are saved; run the same command to resume")
     if failed is not None:
         left = f"; {len(waiting)} not started" if waiting else ""
         raise JobFailed(f"{failed.job.name} ended with exit code {failed.code}: {failed.last}{left}", failed.code)
 
 
-def _stop(running: Sequence["_Process"], number: int) -> None:
-    """Pass the signal on and wait; a further signal to this process is passed on, too, and ends them at once."""
-    for process in running:
-        process.send(number)
-    while any(not process.has_ended() for process in running):
-        try:
-            time.sleep(POLL)
-        except Stopped as again:
-            for process in running:
-                process.send(again.exit_code - 128)
-
-
 class _Process:
-    """A job in a session of its own, so that Ctrl-C in the terminal does not reach it twice."""
+    """A job in a session of its own, so that Ctrl-C in the terminal reaches it through us alone, and it heeds one signal only."""
 
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
         self.job, self.environment, self.last, self.code = job, environment, "", 0
         self.process = subprocess.Popen(
             [sys.executable, str(MAIN), *job.words],
-            env=os.environ | environment,
+            env={**os.environ, ONE_SIGNAL: "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -112,8 +107,8 @@ class _Process:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
-    def end(self) -> None:
-        """Kill it where it is left over by an error of ours."""
+    def kill(self) -> None:
+        """Kill it where it is left over, by a second signal or an error of ours."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -4,6 +4,7 @@ A curve is a JSON file, such as those in docs/curves: {"seeds", "points": [{"ste
 """
 
 import bisect
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -64,22 +65,37 @@ class ReferenceCurve:
                         writer.add_scalar(f"valid/{name}", band[i], point["step"])
 
 
-def curve_of(runs: list[Path], names: list[str] | None = None, split: str = "valid") -> dict[str, Any]:
-    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps that all of them have; names: None for all."""
+def curve_of(
+    runs: list[Path], names: list[str] | None = None, split: str = "valid", digits: int | None = 5
+) -> dict[str, Any]:
+    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps that all of them have.
+
+    names: None for all; digits: to which values are rounded, None for not at all. A torn line is left out.
+    """
     found: list[dict[int, dict[str, Any]]] = []
     for run in runs:
-        lines = [strict_json.parse(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
-        found.append({line["step"]: line for line in lines if line["split"] == split})
+        lines = []
+        for text in (run / "metrics.jsonl").read_bytes().splitlines():
+            with contextlib.suppress(ValueError):
+                lines.append(strict_json.parse(text))
+        found.append({line["step"]: line for line in lines if line.get("split") == split})
     steps = sorted(set.intersection(*(set(own) for own in found)))
     points = []
     for step in steps:
-        known = [name for name in found[0][step] if name not in ("step", "split")]
+        shared = set.intersection(*(set(own[step]) for own in found))
+        known = [name for name in found[0][step] if name in shared and name not in ("step", "split")]
         bands = {
             name: [own[step][name] for own in found] for name in (known if names is None else names) if name in known
         }
         band = {name: [sum(b) / len(b), min(b), max(b)] for name, b in bands.items()}
-        points.append({"step": step} | {name: [round(value, 5) for value in values] for name, values in band.items()})
+        points.append(
+            {"step": step} | {name: [_rounded(value, digits) for value in values] for name, values in band.items()}
+        )
     return {"runs": [run.name for run in runs], "points": points}
+
+
+def _rounded(value: float, digits: int | None) -> float:
+    return value if digits is None else round(value, digits)
 
 
 def dump(curve: Mapping[str, Any]) -> str:

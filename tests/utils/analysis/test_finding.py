@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from utils.analysis.comparing import compare
+from utils.analysis.comparing import compare, direction
 from utils.analysis.finding import Run, by_rows, chosen_metric, grouped, what_differs
 from utils.analysis.tables import as_markdown, header_of, notes_of
 from utils.errors import ConfigError
@@ -33,6 +33,8 @@ MUON = {"optimizer.name": "Muon", "optimizer.lr": 2}
         (["first", "second"], "first"),
         (["lone-seed1"], "lone-seed1"),
         (["bilstm", "bilstm-seed=2"], "bilstm"),
+        (["papers-1", "papers-2"], "papers"),
+        (["papers1", "papers2"], "papers"),
     ],
 )
 def test_a_group_is_called_by_what_its_names_share(names: list[str], expected: str) -> None:
@@ -63,8 +65,8 @@ def test_less_of_a_loss_is_better_and_runs_without_rows_are_compared_by_seeds() 
     assert comparison.metric == "mlm"
     assert [group.name for group in comparison.groups] == ["a", "m"], "the best one last"
     (note,) = notes_of(comparison)[1:]
-    assert note.startswith("m is better than a by 1.0000 (mlm): 95% 0.9")
-    assert "(other seeds, the same rows)" in note
+    assert note.startswith("m scores better than a by 1.0000 (mlm): 95% 0.9")
+    assert "(other seeds)" in note
     assert note.endswith(": different.")
     assert header_of(comparison)[4:7] == ["optimizer", "lr", "eps"]
     assert "| a | 3 | 5.02 ± 0.01 |" in as_markdown(comparison)
@@ -80,3 +82,30 @@ def test_other_tasks_and_sizes_are_kept_apart() -> None:
     assert [[run.name for run in members] for members in by_rows(runs)] == [["a", "b"], ["c"]]
     with pytest.raises(ConfigError, match="there is no metric 'bleu' in all of these runs; known: mlm, loss"):
         chosen_metric(runs, "bleu")
+
+
+def test_groups_have_names_of_their_own() -> None:
+    runs = [run_of(f"a-{i}", i, 1.0, lr=1 if i < 3 else 2) for i in (1, 2, 6, 7)]
+    assert [group.name for group in grouped(runs)] == ["a-1", "a-6"]
+
+
+def test_the_monitor_says_what_is_better_and_nothing_is_guessed() -> None:
+    run = run_of("a", 1, 1.0)
+    assert direction([run], "mlm") == direction([run], "pairs") == direction([run], "loss") == -1.0
+    assert direction([run], "macro_f1") == direction([run], "bleu") == direction([run], "mlm_accuracy") == 1.0
+    monitored = run._replace(report=run.report | {"best": {"monitor": "-wer"}})
+    assert direction([run, monitored], "wer") == -1.0
+    with pytest.raises(ConfigError, match="whether more or less wer is better is not known"):
+        direction([run], "wer")
+
+
+def test_other_files_of_one_size_are_kept_apart() -> None:
+    runs = [run_of("a", 1, 1.0, **{"data.test": "wiki.txt"}), run_of("b", 2, 1.0, **{"data.test": "code.txt"})]
+    assert len(by_rows(runs)) == 2
+
+
+def test_what_is_no_number_is_no_result() -> None:
+    run = run_of("a", 1, float("nan"))
+    assert run.results == {}
+    with pytest.raises(ConfigError, match="known: none"):
+        chosen_metric([run], None)

@@ -116,6 +116,8 @@ def test_what_predictions_do_not_hold_is_none() -> None:
     assert row_metric("accuracy", [], {}) is None
     assert row_metric("accuracy", NUMBERS, {}) is None
     assert row_metric("bleu", SINGLE, {}) is None
+    for name in SINGLE_LABEL:
+        assert row_metric(name, MULTI, {}) is None, "not defined for several labels a text"
     assert right_rows(NUMBERS) is None
 
 
@@ -130,6 +132,12 @@ def test_test_sets_are_known_by_texts_and_gold_answers() -> None:
 
 def test_a_line_separator_within_a_text_ends_no_line() -> None:
     assert read_lines('{"text": "a\u2028b\x85c"}\n{"text": "d"}\n') == [{"text": "a\u2028b\x85c"}, {"text": "d"}]
-    for bad in ("[1]\n", '{"a": 1}\n\n{"a": 2}'):
+    for bad in (
+        "[1]\n",
+        '{"gold": "a", "predicted": "a"}\n{"gold": "a", "predicted": null}\n',
+        '{"gold": "a", "predicted": "a"}\n{"predicted": "a"}\n',
+        '{"gold": "a", "predicted": "a"}\n{"gold": ["a"], "predicted": "a"}\n',
+        '{"a": 1}\n\n{"a": 2}',
+    ):
         with pytest.raises(ValueError, match=""):
             read_lines(bad)
