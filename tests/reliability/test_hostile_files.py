@@ -20,8 +20,8 @@ from hostile_payloads import NAMED, PACKS, Call, calls, zipped
 
 from utils.config import strict_yaml
 from utils.errors import CheckpointError
-from utils.runs import experiment
 from utils.runs.checkpoint import MODEL, STATE, CheckpointStore
+from utils.runs.saved import seal_of
 
 EVENTS = (
     "os.system",
@@ -129,7 +129,7 @@ CONFIGS = {
 
 def seal_again(path: Path) -> None:
     values = strict_yaml.parse(path.read_text(), "").value
-    path.write_text(strict_yaml.dump(values) + experiment._seal(values))
+    path.write_text(strict_yaml.dump(values) + seal_of(values))
 
 
 @pytest.mark.parametrize("what", CONFIGS)

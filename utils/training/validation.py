@@ -30,5 +30,5 @@ def noise_of(name: str, value: float, num_texts: int) -> float:
 
     A smaller difference does not show which of two models is better: sqrt(p (1 - p) / n) / 2, 0.0075 at 0.95 of 210 texts.
     """
-    share = min(value, 1.0)
+    share = min(abs(value), 1.0)  # less of it may be better: then the gain is its negative
     return 0.5 * math.sqrt(share * (1.0 - share) / num_texts) if name in PROPORTIONS else 0.0

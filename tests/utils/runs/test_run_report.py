@@ -80,7 +80,8 @@ def test_rows_read_are_rows_used_and_skipped() -> None:
 
 
 def test_every_kind_of_error_has_its_exit_code() -> None:
-    codes = {kind.__name__: kind.exit_code for kind in GlassboxError.__subclasses__() if kind is not Stopped}
+    kinds = [kind for kind in GlassboxError.__subclasses__() if kind.__module__ == GlassboxError.__module__]
+    codes = {kind.__name__: kind.exit_code for kind in kinds}
     assert sorted(codes.values()) == [2, 3, 4, 5, 6, 7]
     assert (ConfigError.exit_code, CheckpointError.exit_code) == (2, 4)
     assert Stopped("stopped", 15).exit_code == 143

@@ -69,7 +69,9 @@ def test_a_loss_has_no_ties() -> None:
     assert judged([(0.5, 0.5), (0.9, 0.501), (0.9, 0.499)], settings=settings).best_step == 3
     assert noise_of("loss", -0.5, 100) == noise_of("absolute_error", -0.5, 100) == 0.0
     assert noise_of("accuracy", 1.0, 100) == 0.0
-    assert noise_of("accuracy", 0.8, 400) == pytest.approx(0.01)
+    assert (
+        noise_of("accuracy", 0.8, 400) == noise_of("accuracy", -0.8, 400) == pytest.approx(0.01)
+    )  # less may be better
     assert noise_of("mcc", -0.2, 400) == 0.0  # no proportion, and so its noise is another one
 
 
