@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     if options.output == "-":
         sys.stdout.write(text)
     else:
-        atomic_write(Path(options.output), text)
+        atomic_write(Path(options.output), text.encode("utf-8", "backslashreplace"))  # of a name that is not UTF-8
         logger.info("written: %s", options.output)
 
 

@@ -83,6 +83,9 @@ def test_every_form_says_the_same(runs: Path, capsys: pytest.CaptureFixture[str]
     _, err = output(capsys, "--format", "html", "--output", "report.html")
     assert "written: report.html" in err
     assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
+    for place in ("nowhere/report.html", "experiments"):
+        _, err = output(capsys, "--output", place, code=5)
+        assert f"{place}: cannot be written" in err.splitlines()[-1]
 
 
 def test_single_runs_get_mcnemars_test_and_their_disagreements(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
