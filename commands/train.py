@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
         print_report(report)
     finally:  # the report exists, even if nobody reads it
         folder = experiment.folder
-        logger.info("report: %s/report.json; compare: tensorboard --logdir %s", folder, folder.parent)
+        logger.info("report: %s/report.json; compare: python main.py compare, or board for TensorBoard", folder)
 
 
 def under_seeds(config: "Config", options: argparse.Namespace, num_processes: int) -> None:
