@@ -34,12 +34,14 @@ def together() -> Iterator[Worker]:
     except Stopped as error:  # by torchrun, since another rank has failed
         raise Unsaid(error.exit_code) from None
     try:
-        peers.join()
-        refuse_loopback(peers)
-        yield Worker(peers)
-        _ignore_signals()  # the work is done
+        try:
+            peers.join()
+            refuse_loopback(peers)
+            yield Worker(peers)
+        finally:
+            _ignore_signals()  # the work is done, or has failed
     except BaseException as error:
-        _ignore_signals()
+        _ignore_signals()  # the one signal that counts may have come just before they were ignored
         # The process group is left as it is: to destroy it, NCCL would wait for what cannot end any more.
         with _ended_in_time(peers):
             reported = _reported_once(error, peers)

@@ -1,0 +1,57 @@
+"""torchrun's SIGTERM in the very moment in which a process notices that another one has died: the death is still what is reported."""
+
+import signal
+from typing import Any
+
+import pytest
+
+from utils.distributed import shutdown
+from utils.errors import DistributedError, Stopped
+from utils.machine import signals
+
+
+class FakePeers:
+    """Those of a process that has lost rank 0."""
+
+    rank, is_told, has_left = 1, False, False
+
+    def join(self) -> None: ...
+
+    def dead(self) -> str:
+        return "rank 0 (process 7 on here) has died"
+
+    gone = dead
+
+    def may_tell(self) -> bool:
+        return True
+
+    def leave(self) -> None:
+        self.has_left = True
+
+
+@pytest.mark.parametrize("failing", [RuntimeError("gloo: Connection closed"), None])
+def test_a_signal_beside_the_end_does_not_hide_a_death(
+    monkeypatch: pytest.MonkeyPatch, failing: RuntimeError | None
+) -> None:
+    peers: Any = FakePeers()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(shutdown, "connect", lambda timeout: peers)
+    monkeypatch.setattr(shutdown, "refuse_loopback", lambda peers: None)
+    real, calls = shutdown._ignore_signals, []
+
+    def ignore() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise Stopped("stopped by SIGTERM", signal.SIGTERM)
+        real()
+
+    monkeypatch.setattr(shutdown, "_ignore_signals", ignore)
+
+    def lost() -> None:
+        with signals.installed(), shutdown.together():
+            if failing is not None:
+                raise failing
+
+    with pytest.raises(DistributedError, match=r"rank 1: rank 0 .* has died; run the same command"):
+        lost()
+    assert peers.has_left
