@@ -5,8 +5,7 @@ The scores of a report are counted again from predictions.jsonl by sacrebleu, an
 
 import gzip
 import json
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import pytest
 import sacrebleu
 from jobs import Job
-from lab import Lab
+from walking import RUN, Walk
 from worlds import Row, delimited, jsonl, parquet, texts
 
 from agents import load
 
-RUN = "experiments/c"
 SAMPLE = ["parallel files", "json lines, cut"]  # of `make test`
 
 
@@ -114,43 +112,21 @@ WORLDS = {
 }  # fmt: skip
 
 
-class Walk(Lab):
+class TextWalk(Walk):
     """A folder with pairs, in which commands are started."""
-
-    def __init__(self, folder: Path, world: TextWorld) -> None:
-        super().__init__(folder)
-        self.world = world
-        world.set_up(folder)
-
-    def report(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / RUN / "report.json").read_bytes()))
-
-    def predictions(self) -> list[dict[str, Any]]:
-        return lines_of((self.folder / RUN / "predictions.jsonl").read_text())
 
     def write(self, name: str, sources: Sequence[str]) -> str:
         (self.folder / name).write_text("".join(f"{source}\n" for source in sources))
         return name
 
 
-def lines_of(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=[] if n in SAMPLE else pytest.mark.full) for n in WORLDS])
-def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
-    """A run of the pairs that was checked, begun, stopped by Ctrl-C and brought to its end by the same command."""
-    walk = Walk(tmp_path_factory.mktemp("walk"), WORLDS[request.param])
-    walk.does("c.yaml", "--dry-run")
-    assert not (walk.folder / RUN).exists()
-    stop = {"place": "agents.base:BaseAgent.train_step", "numbers": [signal.SIGINT], "n": 3, "after": True}
-    walk.does("c.yaml", code=130, signal_in=stop)
-    assert not (walk.folder / RUN / "report.json").exists()
-    walk.does("c.yaml")
-    return walk
+def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextWalk:
+    """A run of the pairs."""
+    return TextWalk(tmp_path_factory.mktemp("walk"), WORLDS[request.param]).done()
 
 
-def test_the_scores_are_those_of_the_written_texts(walk: Walk) -> None:
+def test_the_scores_are_those_of_the_written_texts(walk: TextWalk) -> None:
     result, lines = walk.report()["test"], walk.predictions()
     texts, references = [line["predicted"] for line in lines], [line["reference"] for line in lines]
     assert len(lines) == walk.report()["data"]["test"]["used"] > 0
@@ -158,7 +134,7 @@ def test_the_scores_are_those_of_the_written_texts(walk: Walk) -> None:
     assert result["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, [references]).score, abs=1e-9)
 
 
-def test_every_pair_of_the_files_is_used_or_skipped_and_counted(walk: Walk) -> None:
+def test_every_pair_of_the_files_is_used_or_skipped_and_counted(walk: TextWalk) -> None:
     data, written = walk.report()["data"], walk.world.splits()
     splits = [data[split] for split in ("train", "valid", "test")]
     assert sum(split["used"] for split in splits) == sum(map(len, written.values()))
@@ -167,7 +143,7 @@ def test_every_pair_of_the_files_is_used_or_skipped_and_counted(walk: Walk) -> N
     assert {(line["source"], line["reference"]) for line in walk.predictions()} <= known
 
 
-def test_the_command_test_measures_what_the_training_did(walk: Walk) -> None:
+def test_the_command_test_measures_what_the_training_did(walk: TextWalk) -> None:
     expected = walk.report()["test"]
     found = json.loads(walk.does("test", RUN, "--json"))
     found.pop("data")
@@ -176,7 +152,7 @@ def test_the_command_test_measures_what_the_training_did(walk: Walk) -> None:
     assert found == expected
 
 
-def test_one_source_becomes_the_same_text_by_every_way(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_source_becomes_the_same_text_by_every_way(walk: TextWalk, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = walk.predictions()
     sources, expected = [line["source"] for line in lines], [line["predicted"] for line in lines]
     name = walk.write("sources.txt", sources)
@@ -191,7 +167,7 @@ def test_one_source_becomes_the_same_text_by_every_way(walk: Walk, monkeypatch: 
     assert "cannot predict" in run.stderr.splitlines()[-1]
 
 
-def test_two_processes_measure_the_same_pairs(walk: Walk) -> None:
+def test_two_processes_measure_the_same_pairs(walk: TextWalk) -> None:
     job = Job(walk, 2, "c.yaml", "name=two")
     assert job.wait(120) == [0, 0], job.errors
     two = json.loads((walk.folder / "experiments" / "two" / "report.json").read_bytes())

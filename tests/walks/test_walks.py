@@ -5,57 +5,35 @@ Every number of a report is counted again from predictions.jsonl by scikit-learn
 
 import ast
 import json
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from jobs import Job
-from lab import IS_FULL, Lab, preload
+from lab import IS_FULL, preload
 from sklearn import metrics as sklearn
-from worlds import SUBJECTS, WORLDS, Row, World
+from walking import RUN, Walk, lines_of
+from worlds import SUBJECTS, WORLDS, Row
 
 from agents import load
 
 SAMPLE = ["csv", "several labels", "pairs", "one class missing in test"]  # of `make test`
-RUN = "experiments/c"
 
 
-class Walk(Lab):
+class RowWalk(Walk):
     """A folder with one data set, in which commands are started."""
-
-    def __init__(self, folder: Path, world: World) -> None:
-        super().__init__(folder)
-        self.world = world
-        world.set_up(folder)
-
-    def report(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / RUN / "report.json").read_bytes()))
 
     def predictions(self) -> list[dict[str, Any]]:
         """Those of the test split; a run without one has no such file."""
-        path = self.folder / RUN / "predictions.jsonl"
-        assert path.exists() == ("test" in self.world.splits)
-        return lines_of(path.read_text(encoding="utf-8")) if path.exists() else []
-
-
-def lines_of(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
+        has_file = (self.folder / RUN / "predictions.jsonl").exists()
+        assert has_file == ("test" in self.world.splits)
+        return super().predictions() if has_file else []
 
 
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=[] if n in SAMPLE else pytest.mark.full) for n in WORLDS])
-def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
-    """A run of the data set that was checked, begun, stopped by Ctrl-C and brought to its end by the same command."""
-    walk = Walk(tmp_path_factory.mktemp("walk"), WORLDS[request.param])
-    walk.does("c.yaml", "--dry-run")
-    assert not (walk.folder / RUN).exists()
-    stop = {"place": "agents.base:BaseAgent.train_step", "numbers": [signal.SIGINT], "n": 3, "after": True}
-    walk.does("c.yaml", code=130, signal_in=stop)
-    assert not (walk.folder / RUN / "report.json").exists()
-    walk.does("c.yaml")
-    return walk
+def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RowWalk:
+    """A run of the data set."""
+    return RowWalk(tmp_path_factory.mktemp("walk"), WORLDS[request.param]).done()
 
 
 def gold_of(row: Row) -> list[str]:
@@ -103,7 +81,7 @@ def assert_counted(
         assert result["confusion_matrix"]["matrix"] == matrix.tolist()
 
 
-def test_the_report_is_what_its_predictions_say(walk: Walk) -> None:
+def test_the_report_is_what_its_predictions_say(walk: RowWalk) -> None:
     report, lines = walk.report(), walk.predictions()
     for split in ("valid", "test"):
         assert (split in report) == (split in walk.world.splits)
@@ -113,7 +91,7 @@ def test_the_report_is_what_its_predictions_say(walk: Walk) -> None:
     assert_counted(report["test"], lines, [listed(line["gold"]) for line in lines], is_multi=walk.world.is_multi_label)
 
 
-def test_every_row_of_the_files_is_used_or_skipped_and_counted(walk: Walk) -> None:
+def test_every_row_of_the_files_is_used_or_skipped_and_counted(walk: RowWalk) -> None:
     world, data = walk.world, walk.report()["data"]
     splits = [data[split] for split in ("train", "valid", "test")]
     num_rows = len(world.rows) + len(world.test or [])
@@ -122,14 +100,14 @@ def test_every_row_of_the_files_is_used_or_skipped_and_counted(walk: Walk) -> No
     assert sum(split["read"] for split in splits) == num_rows + world.num_skipped
 
 
-def test_the_predictions_are_rows_of_the_file_with_their_labels(walk: Walk) -> None:
+def test_the_predictions_are_rows_of_the_file_with_their_labels(walk: RowWalk) -> None:
     world = walk.world
     known = {tuple(row[field] for field in world.fields): gold_of(row) for row in [*world.rows, *(world.test or [])]}
     for line in walk.predictions() if world.keeps_texts else []:
         assert sorted(listed(line["gold"])) == known[tuple(line[field] for field in world.fields)]
 
 
-def test_the_command_test_measures_what_the_training_did(walk: Walk) -> None:
+def test_the_command_test_measures_what_the_training_did(walk: RowWalk) -> None:
     report = walk.report()
     if "test" not in walk.world.splits:
         run = walk.command("test", RUN, "--json")
@@ -142,7 +120,7 @@ def test_the_command_test_measures_what_the_training_did(walk: Walk) -> None:
     assert found == report["test"]
 
 
-def test_test_on_a_file_and_predict_on_it_agree(walk: Walk) -> None:
+def test_test_on_a_file_and_predict_on_it_agree(walk: RowWalk) -> None:
     world = walk.world
     measured = json.loads(walk.does("test", RUN, "--data", world.name, "--json"))
     lines = lines_of(walk.does("predict", RUN, "--input", world.name))
@@ -151,7 +129,7 @@ def test_test_on_a_file_and_predict_on_it_agree(walk: Walk) -> None:
     assert_counted(measured, lines, [gold_of(row) for row in world.rows], is_multi=world.is_multi_label)
 
 
-def test_one_text_is_predicted_alike_by_every_way(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_text_is_predicted_alike_by_every_way(walk: RowWalk, monkeypatch: pytest.MonkeyPatch) -> None:
     world = walk.world
     row = {field: world.rows[0][field] for field in world.fields}
     expected = lines_of(walk.does("predict", RUN, "--input", world.name))[0]
@@ -168,7 +146,7 @@ def test_one_text_is_predicted_alike_by_every_way(walk: Walk, monkeypatch: pytes
         assert "gold" not in line
 
 
-def test_two_processes_count_the_same_rows(walk: Walk) -> None:
+def test_two_processes_count_the_same_rows(walk: RowWalk) -> None:
     job = Job(walk, 2, "c.yaml", "name=two")
     assert job.wait(120) == [0, 0], job.errors
     two = json.loads((walk.folder / "experiments" / "two" / "report.json").read_bytes())
@@ -176,7 +154,7 @@ def test_two_processes_count_the_same_rows(walk: Walk) -> None:
         assert two["data"][split] == walk.report()["data"][split]
 
 
-def test_the_export_gives_the_same_probabilities(walk: Walk) -> None:
+def test_the_export_gives_the_same_probabilities(walk: RowWalk) -> None:
     if walk.world is not WORLDS["exported"]:
         pytest.skip("only a BERT over one text is exported")
     import transformers
