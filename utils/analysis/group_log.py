@@ -38,21 +38,16 @@ def write_columns(groups: Sequence[Group], metrics: Sequence[str], root: Path) -
     """Make the options that differ between these recipes, and these metrics, the columns of TensorBoard's HPARAMS page."""
     from torch.utils.tensorboard import SummaryWriter
 
-    from utils.runs.run_log import hparams_of
+    from utils.runs.run_log import FINAL_TAGS, hparams_of
 
     folder = root / GROUPS / COLUMNS
     examples = {key: _example(values) for key, values in what_differs(groups).items()} | {"seed": 0}
     with storage_errors(folder):
         if not _is_ours(folder):
             return
-        if folder.exists():
-            remove(folder)
-        folder.mkdir(parents=True)
-        atomic_write(folder / SOURCE, COLUMNS)
+        _make_anew(folder)
         with SummaryWriter(str(folder)) as writer:
-            writer.file_writer.add_summary(
-                hparams_of(examples, [f"with_best_weights/test_{name}" for name in metrics])[0]
-            )
+            writer.file_writer.add_summary(hparams_of(examples, [FINAL_TAGS["test"] + name for name in metrics])[0])
 
 
 def _example(values: Sequence[Any]) -> Any:
@@ -67,16 +62,21 @@ def _is_ours(folder: Path) -> bool:
     return not folder.exists() or (folder / SOURCE).exists()
 
 
+def _make_anew(folder: Path) -> None:
+    """An empty folder that is known as ours, though what it is made from is noted only at its end."""
+    if folder.exists():
+        remove(folder)
+    folder.mkdir(parents=True)
+    atomic_write(folder / SOURCE, "")
+
+
 def _write(group: Group, folder: Path) -> Path:
     source = json.dumps({run.name: (run.folder / METRICS).stat().st_mtime_ns for run in group.runs})
     if (folder / SOURCE).exists() and (folder / SOURCE).read_text() == source:
         return folder
     from torch.utils.tensorboard import SummaryWriter
 
-    if folder.exists():
-        remove(folder)
-    folder.mkdir(parents=True)
-    atomic_write(folder / SOURCE, "")  # unfinished, but ours
+    _make_anew(folder)
     with SummaryWriter(str(folder)) as writer:
         for split in ("train", "valid"):
             for point in curve_of([run.folder for run in group.runs], split=split, digits=None)["points"]:
