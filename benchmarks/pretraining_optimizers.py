@@ -69,7 +69,7 @@ def print_table(found: dict[tuple[str, float], list[dict[str, Any]]]) -> None:
 
 
 def at(points: list[tuple[float, float]], seconds: float) -> float:
-    """The loss after so many seconds, interpolated linearly between validations."""
+    """The loss at a given time in seconds, interpolated linearly between validations."""
     for (earlier, before), (later, after) in itertools.pairwise(points):
         if later >= seconds:
             return before + (after - before) * (seconds - earlier) / (later - earlier)

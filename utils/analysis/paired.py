@@ -43,7 +43,7 @@ def over_rows(first: np.ndarray, second: np.ndarray, observed: float) -> Interva
     moved = np.abs(differences - observed)
     if (reached := int((moved >= abs(observed) - 1e-12).sum())) or not (deviation := float(np.std(differences))):
         p = (1 + reached) / (1 + len(differences))
-    else:  # beyond what so many draws can tell: the normal tail
+    else:  # no resample reached it: the tail of a normal distribution
         p = min(1 / (1 + len(differences)), 2 * float(special.ndtr(-abs(observed) / deviation)))
     return Interval(observed, float(low), float(high), p)
 
@@ -122,7 +122,7 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
 
 
 def adjusted_for(p_values: Sequence[float], num_tests: int) -> list[float]:
-    """p-values adjusted for so many tests: of those below 0.05 one is false in at most 5% of the cases.
+    """p-values adjusted for `num_tests` tests: the chance of any false rejection at 0.05 is at most 5%.
 
     Holm's (1979) where all of them are here, else Bonferroni's: of pairs with the best alone, which the same data has chosen.
     """

@@ -59,7 +59,7 @@ def _duration(seconds: float) -> str:
 
 
 def notes_of(comparison: Comparison) -> list[str]:
-    """What is said below a table: the rows, options that had no room, a sentence for each pair."""
+    """The notes below a table: the rows, options that did not fit, and a sentence for each pair."""
     hidden = list(comparison.differing)[MAX_COLUMNS:]
     split = comparison.groups[0].runs[0].split
     rows = f", on the same {comparison.num_rows:,} rows" if comparison.num_rows else ""

@@ -1,4 +1,4 @@
-"""Which runs are one recipe, what they are called, what differs, and what is said of runs without predictions."""
+"""Grouping runs by recipe, naming the groups, the options that differ, and runs without predictions."""
 
 from pathlib import Path
 from typing import Any
