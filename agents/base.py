@@ -75,9 +75,7 @@ class BaseAgent(Task):
     def train_one_epoch(self) -> None:
         """Train for the rest of the current epoch, or until the run is done."""
         loader, epoch = self.data.loaders["train"], self.state.epoch
-        if self.freezing is not None:
-            self.freezing.apply(epoch)
-        self.network = self.worker.network(self.compute_loss, self.model)  # of the parameters that learn in this epoch
+        self.begin_epoch(epoch)
         num_steps = loader.num_steps(epoch)
         batches = loader.train_batches(epoch, self.state.batch, self.state.step)
         steps = made_ahead(batches, is_on=self.device.type == "cuda")
@@ -95,6 +93,12 @@ class BaseAgent(Task):
                 if self.settings.is_done(self.state):
                     return
                 started = time.perf_counter()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Choose what learns in it."""
+        if self.freezing is not None:
+            self.freezing.apply(epoch)
+        self.network = self.worker.network(self.compute_loss, self.model)  # of the parameters that learn in this epoch
 
     def train_step(self, batches: list[Batch]) -> Tensor:
         """One optimizer step: one global batch, however it is cut into micro-batches and shares; -> the gradient norm, ()."""

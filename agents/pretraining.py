@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -131,6 +132,11 @@ class PretrainingAgent(BaseAgent):
         """What it says of texts: for `fill` and `minimal-pairs`."""
         model: Any = self.model
         return Scorer(model, self.artifacts.tokenizer, model.encoders[0].max_length, self.device)
+
+    def example(self, text: str | Mapping[str, Any], answer: str | None = None) -> tuple[PretrainingBatch, bool]:
+        batch, has_answer = self.scorer().example(str(text), answer)
+        labels = torch.zeros(1, dtype=torch.int64) if self.has_pairs else None  # as of a pair that belongs together
+        return replace(batch, pair_labels=labels), has_answer
 
     def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Loader, Callable[[], dict[str, Any]]]:
         tokenizer = self.artifacts.tokenizer if paths else None

@@ -4,11 +4,12 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
@@ -16,7 +17,7 @@ from agents.running.checking import check_has_valid
 from agents.running.predictor import CHUNK, batches_of
 from agents.running.text_data import trains_tokenizer
 from agents.running.trained_run import TrainedRun
-from agents.translating.other_pairs import pair_records
+from agents.translating.other_pairs import given_pair, pair_records
 from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import (
     FREE,
@@ -30,6 +31,7 @@ from agents.translating.pair_data import (
 from agents.translating.translator import Translator, seeds_of
 from agents.translating.watching import Signs, show_translations
 from datasets import PAIR_DATASETS, TOKENIZERS
+from datasets.batches.examples import EVALUATION
 from datasets.batches.pairs import PairBatch
 from datasets.rows.records import Record
 from datasets.store.store import data_hash
@@ -200,6 +202,17 @@ class Seq2SeqAgent(BaseAgent):
         return PairData(self.config, self.worker)
 
     encode = None  # type: ignore[assignment]  # it writes instead of predicting: see agents/running/abilities.py
+
+    def example(self, text: str | Mapping[str, Any], answer: str | None = None) -> tuple[PairBatch, bool]:
+        """Without an answer, with what the model itself writes for the text, as far as that is anything."""
+        options = replace(self.options, beam_size=1, sample=False, max_length=20)
+        examples = encode_pairs(self.corpus, self.artifacts.tokenizer, [given_pair(self.corpus, text, answer or "-")])
+        batch = examples.collate(np.zeros(1, dtype=np.int64), EVALUATION)
+        if answer is not None:
+            return replace(batch, texts=None), True  # the texts ask for a translation
+        on_device = batch.to(self.device)
+        (written,) = self.translator().texts(on_device.input_ids, on_device.attention_mask, options)
+        return self.example(text, written if written.strip() else "-")[0], False
 
     def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Any, Callable[[], dict[str, Any]]]:
         if not paths and self.trained is not None:

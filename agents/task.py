@@ -4,21 +4,24 @@ A task is one file with a class that extends `BaseAgent`, and one entry in AGENT
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agents.running.building import build_corpus, build_tokenizer, check_first_token, check_lengths
 from agents.running.checking import SECTIONS, check_has_valid, check_run
 from agents.running.data import Data
+from agents.running.given_text import given_record
 from agents.running.text_data import TextArtifacts, TextData
 from agents.running.trained_run import TrainedRun
 from agents.weights.published import complete_from_published
 from agents.weights.run_weights import complete_from_run, load_initial_weights
 from agents.weights.word_vectors import load_vectors
+from datasets.batches.examples import EVALUATION
 from datasets.rows.corpus import Corpus
 from datasets.rows.records import Record
 from datasets.rows.targets import Target
@@ -135,6 +138,14 @@ class Task:
         """New records as examples 0, 1, ...: for `test --data` and `predict`."""
         encoded: SplitData = self.artifacts.encode(self.corpus, records)
         return encoded
+
+    def example(self, text: str | Mapping[str, Any], answer: str | None = None) -> tuple[Any, bool]:
+        """A text given by hand as a batch of one on the host, for `walk`; answer: as a file would hold it.
+
+        -> the batch, and whether it has the answer, without which its loss says nothing.
+        """
+        record = given_record(self.corpus, text, answer)
+        return self.encode([record]).collate(np.zeros(1, dtype=np.int64), EVALUATION), answer is not None
 
     def test_data(self, paths: Sequence[Path], **reading: str | None) -> tuple[Any, Callable[[], dict[str, Any]]]:
         """For an agent that answers no rows: the test split, or all of other files, and how many lines were read, used and skipped.

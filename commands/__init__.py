@@ -2,7 +2,22 @@
 
 from types import ModuleType
 
-from commands import board, compare, export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
+from commands import (
+    board,
+    compare,
+    export,
+    fill,
+    find_lr,
+    generate,
+    minimal_pairs,
+    predict,
+    prepare,
+    test,
+    tokenizer,
+    train,
+    walk,
+)
+from commands import inspect as inspect_command
 from commands import list as list_command
 
 COMMANDS: dict[str, ModuleType] = {
@@ -12,6 +27,9 @@ COMMANDS: dict[str, ModuleType] = {
     "generate": generate,
     "compare": compare,
     "board": board,
+    "inspect": inspect_command,
+    "find-lr": find_lr,
+    "walk": walk,
     "list": list_command,
     "prepare": prepare,
     "export": export,

@@ -24,17 +24,9 @@ class Scorer:
 
     def fill(self, text: str, top: int = 5) -> list[list[dict[str, Any]]]:
         """The most probable tokens for each gap of a text, with their probabilities. Raises ConfigError where there is no gap."""
-        parts = text.split(self.mask)
-        if len(parts) == 1:
+        if self.mask not in text:
             raise ConfigError(f"command line: the text holds no {self.mask}, the gap to fill: {text[:80]!r}")
-        if is_byte_level(self.tokenizer):  # whose tokens begin with the space that would end the part before
-            parts = [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
-        pieces = [self.tokenizer.bare([part], may_be_empty=True).ids.tolist() for part in parts]
-        ids, gaps = list(pieces[0]), list[int]()
-        for piece in pieces[1:]:
-            gaps.append(1 + len(ids))
-            ids += [self.vocabulary.mask_id, *piece]
-        sequence = self._framed(ids, text)
+        sequence, gaps = self._with_gaps(text)
         batch = batch_of([sequence] * len(gaps), gaps, self.vocabulary.mask_id)
         probabilities = self._logits(batch).softmax(dim=-1)
         values, found = probabilities.topk(min(top, probabilities.shape[1]), dim=-1)
@@ -42,6 +34,36 @@ class Scorer:
             [{"token": self.text_of(id), "probability": value} for id, value in zip(own, shares, strict=True)]
             for own, shares in zip(found.tolist(), values.tolist(), strict=True)
         ]
+
+    def example(self, text: str, answer: str | None = None) -> tuple[PretrainingBatch, bool]:
+        """The text with its first gap, or where it has none with its middle token masked; answer: the token in the gap.
+
+        -> a batch of one, and whether the token is known. Raises ConfigError for an answer that is not one token.
+        """
+        ids, gaps = self._with_gaps(text)
+        if not gaps:
+            place = len(ids) // 2
+            return batch_of([ids], [place], self.vocabulary.mask_id), True
+        if answer is not None:
+            found = self.tokenizer.bare([answer], may_be_empty=True).ids.tolist()
+            if len(found) != 1:
+                raise ConfigError(f"command line: the answer must be one token of the vocabulary, got {answer!r}")
+            ids[gaps[0]] = found[0]
+        return batch_of([ids], gaps[:1], self.vocabulary.mask_id), answer is not None
+
+    def _with_gaps(self, text: str) -> tuple[list[int], list[int]]:
+        """The text's tokens with special ones, and the places of its gaps."""
+        parts = text.split(self.mask)
+        if len(parts) > 1 and is_byte_level(
+            self.tokenizer
+        ):  # whose tokens begin with the space that would end the part before
+            parts = [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
+        pieces = [self.tokenizer.bare([part], may_be_empty=True).ids.tolist() for part in parts]
+        ids, gaps = list(pieces[0]), list[int]()
+        for piece in pieces[1:]:
+            gaps.append(1 + len(ids))
+            ids += [self.vocabulary.mask_id, *piece]
+        return self._framed(ids, text), gaps
 
     def text_of(self, id: int) -> str:
         """A token as a reader knows it: ## goes on with a word, and a space before it is not shown."""

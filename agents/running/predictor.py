@@ -11,6 +11,7 @@ import torch
 
 from agents.running.abilities import Predicts, require
 from agents.running.evaluating import evaluate
+from agents.running.given_text import fields_of
 from agents.running.trained_run import TrainedRun
 from datasets.batches.examples import EVALUATION, Batch, Examples
 from datasets.batches.order import cut, ordered_batches
@@ -20,7 +21,7 @@ from datasets.rows.predictions import prediction_line
 from datasets.rows.records import Record, RecordReader, Skipped
 from datasets.tokenizers.processes import chunked
 from utils.distributed.worker import Worker
-from utils.errors import CheckpointError, ConfigError, DataError
+from utils.errors import CheckpointError, ConfigError
 from utils.machine.environment import start_facts
 from utils.runs.checkpoint import check_fits
 
@@ -102,13 +103,8 @@ class Predictor:
         return reader
 
     def _fields_of(self, text: Any) -> dict[str, Any]:
-        """A bare text, or what stands in place of one, as the last field. Raises DataError where that leaves half of a pair out."""
-        *others, last = self.corpus.fields
-        if self.corpus.pair:
-            raise DataError(
-                f'this run reads pairs: give each text as {{"{others[0]}": "...", "{last}": "..."}}, or --input'
-            )
-        return {**dict.fromkeys(others, ""), last: text}
+        """A bare text as a row's values."""
+        return fields_of(self.corpus, text)
 
     def predict_records(self, records: Iterable[Record | Skipped]) -> Iterator[dict[str, Any]]:
         """A line of predictions.jsonl for each record, in order; only a chunk of them for each process is in memory."""

@@ -82,3 +82,12 @@ def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
     layout = source.layout_of(kind) if isinstance(source, Files) else Layout()
     layout = source.layout if isinstance(source, ParallelFiles) and kind == "text" else layout
     return layout if encoding is None else replace(layout, encodings=encodings_of(encoding))
+
+
+def given_pair(corpus: PairCorpus, source: Any, target: str) -> Record:
+    """A pair given by hand. Raises DataError where it is none."""
+    reader = corpus.reader()
+    reader.on_bad_row, reader.needs_id = "error", False
+    (record,) = reader.read([Row("command line", dict(zip(corpus.fields, (source, target), strict=True)))])
+    assert record is not None
+    return record

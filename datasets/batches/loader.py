@@ -42,7 +42,7 @@ class Loader:
     def num_steps(self, epoch: int = 0) -> int:
         """Optimizer steps in an epoch; with batch_tokens it varies slightly between epochs."""
         if self.batch_tokens is not None:
-            return len(self._epoch(epoch))
+            return len(self.batches(epoch))
         num_steps = -(-len(self.examples.lengths(epoch)) // self.batch_size)
         return min(num_steps, self.shortened.get(epoch, num_steps))
 
@@ -56,10 +56,14 @@ class Loader:
         step: number of updates before the first of them.
         """
         lengths = self.examples.lengths(epoch)
-        for now, rows in enumerate(self._epoch(epoch)[start:], start=step):
-            num_parts = min(self.accumulation_steps, -(-len(rows) // self.num_ranks))
-            own = shares(rows, lengths, self.num_ranks)[self.rank]
-            yield [self._collate(part, rows, epoch, now) for part in np.array_split(own, num_parts)]
+        for now, rows in enumerate(self.batches(epoch)[start:], start=step):
+            yield self.micro_batches(rows, lengths, epoch, now)
+
+    def micro_batches(self, rows: np.ndarray, lengths: np.ndarray, epoch: int, step: int) -> list[Batch]:
+        """The part of a global batch that is this rank's, cut; lengths (N,): of all examples."""
+        num_parts = min(self.accumulation_steps, -(-len(rows) // self.num_ranks))
+        own = shares(rows, lengths, self.num_ranks)[self.rank]
+        return [self._collate(part, rows, epoch, step) for part in np.array_split(own, num_parts)]
 
     def eval_batches(self) -> Iterator[Batch]:
         """Every example once, on one of the ranks."""
@@ -69,7 +73,8 @@ class Loader:
             own = batches[start + self.rank : start + self.rank + 1]
             yield self._collate(own[0] if own else batches[start][:0], batches[start], EVALUATION)
 
-    def _epoch(self, epoch: int) -> list[np.ndarray]:
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each global batch of an epoch."""
         sizes: dict[str, Any] = {"batch_size": self.batch_size, "batch_tokens": self.batch_tokens}
         batches = epoch_batches(self.examples.lengths(epoch), **sizes, seed=self.seed, epoch=epoch)
         return batches[: self.shortened.get(epoch)]

@@ -1,0 +1,1 @@
+"""A run before it begins, and inside: what its data, its model and its first steps show."""
