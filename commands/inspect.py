@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from utils.analysis.text_tables import duration, text_table
+
 if TYPE_CHECKING:
     from agents.inspecting.costs import Costs
     from agents.inspecting.model_view import Part
@@ -45,37 +47,27 @@ def run(options: argparse.Namespace) -> None:
         sys.stdout.write(to_json(found, sys.stdout))
         return
     shown = f"one batch of {len(batch.rows)} rows, {batch.num_tokens:,} tokens"
-    lines = [*data_lines(data), "", *model_lines(parts, shown), "", *cost_lines(costs, parts[0].num_parameters)]
+    lines = [*data_lines(data), "", *model_lines(parts, shown), *cost_lines(costs, parts[0].num_parameters)]
     print("\n".join(lines))
-
-
-def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-    """Rows as columns; left: those that begin at the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    signs = ["<" if i in left else ">" for i in range(len(widths))]
-    return ["  ".join(map("{:{}{}}".format, row, signs, widths)).rstrip() for row in rows]
 
 
 def data_lines(data: Mapping[str, Any]) -> Iterator[str]:
     """Rows and tokens of each split, classes, repeats, leaks and padding."""
     head = ["split", "rows", "tokens", *(f"{p}%" for p in next(iter(data["splits"].values()))["lengths"])]
-    rows = [[*head[:-1], "longest", "truncated", "unknown"]]
+    rows = []
     for split, found in data["splits"].items():
         shares = [f"{100 * found[key]:.1f}%" if key in found else "-" for key in ("truncated", "unknown")]
         rows.append(
             [split, f"{found['rows']:,}", f"{found['tokens']:,}", *map(str, found["lengths"].values()), *shares]
         )
-    yield from ["data: tokens of each split, in all and of its texts by percentile", *aligned(rows)]
+    head = [*head[:-1], "longest", "truncated", "unknown"]
+    yield from ["data: tokens of each split, in all and of its texts by percentile", *text_table(head, rows)]
     if data["classes"]:
         splits = list(data["splits"])
-        table = [
-            ["label", *splits],
-            *([label, *(f"{own[s]:,}" for s in splits)] for label, own in data["classes"].items()),
-        ]
-        yield from ["", *aligned(table[: MAX_CLASSES + 1])]
-        if len(table) > MAX_CLASSES + 1:
-            yield f"and {len(table) - MAX_CLASSES - 1} more labels"
-    yield ""
+        table = [[label, *(f"{own[split]:,}" for split in splits)] for label, own in data["classes"].items()]
+        yield from text_table(["label", *splits], table[:MAX_CLASSES])
+        if len(table) > MAX_CLASSES:
+            yield f"and {len(table) - MAX_CLASSES} more labels"
     if any(data["repeats"].values()):
         yield "repeated texts: " + ", ".join(f"{count} of {split}" for split, count in data["repeats"].items())
     if any(data["leaks"].values()):
@@ -90,14 +82,14 @@ def model_lines(parts: Sequence["Part"], batch: str) -> Iterator[str]:
     """A line for each module; of equal layers for the first."""
     from agents.inspecting.model_view import folded
 
-    rows = [["module", "class", "output", "parameters", "defined in"]]
+    rows = []
     for part, num_more in folded(list(parts)):
         name = part.name or "(the model)"
         shape = "" if part.shape is None else f"({', '.join(map(str, part.shape))})"
         more = f"  and {num_more} more" if num_more else ""
         rows.append([name + more, part.kind, shape, f"{part.num_parameters:,}", part.place])
     yield f"model: what each module makes of {batch}"
-    yield from aligned(rows, left=(0, 1, 2, 4))
+    yield from text_table(["module", "class", "output", "parameters", "defined in"], rows, left=(0, 1, 2, 4))
 
 
 def cost_lines(costs: "Costs", num_parameters: int) -> Iterator[str]:
@@ -112,10 +104,3 @@ def cost_lines(costs: "Costs", num_parameters: int) -> Iterator[str]:
         f"{duration(costs.evaluation_seconds)}: about {duration(total)}; peak memory about {costs.memory_bytes / 2**20:,.0f} MB"
         + ("" if costs.device_bytes is None else f", of the GPU {costs.device_bytes / 2**20:,.0f} MB")
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

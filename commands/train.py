@@ -89,8 +89,7 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     from utils.config.config import RUNS
     from utils.errors import ConfigError
     from utils.machine.slots import slots_of
-    from utils.runs.launching import Job, run_all
-    from utils.runs.saved import CONFIG
+    from utils.runs.launching import Job, Queue, run_all, thread_words
 
     if num_processes > 1:
         raise ConfigError("command line: --seeds starts its own processes; leave torchrun out")
@@ -102,10 +101,9 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     for seed, name in names.items():
         words = [options.config, *words_of, f"seed={seed}", f"name={name}", *["--fresh"] * options.fresh]
         words += ["--against", options.against] if options.against else []
-        is_new = options.fresh or not (RUNS / name / CONFIG).exists()  # else the run keeps its number
-        threads = slots.num_threads if config.num_threads == "auto" and is_new else None
-        jobs.append(Job(name, [*words, *([f"num_threads={threads}"] if threads else [])]))
-    run_all(jobs, slots.environments)
+        threads = thread_words(config, name, slots.num_threads)
+        jobs.append(Job(name, [*words, *threads]))
+    run_all(Queue(jobs), slots.environments)
     sys.stdout.write(as_tables([str(RUNS / name) for name in names.values()]))
 
 

@@ -73,6 +73,7 @@ def test_files_are_short_and_say_what_they_are(path: Path) -> None:
 ROOMS = {
     "utils": [
         "analysis",
+        "search",
         "runs",
         "training",
         "optimizers",

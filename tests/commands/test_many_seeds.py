@@ -16,7 +16,7 @@ from main import main
 from utils.errors import ConfigError, Stopped
 from utils.machine import signals
 from utils.machine.slots import slots_of
-from utils.runs.launching import Job, JobFailed, run_all
+from utils.runs.launching import Job, JobFailed, Queue, run_all
 
 AT_ONCE = str(min(2, len(os.sched_getaffinity(0))))
 
@@ -84,7 +84,7 @@ def test_a_failure_ends_with_its_code_and_starts_no_other(workplace: Path, monke
     monkeypatch.setattr("utils.runs.launching.MAIN", script)
     jobs = [Job(name, [code]) for name, code in (("one", "0"), ("two", "3"), ("three", "0"))]
     with pytest.raises(JobFailed, match=r"^two ended with exit code 3: a.csv:3: no label; 1 not started$") as caught:
-        run_all(jobs)
+        run_all(Queue(jobs))
     assert caught.value.exit_code == 3
 
 
@@ -95,7 +95,7 @@ def test_a_slot_holds_one_job_at_a_time(workplace: Path, monkeypatch: pytest.Mon
         "open('done' + sys.argv[1], 'w').write(os.environ['SLOT'])\n"
     )
     monkeypatch.setattr("utils.runs.launching.MAIN", script)
-    run_all([Job(str(i), [str(i)]) for i in range(5)], [{"SLOT": "a"}, {"SLOT": "b"}])
+    run_all(Queue([Job(str(i), [str(i)]) for i in range(5)]), [{"SLOT": "a"}, {"SLOT": "b"}])
     assert {path.read_text() for path in workplace.glob("done*")} == {"a", "b"}
     assert len(list(workplace.glob("done*"))) == 5
 
@@ -117,7 +117,7 @@ def test_a_second_signal_kills_what_does_not_end(workplace: Path, monkeypatch: p
     thread = threading.Thread(target=soon)
     thread.start()
     with signals.installed(), pytest.raises(Stopped):
-        run_all([Job("stubborn", [])])
+        run_all(Queue([Job("stubborn", [])]))
     thread.join()
     assert (workplace / "told").read_text() == "x", "the first one was passed on"
     with pytest.raises(ProcessLookupError):
@@ -129,7 +129,7 @@ def test_no_job_is_started_after_a_signal(workplace: Path, monkeypatch: pytest.M
     script.write_text("import os, signal, sys\nopen(sys.argv[1], 'w').close()\nos.kill(os.getppid(), signal.SIGTERM)\n")
     monkeypatch.setattr("utils.runs.launching.MAIN", script)
     with signals.installed(), pytest.raises(Stopped, match=r"^stopped by SIGTERM: the runs are saved"):
-        run_all([Job("a", ["a"]), Job("b", ["b"])])
+        run_all(Queue([Job("a", ["a"]), Job("b", ["b"])]))
     assert (workplace / "a").exists()
     assert not (workplace / "b").exists()
 

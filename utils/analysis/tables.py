@@ -10,15 +10,11 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import rich.box
-import rich.console
-import rich.table
-
 from utils.analysis.comparing import Comparison, is_share, sentence
 from utils.analysis.finding import plain
+from utils.analysis.text_tables import WIDE, duration, text_table
 from utils.errors import counted, printable
 
-WIDE = 400  # columns that no table needs
 MAX_COLUMNS = 6  # options that differ, in a table for people; CSV has all
 
 
@@ -40,7 +36,7 @@ def rows_of(comparison: Comparison) -> list[list[str]]:
         seconds, speed = group.mean("train", "seconds"), group.mean("train", "texts_per_second")
         memory = group.mean("peak_memory_bytes") / 2**20
         parameters = int(group.mean("parameters"))
-        costs = [_duration(seconds), f"{speed:,.0f}", f"{parameters:,}", f"{memory:,.0f} MB"]
+        costs = [duration(seconds), f"{speed:,.0f}", f"{parameters:,}", f"{memory:,.0f} MB"]
         rows.append([printable(group.name), str(len(group.runs)), value, low_high, *options, *costs])
     return rows
 
@@ -50,12 +46,6 @@ def _options(comparison: Comparison) -> dict[str, list[Any]]:
     short = {key: key.removesuffix(".name").rpartition(".")[2] for key in comparison.differing}
     names = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
     return {names[key]: values for key, values in list(comparison.differing.items())[:MAX_COLUMNS]}
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def notes_of(comparison: Comparison) -> list[str]:
@@ -77,15 +67,7 @@ def notes_of(comparison: Comparison) -> list[str]:
 
 def as_terminal(comparison: Comparison) -> str:
     """For the terminal: names and numbers are never cut off, as half a number is none; it may be wider than the window."""
-    console = rich.console.Console(markup=False, emoji=False, highlight=False, width=WIDE)
-    table = rich.table.Table(box=rich.box.SIMPLE, padding=(0, 1))
-    for i, name in enumerate(header_of(comparison)):
-        table.add_column(printable(name), justify="right" if i else "left")
-    for row in rows_of(comparison):
-        table.add_row(*map(printable, row))
-    with console.capture() as captured:
-        console.print(table)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
+    lines = text_table(header_of(comparison), rows_of(comparison))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     for note in notes_of(comparison):
         lines += textwrap.wrap(printable(note), width, initial_indent=" ", subsequent_indent="   ")

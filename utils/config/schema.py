@@ -83,16 +83,17 @@ def sizes_of(part: Part | TorchPart) -> list[str]:
     return [p.name for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
 
 
-def check_config(config: Config, sections: Mapping[str, Section], settings: Part) -> None:
-    """Check every section of a config by its part's signature and fill in the defaults; `settings` are the top-level values."""
-    top = options_of(settings)
+def check_config(config: Config, sections: Mapping[str, Section], settings: Part, owner: str = "") -> None:
+    """Check every section of a config by its part's signature and fill in the defaults; `settings` are the top-level values.
+
+    owner: whose sections they are, for the messages; default: the config's agent
+    """
+    top, owner = options_of(settings), owner or f"agent {config.agent}"
     for key in config:
         if key not in sections and key not in top:
-            raise config.error(
-                key, f"{key} is not a section of agent {config.agent}{did_you_mean(key, [*top, *sections])}"
-            )
+            raise config.error(key, f"{key} is not a section of {owner}{did_you_mean(key, [*top, *sections])}")
     given = {key: value for key, value in config.items() if key in top}
-    config.update(_checked_options(config, "", given, top, f"agent {config.agent}"))
+    config.update(_checked_options(config, "", given, top, owner))
     for key, section in sections.items():
         if key in config or not section.is_optional:
             values = check_section(config, key, section)

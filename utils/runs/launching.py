@@ -10,11 +10,13 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from utils.config.config import RUNS
 from utils.errors import GlassboxError, printable
 from utils.machine import signals
 from utils.machine.signals import ONE_SIGNAL
+from utils.runs.saved import CONFIG
 
 MAIN = Path(__file__).parents[2] / "main.py"
 POLL = 0.1  # seconds between two looks at the processes
@@ -29,6 +31,12 @@ class Job(NamedTuple):
     words: Sequence[str]
 
 
+def thread_words(config: Mapping[str, Any], name: str, num_threads: int | None) -> list[str]:
+    """num_threads for a run's command line, where its config leaves it open; a run that has begun keeps its number."""
+    is_new = not (RUNS / name / CONFIG).exists()
+    return [f"num_threads={num_threads}"] if num_threads and config["num_threads"] == "auto" and is_new else []
+
+
 class JobFailed(GlassboxError):
     """A started command has failed; its exit code is this one's, too."""
 
@@ -37,29 +45,65 @@ class JobFailed(GlassboxError):
         self.exit_code = exit_code
 
 
-def run_all(jobs: Sequence[Job], environments: Sequence[Mapping[str, str]] = ({},)) -> None:
-    """Run all jobs, as many at a time as there are environments; what each adds to a process' own is used by one job at a time.
+class Queue:
+    """What is to be run: here jobs in order, of which no other begins after a failure.
 
-    What they write to stderr is logged with their names, their stdout is dropped. After a failure those that run are waited for and
-    no other is started. Raises JobFailed with the first failure's exit code, and Stopped once all have obeyed a signal to this
-    process; a second one kills them.
+    is_quiet: whether the log leaves out what the processes say, which is in their runs' own logs
     """
-    waiting, running, free = deque(jobs), list[_Process](), list(environments)
-    failed: _Process | None = None
+
+    is_quiet = False
+
+    def __init__(self, jobs: Sequence[Job] = ()) -> None:
+        self.waiting, self.failed = deque(jobs), list["Process"]()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more jobs will come."""
+        return not self.waiting or bool(self.failed)
+
+    def take(self) -> Job | None:
+        """The next job, where one can begin now."""
+        return self.waiting.popleft()
+
+    def look(self, process: "Process") -> None:
+        """Called for each process a few times a second."""
+
+    def ended(self, process: "Process") -> None:
+        """Called with each process that has ended."""
+        self.failed += [process] * (process.code != 0)
+
+    def close(self) -> None:
+        """Called once all have ended. Raises JobFailed with the first failure's exit code."""
+        if self.failed:
+            process, left = self.failed[0], f"; {len(self.waiting)} not started" if self.waiting else ""
+            words = f"{process.job.name} ended with exit code {process.code}: {process.last}{left}"
+            raise JobFailed(words, process.code)
+
+
+def run_all(queue: Queue, environments: Sequence[Mapping[str, str]] = ({},)) -> None:
+    """Run the jobs of a queue, as many at a time as there are environments; what each of those adds to a process' own, one job has.
+
+    What they write to stderr is logged with their names, unless the queue is quiet, their stdout is dropped. Raises what the
+    queue's `close` raises, and Stopped once all have obeyed a signal to this process; a second one kills them.
+    """
+    running, free = list[Process](), list(environments)
     told: int | None = None
     with (
         signals.graceful()
-    ):  # a first signal is noted, and so never comes between the start of a process and its place in the list
+    ):  # a first signal is noted, and so never comes between a process' start and its place in the list
         try:
-            while running or (waiting and failed is None and told is None):
-                while waiting and free and failed is None and signals.received() is None:
-                    running.append(_Process(waiting.popleft(), free.pop(0)))
+            while running or (told is None and not queue.is_over):
+                while free and told is None and signals.received() is None and not queue.is_over:
+                    if (job := queue.take()) is None:
+                        break
+                    running.append(Process(job, free.pop(0), is_quiet=queue.is_quiet))
                 if told is None and (told := signals.received()) is not None:
                     for process in running:
                         process.send(told)
                 time.sleep(POLL)
                 ended = [process for process in running if process.has_ended()]
-                failed = failed or next((process for process in ended if process.code), None)
+                for process in running:
+                    (queue.ended if process in ended else queue.look)(process)
                 free += [process.environment for process in ended]
                 running = [process for process in running if process not in ended]
         finally:
@@ -67,16 +111,15 @@ def run_all(jobs: Sequence[Job], environments: Sequence[Mapping[str, str]] = ({}
                 process.kill()
         if told is not None:
             signals.leave("the runs are saved; run the same command to resume")
-    if failed is not None:
-        left = f"; {len(waiting)} not started" if waiting else ""
-        raise JobFailed(f"{failed.job.name} ended with exit code {failed.code}: {failed.last}{left}", failed.code)
+    queue.close()
 
 
-class _Process:
+class Process:
     """A job in a session of its own, so that Ctrl-C in the terminal reaches it through us alone, and it heeds one signal only."""
 
-    def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
+    def __init__(self, job: Job, environment: Mapping[str, str], *, is_quiet: bool = False) -> None:
         self.job, self.environment, self.last, self.code = job, environment, "", 0
+        self.level = logging.DEBUG if is_quiet else logging.INFO
         self.process = subprocess.Popen(
             [sys.executable, str(MAIN), *job.words],
             env={**os.environ, ONE_SIGNAL: "1", **environment},
@@ -94,7 +137,7 @@ class _Process:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.last = printable(line.rstrip("\n"))
-            logger.info("%s: %s", self.job.name, self.last)
+            logger.log(self.level, "%s: %s", self.job.name, self.last)
 
     def has_ended(self) -> bool:
         if self.process.poll() is None:

@@ -1,0 +1,187 @@
+"""sweep: ordinary runs, the best config, what a kill leaves, failures and bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import ROOT, Run, assert_refused
+
+from main import main
+from utils.runs.launching import Process
+
+SWEEP = """\
+config: tiny.yaml
+name: s
+trials: 3
+sampler: random
+space:
+  optimizer.lr: {log: [1e-3, 1e-1]}
+  model.hidden_size: {choice: [6, 12]}
+"""
+SHORT = "train.num_epochs=2"
+
+
+def trials_of(name: str = "s") -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///experiments/{name}-study.db").trials
+
+
+def report_of(number: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(f"experiments/s-trial{number}/report.json").read_text())
+    return found
+
+
+def test_a_sweep_from_its_file_to_its_best_config(run: Run, workplace: Path) -> None:
+    (workplace / "s.yaml").write_text(SWEEP)
+    jobs = str(min(2, len(os.sched_getaffinity(0))))
+    done = run("sweep", "s.yaml", SHORT, "--jobs", jobs)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    for trial in trials:
+        assert trial.value == report_of(trial.number)["best"]["value"]
+        config = Path(f"experiments/s-trial{trial.number}/config.yaml").read_text()
+        assert f"hidden_size: {trial.params['model.hidden_size']}" in config
+        assert "num_epochs: 2" in config
+    best = max(trials, key=lambda trial: (trial.value, -trial.number))
+    head, *_ = Path("experiments/s-best.yaml").read_text().splitlines()
+    assert head.endswith(f"trial {best.number}, validation accuracy {best.value:.4f}.")
+    assert "3 trials: 3 complete" in done.stdout
+    assert main(["experiments/s-best.yaml", "name=again"]) == 0
+    again = json.loads(Path("experiments/again/report.json").read_text())
+    assert again["valid"] == pytest.approx(report_of(best.number)["valid"])
+
+    before = [Path(f"experiments/s-trial{i}/report.json").stat().st_mtime_ns for i in range(3)]
+    (workplace / "s.yaml").write_text(SWEEP.replace("trials: 3", "trials: 4"))
+    assert run("sweep", "s.yaml", SHORT).returncode == 0
+    assert before == [Path(f"experiments/s-trial{i}/report.json").stat().st_mtime_ns for i in range(3)]
+    assert len(trials_of()) == 4
+    assert_refused(
+        run("sweep", "s.yaml", "train.num_epochs=3"), 2, "another study (train.num_epochs: 2 -> 3)", "--fresh"
+    )
+    assert run("sweep", "s.yaml", "train.num_epochs=1", "--fresh").returncode == 0
+    assert [report_of(number)["train"]["epochs"] for number in range(4)] == [1] * 4
+
+
+def started(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(ROOT / "main.py"), "sweep", "s.yaml", *words]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def waited_for(path: str) -> None:
+    until = time.monotonic() + 120
+    while not list(Path().glob(path)):
+        assert time.monotonic() < until, path
+        time.sleep(0.05)
+
+
+def own_children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("with_run", [True, pytest.param(False, marks=pytest.mark.full)], ids=["and its run", "alone"])
+def test_a_killed_process_loses_no_trial(workplace: Path, with_run: bool) -> None:
+    """Of two processes one is killed, with or without the run that it has started: each trial is done once, from its checkpoint."""
+    (workplace / "s.yaml").write_text(SWEEP)
+    words = ["train.num_epochs=60", "train.save_every=1 steps", "train.validate_every=20 epochs"]
+    killed = started(workplace, *words)
+    waited_for("experiments/s-trial0/checkpoints/step-1*")
+    other = started(workplace, *words)
+    children = own_children(killed.pid)
+    killed.kill()
+    killed.communicate()
+    for child in children if with_run else []:
+        os.kill(child, signal.SIGKILL)
+    _, log = other.communicate(timeout=200)
+    assert other.returncode == 0, log
+    trials = trials_of()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    assert sorted(path.name for path in Path("experiments").glob("s-trial*")) == [f"s-trial{i}" for i in range(3)]
+    assert trials[0].user_attrs["starts"] == 2
+    own = Path("experiments/s-trial0/run.log").read_text()
+    assert ("resuming from step" in own) == with_run
+    assert report_of(0)["train"]["steps"] == 300
+
+
+def test_a_signal_leaves_the_trials_to_the_next_start(workplace: Path) -> None:
+    (workplace / "s.yaml").write_text(SWEEP.replace("trials: 3", "trials: 1"))
+    words = ["train.num_epochs=60", "train.validate_every=20 epochs"]
+    process = started(workplace, *words)
+    waited_for("experiments/s-trial0/metrics.jsonl")
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=100)
+    assert process.returncode == 143, log
+    assert trials_of()[0].state.name == "RUNNING"
+    assert main(["sweep", "s.yaml", *words]) == 0
+    assert trials_of()[0].state.name == "COMPLETE"
+
+
+def test_a_bad_combination_fails_alone(run: Run, workplace: Path) -> None:
+    text = SWEEP.replace("sampler: random", "sampler: grid").replace("trials: 3\n", "")
+    space = "  model: {choice: [{name: transformer, hidden_size: 8, num_heads: 2}, {name: transformer, hidden_size: 12, num_heads: 2}]}\n"
+    (workplace / "s.yaml").write_text(
+        text[: text.index("  optimizer")] + space + "  model.num_heads: {choice: [4, 2, 3]}\n"
+    )
+    done = run(
+        "sweep", "s.yaml", SHORT, "data.max_length=20", "model={name: transformer, hidden_size: 12, num_heads: 2}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert Counter(trial.state.name for trial in trials_of()) == {"COMPLETE": 5, "FAIL": 1}
+    assert "failed with exit code 2" in done.stderr
+    assert "6 trials: " in done.stdout
+
+
+def test_trials_that_all_fail_end_the_sweep(run: Run, workplace: Path) -> None:
+    (workplace / "s.yaml").write_text(SWEEP.replace("trials: 3", "trials: 20"))
+    done = run("sweep", "s.yaml", "data.train=absent.jsonl")
+    assert_refused(done, 3, "the first 3 trials have failed", "absent.jsonl")
+    assert len(trials_of()) == 3
+
+
+def test_worse_runs_are_ended_early(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the median of five runs: those with almost no learning rate."""
+    (workplace / "s.yaml").write_text(
+        SWEEP.replace("{log: [1e-3, 1e-1]}", "{choice: [1e-9, 5e-2]}").replace("trials: 3", "trials: 12")
+    )
+    monkeypatch.setattr("utils.search.trials.POLL", 0.1)
+    sent: list[str] = []
+    send = Process.send
+    monkeypatch.setattr(Process, "send", lambda self, number: (sent.append(self.job.name), send(self, number)))
+    assert main(["sweep", "s.yaml", "train.num_epochs=40", "data.num_workers=0"]) == 0
+    pruned = [trial for trial in trials_of() if trial.state.name == "PRUNED"]
+    assert pruned
+    assert {f"s-trial{trial.number}" for trial in pruned} == set(sent)
+    assert {trial.params["optimizer.lr"] for trial in pruned} == {1e-9}
+    assert not any(Path(f"experiments/s-trial{trial.number}/report.json").exists() for trial in pruned)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        (SWEEP.replace("model.hidden_size", "model.hiden_size"), [], "model.hiden_size"),
+        (SWEEP.replace("[6, 12]", "[6, 0]"), [], "s.yaml:7: space.model.hidden_size"),
+        (SWEEP.replace("tiny.yaml", "none.yaml"), [], "none.yaml"),
+        (SWEEP, ["--jobs", "1000"], "--jobs"),
+        (SWEEP, ["optimizer.lr=0.1"], "the sweep chooses optimizer.lr"),
+        (SWEEP, ["data.split=[0.8, 0, 0.2]"], "validation"),
+    ],
+)
+def test_bad_input(run: Run, workplace: Path, text: str, words: list[str], said: str) -> None:
+    (workplace / "s.yaml").write_text(text)
+    assert_refused(run("sweep", "s.yaml", *words), 2, said)
+
+
+def test_without_optuna(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("optuna", "utils.search.study", "utils.search.trials"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    (workplace / "s.yaml").write_text(SWEEP)
+    assert main(["sweep", "s.yaml"]) == 2
+    assert "pip install optuna" in capsys.readouterr().err.splitlines()[-1]

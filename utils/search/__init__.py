@@ -1,0 +1,1 @@
+"""The search for the options of a config: a study of many runs."""
