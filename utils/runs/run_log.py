@@ -101,6 +101,9 @@ class RunLog:
             confidence = f"{max(line['probabilities'].values()):.4f}"
             text = " / ".join(str(texts[field]) for field in fields)
             rows.append((line["id"], line["gold"], line["predicted"], confidence, text))
+        if not rows:  # instead of a table without rows
+            self.to_tensorboard(lambda writer: writer.add_text(f"{split}/mistakes", "no mistakes", step))
+            return
         self.table(f"{split}/mistakes", ["id", "gold", "predicted", "confidence", "text"], rows, step)
 
     def table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
@@ -179,7 +182,7 @@ def layout_of(monitor: str) -> dict[str, Any]:
     """TensorBoard's page Custom Scalars: what one looks at first, and the bands of several seeds (utils/analysis/group_log.py)."""
     names = dict.fromkeys(("loss", monitor))
     curves = {"loss": ["train/loss", "valid/loss"], monitor: [f"valid/{monitor}"]}
-    curves |= {"learning rate": ["train/lr"], "throughput": ["train/tokens_per_second", "train/texts_per_second"]}
+    curves |= {"learning rate": ["train/lr"], "throughput": ["train/tokens_per_second"]}
     bands = {f"{n}, seeds": ["Margin", [f"valid/{n}", f"valid_low/{n}", f"valid_high/{n}"]] for n in names}
     lines = {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in curves.items()}
     return {"run": lines, "several seeds: mean, least and greatest": bands}

@@ -173,10 +173,13 @@ def test_the_report_has_its_settings_figures_and_mistakes(tmp_path: Path) -> Non
     line = {"gold": "a", "predicted": "b", "probabilities": {"a": 0.25, "b": 0.75}}
     mistakes = [line | {"id": str(i), "text": f"a|b\nc {i}"} for i in range(30)]
     log.mistakes("test", mistakes, ["text"], 4)
+    log.mistakes("valid", [], ["text"], 4)
     log.close()
     events = tensorboard(tmp_path)
     assert {"valid/confusion_matrix", "test/confusion_matrix"} <= set(events.Tags()["images"])
     (text,) = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("test/mistakes/text_summary")]
+    (none,) = events.Tensors("valid/mistakes/text_summary")
+    assert none.tensor_proto.string_val[0] == b"no mistakes"
     assert text.splitlines()[2] == "| 0 | a | b | 0.7500 | a&#124;b c 0 |"
     assert len(text.splitlines()) == 2 + run_log.MAX_MISTAKES
     parameters = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
