@@ -24,7 +24,7 @@ from utils.runs.confusion_image import draw_matrix, drawable
 from utils.runs.reference import ReferenceCurve
 
 logger = logging.getLogger("glassbox")
-MAX_MISTAKES, MAX_CELL, MAX_UNBROKEN = 20, 300, 40  # rows, characters of a cell, and of one that stays on a line
+MAX_MISTAKES, MAX_CELL, MAX_UNBROKEN = 20, 300, 24  # rows, characters of a cell, and of one that stays on a line
 FINAL = ("best_valid", "test")  # the splits' names in the log when evaluated with the best weights
 # TensorBoard sorts its groups by name: these, whose scalars are single points, come after the curves of train and valid.
 FINAL_TAGS = {"best_valid": "with_best_weights/valid_", "test": "with_best_weights/test_"}
