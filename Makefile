@@ -2,16 +2,18 @@
 # make test        tests, lint, format and types            make test-full                      the long suite, too
 # make check-fast  lint, format, types, and the tests of what has changed since the last commit
 # make test-model MODEL=bilstm                              the contract tests of one model
+# make test-browser                                         TensorBoard and the HTML report in a browser; pictures in SCREENSHOTS
 # Any of them with TORCH=2.11.0: in an environment of its own, with that torch instead of the pinned one.
 PYTHON ?= python3
 CONFIG ?= configs/bilstm.yaml
 ARGS ?=
 MODEL ?= bilstm
 TORCH ?=
+SCREENSHOTS ?= .cache/screenshots
 VENV := .venv$(if $(TORCH),-torch-$(TORCH))
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full test-model check check-fast golden clean
+.PHONY: run test test-full test-model test-browser check check-fast golden clean
 
 run: $(VENV)/installed
 	$(BIN)/python main.py $(CONFIG) $(ARGS)
@@ -24,6 +26,11 @@ test-full: $(VENV)/installed-dev check
 
 test-model: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -k $(MODEL) tests/graphs/models tests/agents/test_contract.py
+
+# Chromium comes from the system, or from apt-get where there is none.
+test-browser: $(VENV)/installed-browser
+	$(BIN)/python tests/browser/chromium.py
+	GLASSBOX_BROWSER=1 GLASSBOX_SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(BIN)/python -m pytest tests/browser
 
 # Types with the pinned torch alone: another one declares others.
 check: $(VENV)/installed-dev
@@ -46,6 +53,10 @@ $(VENV)/installed: requirements.txt requirements-data.txt | $(BIN)/python
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+$(VENV)/installed-browser: requirements-browser.txt $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --requirement requirements-browser.txt
 	touch $@
 
 # The losses that test_determinism.py compares with, made anew: on purpose, in the commit that says why they have changed.

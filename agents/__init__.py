@@ -38,13 +38,18 @@ AGENTS: dict[str, type[BaseAgent]] = {
 }
 
 
+def free_options() -> set[str]:
+    """The dotted keys of the options that two starts of a run may differ in."""
+    sections = itertools.chain.from_iterable(agent.sections.items() for agent in AGENTS.values())
+    return set(RunSettings.free) | {f"{key}.{name}" for key, section in sections for name in section.free}
+
+
 def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
     """A config with its defaults filled in, every name, type and value of it checked. Raises ConfigError; reads no data."""
-    shared, free = dict[str, set[str]](), set(RunSettings.free)
+    shared = dict[str, set[str]]()
     for key, section in itertools.chain.from_iterable(agent.sections.items() for agent in AGENTS.values()):
         shared[key] = shared.get(key, set()).union(*map(options_of, section.shared_parts))
-        free |= {f"{key}.{name}" for name in section.free}
-    config = load_config(path, overrides, shared, free)
+    config = load_config(path, overrides, shared, free_options())
     if "agent" not in config:
         raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
     if isinstance(config.agent, str) and config.agent in ENCODERS:  # what users of other templates try first

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the groups, start the server, print its address, and wait for Ctrl-C."""
-    from utils.analysis.finding import by_rows, find_runs, grouped
+    from agents import free_options
+    from utils.analysis.finding import begun, by_rows, find_runs, grouped
     from utils.analysis.group_log import write_columns, write_groups
     from utils.errors import ConfigError, Stopped
     from utils.runs.run_log import set_up_console
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace) -> None:
     found = find_runs([folder])
     recipes = [group for members in by_rows(found.runs) for group in grouped(members)]
     groups = write_groups(recipes, folder)
-    write_columns(recipes, list(dict.fromkeys(name for run in found.runs for name in run.results)), folder)
+    metrics = list(dict.fromkeys(name for run in found.runs for name in run.results))
+    write_columns([*recipes, *begun(found)], metrics, folder, left_out=free_options())
     logger.info(
         "%d finished runs, %d unfinished, %d groups of seeds", len(found.runs), len(found.unfinished), len(groups)
     )

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from main import main
 
@@ -116,6 +118,24 @@ def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
     write_groups(grouped(find_runs([runs]).runs), runs)
     assert sorted(path.name for path in (runs / "seeds").glob("*/notes.txt")) == ["notes.txt"] * 2, (
         "nothing of others is removed"
+    )
+
+
+def test_the_columns_are_what_differs_in_unfinished_runs_too(runs: Path) -> None:
+    from agents import free_options
+    from utils.analysis.finding import begun, find_runs, grouped
+    from utils.analysis.group_log import write_columns
+
+    (runs / "other" / "report.json").unlink()
+    assert main(["tiny.yaml", "train.num_epochs=2", "name=short"]) == 0
+    found = find_runs([runs])
+    write_columns([*grouped(found.runs), *begun(found)], ["loss"], runs, left_out=free_options())
+    events = EventAccumulator(str(runs / "seeds" / "columns"))
+    events.Reload()
+    content = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    shown = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert {info.name for info in shown.hparam_infos} == {"optimizer.lr", "train.max_grad_norm", "seed"}, (
+        "a run does not log train.num_epochs, which may change when it goes on"
     )
 
 

@@ -107,6 +107,11 @@ def find_runs(places: Sequence[Path]) -> Found:
     return found
 
 
+def begun(found: Found) -> list["Group"]:
+    """The unfinished runs as recipes: they have options, and no results yet."""
+    return grouped([Run(Path(place), flatten(saved_config(Path(place))), {}, [], "") for place in found.unfinished])
+
+
 def _sort_in(found: Found, folder: Path) -> None:
     try:
         run = read_run(folder)

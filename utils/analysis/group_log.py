@@ -5,7 +5,7 @@ page Custom Scalars (its layout: utils/runs/run_log.py).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from utils.runs.reference import curve_of
 from utils.runs.saved import CONFIG, METRICS
 
 KINDS = {"": 0, "_low": 1, "_high": 2}  # ends of a tag's group -> the place in a band: mean, least, greatest
+MEAN = {"": 0}
 COLUMNS = "columns"  # the folder of what HPARAMS shows
 SOURCE = "group.json"  # what the events beside it were made from
 
@@ -34,14 +35,20 @@ def write_groups(groups: Sequence[Group], root: Path) -> list[Path]:
     return written
 
 
-def write_columns(groups: Sequence[Group], metrics: Sequence[str], root: Path) -> None:
-    """Make the options that differ between these recipes, and these metrics, the columns of TensorBoard's HPARAMS page."""
+def write_columns(
+    groups: Sequence[Group], metrics: Sequence[str], root: Path, *, left_out: Collection[str] = ()
+) -> None:
+    """Make the options that differ between these recipes, and these metrics, the columns of TensorBoard's HPARAMS page.
+
+    left_out: options that a run does not log, since TensorBoard would go on showing the value of its first start.
+    """
     from torch.utils.tensorboard import SummaryWriter
 
     from utils.runs.run_log import FINAL_TAGS, hparams_of
 
     folder = root / GROUPS / COLUMNS
-    examples = {key: _example(values) for key, values in what_differs(groups).items()} | {"seed": 0}
+    differing = {key: values for key, values in what_differs(groups).items() if key not in left_out}
+    examples = {key: _example(values) for key, values in differing.items()} | {"seed": 0}
     with storage_errors(folder):
         if not _is_ours(folder):
             return
@@ -78,10 +85,10 @@ def _write(group: Group, folder: Path) -> Path:
 
     _make_anew(folder)
     with SummaryWriter(str(folder)) as writer:
-        for split in ("train", "valid"):
+        for split, kinds in {"train": MEAN, "valid": KINDS}.items():  # no chart shows a band of training
             for point in curve_of([run.folder for run in group.runs], split=split, digits=None)["points"]:
                 for name, band in point.items():
-                    for end, i in KINDS.items() if name != "step" else ():
+                    for end, i in kinds.items() if name != "step" else ():
                         writer.add_scalar(f"{split}{end}/{name}", band[i], point["step"])
     atomic_write(folder / SOURCE, source)
     return folder

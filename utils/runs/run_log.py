@@ -24,7 +24,7 @@ from utils.runs.confusion_image import draw_matrix, drawable
 from utils.runs.reference import ReferenceCurve
 
 logger = logging.getLogger("glassbox")
-MAX_MISTAKES, MAX_CELL = 20, 300  # rows, and characters of a cell
+MAX_MISTAKES, MAX_CELL, MAX_UNBROKEN = 20, 300, 24  # rows, characters of a cell, and of one that stays on a line
 FINAL = ("best_valid", "test")  # the splits' names in the log when evaluated with the best weights
 # TensorBoard sorts its groups by name: these, whose scalars are single points, come after the curves of train and valid.
 FINAL_TAGS = {"best_valid": "with_best_weights/valid_", "test": "with_best_weights/test_"}
@@ -101,11 +101,21 @@ class RunLog:
             confidence = f"{max(line['probabilities'].values()):.4f}"
             text = " / ".join(str(texts[field]) for field in fields)
             rows.append((line["id"], line["gold"], line["predicted"], confidence, text))
-        self.table(f"{split}/mistakes", ["id", "gold", "predicted", "confidence", "text"], rows, step)
+        if not rows:  # instead of a table without rows
+            self.to_tensorboard(lambda writer: writer.add_text(f"{split}/mistakes", "no mistakes", step))
+            return
+        columns = ["id", "gold", "predicted", "confidence", "text"]
+        self.table(f"{split}/mistakes", columns, rows, step, num_short=len(columns) - 1)
 
-    def table(self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
-        """A Markdown table in TensorBoard; what looks like markup in a cell is shown as it is."""
-        cells = [columns, ["---"] * len(columns), *(map(markdown_cell, row) for row in rows)]
+    def table(
+        self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int, *, num_short: int = 0
+    ) -> None:
+        """A Markdown table in TensorBoard; what looks like markup in a cell is shown as it is.
+
+        num_short: the first columns, whose words a long last one does not squeeze
+        """
+        cells = [[*map(_unbroken, row[:num_short]), *map(markdown_cell, row[num_short:])] for row in (columns, *rows)]
+        cells.insert(1, ["---"] * len(columns))
         text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
         self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))
 
@@ -175,11 +185,17 @@ def markdown_cell(value: Any) -> str:
     return re.sub(r"[\\`*_{}\[\]()#!|<>~&^]", lambda match: f"&#{ord(match[0])};", plain)
 
 
+def _unbroken(value: Any) -> str:
+    """A cell that stays on one line, unless it is long: TensorBoard breaks words anywhere to give a long column its width."""
+    cell = markdown_cell(value)
+    return f"<pre>{cell}</pre>" if len(cell) <= MAX_UNBROKEN else cell
+
+
 def layout_of(monitor: str) -> dict[str, Any]:
     """TensorBoard's page Custom Scalars: what one looks at first, and the bands of several seeds (utils/analysis/group_log.py)."""
     names = dict.fromkeys(("loss", monitor))
     curves = {"loss": ["train/loss", "valid/loss"], monitor: [f"valid/{monitor}"]}
-    curves |= {"learning rate": ["train/lr"], "throughput": ["train/tokens_per_second", "train/texts_per_second"]}
+    curves |= {"learning rate": ["train/lr"], "throughput": ["train/tokens_per_second"]}
     bands = {f"{n}, seeds": ["Margin", [f"valid/{n}", f"valid_low/{n}", f"valid_high/{n}"]] for n in names}
     lines = {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in curves.items()}
     return {"run": lines, "several seeds: mean, least and greatest": bands}

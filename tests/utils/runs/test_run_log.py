@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +173,17 @@ def test_the_report_has_its_settings_figures_and_mistakes(tmp_path: Path) -> Non
     line = {"gold": "a", "predicted": "b", "probabilities": {"a": 0.25, "b": 0.75}}
     mistakes = [line | {"id": str(i), "text": f"a|b\nc {i}"} for i in range(30)]
     log.mistakes("test", mistakes, ["text"], 4)
+    log.mistakes("valid", [], ["text"], 4)
     log.close()
     events = tensorboard(tmp_path)
     assert {"valid/confusion_matrix", "test/confusion_matrix"} <= set(events.Tags()["images"])
     (text,) = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("test/mistakes/text_summary")]
-    assert text.splitlines()[2] == "| 0 | a | b | 0.7500 | a&#124;b c 0 |"
+    (none,) = events.Tensors("valid/mistakes/text_summary")
+    assert none.tensor_proto.string_val[0] == b"no mistakes"
+    page = markdown_to_safe_html(text)
+    found = [html.unescape(re.sub(r"<.*?>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", page)]
+    assert found[:5] == ["0", "a", "b", "0.7500", "a|b c 0"]
+    assert "<th><pre>confidence</pre></th>\n<th>text</th>" in page, "words are not broken for the texts' sake"
     assert len(text.splitlines()) == 2 + run_log.MAX_MISTAKES
     parameters = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     session = plugin_data_pb2.HParamsPluginData.FromString(parameters).session_start_info.hparams
@@ -191,12 +197,14 @@ def test_the_report_has_its_settings_figures_and_mistakes(tmp_path: Path) -> Non
     "label",
     ["a|b", "a\\|b", "*bold*", "<b>", "[x](y)", "# h", "`c`", "a\r\nb", "x\u202ey", "x\u009by", "1 < 2 & 3", "_u_"],
 )
-def test_a_cell_of_a_table_shows_a_text_letter_for_letter(label: str) -> None:
+@pytest.mark.parametrize("make", [run_log.markdown_cell, run_log._unbroken])
+def test_a_cell_of_a_table_shows_a_text_letter_for_letter(label: str, make: Callable[[str], str]) -> None:
     """TensorBoard's page is what Python-Markdown makes of the table; only white space and controls look otherwise there."""
-    cell = run_log.markdown_cell(label)
+    cell = make(label)
     page = markdown_to_safe_html(f"| a | b |\n| --- | --- |\n| {cell} | end |")
     cells = re.findall(r"<td>(.*?)</td>", page, flags=re.DOTALL)
-    assert [html.unescape(each) for each in cells] == [printable(" ".join(label.split())), "end"]
+    cells = [html.unescape(each.removeprefix("<pre>").removesuffix("</pre>")) for each in cells]
+    assert cells == [printable(" ".join(label.split())), "end"]
 
 
 def test_a_run_of_before_goes_on_in_its_folder_of_summaries(tmp_path: Path) -> None:
