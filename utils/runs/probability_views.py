@@ -22,18 +22,17 @@ Lines = Sequence[Mapping[str, Any]]
 
 def write_probability_views(log: RunLog, split: str, lines: Lines, step: int, *, has_error: bool) -> None:
     """Write the curves, the calibration plot and, unless the run's metrics have it (has_error), the scalar ECE."""
-    frequent = frequent_labels(lines)
-    for tag, label in zip(tags_of(frequent), frequent, strict=True):
-        _write_curve(log, f"{split}/pr/{tag}", *scores_of(label, lines), step)
-    found = Reliability.of(lines)
-    image = draw_calibration(found)
-    log.to_tensorboard(lambda writer: writer.add_image(f"{split}/calibration", image, step, dataformats="HWC"))
-    if not has_error:
-        log.to_tensorboard(lambda writer: writer.add_scalar(f"{FINAL_TAGS[split]}ece", found.error, step))
 
+    def write(writer: Any) -> None:
+        frequent = frequent_labels(lines)
+        for tag, label in zip(tags_of(frequent), frequent, strict=True):
+            writer.add_pr_curve(f"{split}/pr/{tag}", *scores_of(label, lines), step)
+        found = Reliability.of(lines)
+        writer.add_image(f"{split}/calibration", draw_calibration(found), step, dataformats="HWC")
+        if not has_error:
+            writer.add_scalar(f"{FINAL_TAGS[split]}ece", found.error, step)
 
-def _write_curve(log: RunLog, tag: str, is_gold: np.ndarray, scores: np.ndarray, step: int) -> None:
-    log.to_tensorboard(lambda writer: writer.add_pr_curve(tag, is_gold, scores, step))
+    log.to_tensorboard(write)
 
 
 def frequent_labels(lines: Lines) -> list[str]:
