@@ -66,7 +66,8 @@ def main(rounds: int, overrides: list[str]) -> None:
             for phase in (*PHASES, "whole"):
                 on, off = (median(parts[mode][phase]) for mode in ("on", OFF))
                 target = "at most 1.02" if phase in ("train", "whole") else ""
-                print(f"| {phase}, {clock} | {on:.2f} s | {off:.2f} s | {on / off:.3f} | {target} |")
+                ratio = f"{on / off:.3f}" if target else ""
+                print(f"| {phase}, {clock} | {on:.2f} s | {off:.2f} s | {ratio} | {target} |")
 
 
 if __name__ == "__main__":

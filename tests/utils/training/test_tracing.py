@@ -1,5 +1,6 @@
 """A model's graph: of the padded computation, with nothing of the model or of the random numbers changed."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from datasets.batches.text_batch import TextBatch, collate
@@ -52,6 +54,18 @@ def test_the_graph_is_that_of_padded_texts_and_changes_nothing(tmp_path: Path, k
     )
     shapes = [node.attr["_output_shapes"].list.shape[0] for node in nodes if node.name.startswith("input/")]
     assert [3, 4] in [[int(dim.size) for dim in shape.dim] for shape in shapes]
+
+
+def test_a_model_that_draws_in_evaluation_draws_nothing_for_good(tmp_path: Path) -> None:
+    class Noisy(BagOfEmbeddings):
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            return super().forward(input_ids, attention_mask) * torch.rand(())
+
+    model = TextClassifier([Noisy(20), Noisy(20)], FeedForward(20, 3))
+    state = torch.get_rng_state()
+    with SummaryWriter(str(tmp_path)) as writer, contextlib.suppress(TracingError):
+        write_graph(writer, model, batch())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_model_of_another_argument_is_refused_in_one_line(tmp_path: Path) -> None:
