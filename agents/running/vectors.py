@@ -23,10 +23,11 @@ class Vectors:
         self.model, self.data, self.log, self.worker = model, data, log, worker
         self.projector = Projector(log.events_folder)
         self.kept: list[tuple[int, np.ndarray]] = []  # (row, vector) of the chosen texts
-        self.chosen = chosen_rows(data.loaders["test"].examples) if "test" in data.loaders else frozenset()
+        self.chosen = frozenset[int]()
         self._last: Tensor | None = None
         head = getattr(model, "head", None)
-        if isinstance(head, nn.Module):
+        if isinstance(head, nn.Module) and "test" in data.loaders:
+            self.chosen = chosen_rows(data.loaders["test"].examples)
             head.register_forward_pre_hook(self._note)
 
     def _note(self, head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -57,7 +58,7 @@ class Vectors:
         for line in (lines[row] for row, _ in self.kept):
             texts = line.get("fields", line)  # see datasets/rows/predictions.py
             text = " / ".join(str(texts[field]) for field in fields)
-            rows.append((line.get("gold", ""), line["predicted"], line["id"], text))
+            rows.append((line.get("gold", ""), line.get("predicted", ""), line["id"], text))
         if self.kept:
             vectors = np.stack([vector for _, vector in self.kept])
             self._write("test_texts", vectors, ("gold", "predicted", "id", "text"), rows)
@@ -86,12 +87,13 @@ def word_embeddings(model: nn.Module, data: Data) -> Iterator[tuple[str, Tensor,
     fields = _tokens(examples)
     for name, module in model.named_modules():
         number = 0 if len(sides) == 1 or name.startswith("encoders.") else 1
-        if isinstance(module, nn.Embedding) and module.num_embeddings == sides[number].vocab_size:
+        if fields and isinstance(module, nn.Embedding) and module.num_embeddings == sides[number].vocab_size:
             yield name, module.weight, sides[number], fields if len(sides) == 1 else fields[number : number + 1]
 
 
 def _tokens(examples: Any) -> list[np.ndarray]:
-    """The ids of a split's tokens, by field."""
+    """The ids of a split's tokens, by field; none of examples of an unknown kind."""
     if hasattr(examples, "source"):  # text pairs
         return [examples.source.ids, examples.target.ids]
-    return [field.ids for field in getattr(examples, "fields", None) or [examples.tokens]]
+    fields = getattr(examples, "fields", None) or filter(None, [getattr(examples, "tokens", None)])
+    return [field.ids for field in fields]

@@ -30,6 +30,7 @@ FILES = {"classification": "bilstm", "regression": "bilstm", "pretraining": "doc
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     preload("torch.utils.tensorboard")
+    preload("toys")
     lab = Lab(tmp_path_factory.mktemp("watched"))
     write_jsonl(lab.folder / "tiny.jsonl", [row | {"number": i % 3} for i, row in enumerate(tiny_rows())])
     small_documents.write_corpus(lab.folder)
@@ -79,6 +80,18 @@ def test_a_run_learns_the_same_bits_with_all_of_it_and_shows_it(lab: Lab, agent:
     assert len(optimizer_steps) == 2
     views = (folder / "projector_config.pbtxt").read_text().count("embeddings {")
     assert views == {"classification": 3, "regression": 3, "pretraining": 1, "seq2seq": 1}[agent]
+
+
+def test_an_agent_with_batches_and_answers_of_its_own_is_shown_too(lab: Lab) -> None:
+    """That of toys.py: no `predicted` in its lines, no tokens in its examples, a batch that holds a batch of texts."""
+    words = ["bilstm.yaml", "agent=masked", "train.num_epochs=2", "data.cache_folder=.cache-shared"]
+    for name, more in {"toy-off": [], "toy-on": [ON]}.items():
+        run = lab.command(*words, f"name={name}", *more)
+        assert run.wait(60) == 0, run.stderr
+    assert warnings_in(run.stderr) == []
+    assert shown(lab.path("toy-on")).Tags()["graph"]
+    assert learnt(lab, "toy-on") == learnt(lab, "toy-off")
+    assert len((lab.path("toy-on") / "projector/test_texts.tsv").read_text().splitlines()) == 25
 
 
 def test_histograms_are_those_of_the_weights_and_gradients(workplace: Path) -> None:
