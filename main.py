@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     # OpenMP's threads spin while they wait for each other, by default for long: on a machine that is busy with other things,
     # too, that makes two threads 10 times slower than they are after a short spin. Read when a command imports torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or a trace by torch.profiler is told on stderr
     if os.environ.get("WORLD_SIZE", "1") != "1":  # DistributedDataParallel says so where no parameter is left unused
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     streams.prepare()

@@ -89,6 +89,7 @@ class BaseAgent(Task):
                 if self.state.batch == num_steps:
                     self.log.scalars("train_epoch", self.meter.end_epoch(self.new_metrics()), self.state.step)
                     self.state.end_epoch()
+                self.watch.after_step(self.state, micro_batches[0])
                 self.finish_step()
                 if self.settings.is_done(self.state):
                     return
@@ -194,6 +195,7 @@ class BaseAgent(Task):
     def finalize(self) -> dict[str, Any]:
         """Test the best weights and write the report; that file is what makes the run a finished one."""
         results, answers = self.test()
+        self.watch.after_test()
         with self.worker.first_alone("report"):  # the others stay until it is written
             if answers:
                 self.write_views("test", list(self.data.lines("test", map(self.answer, answers))))
@@ -211,8 +213,8 @@ class BaseAgent(Task):
     def load_checkpoint(self) -> None:
         """Restore the newest undamaged checkpoint of the run, or begin it."""
         owned = (self.config, self.settings, self.state, self.data, self.model, self.optimizer)
-        parts = assembly.assemble(*owned, self.new_metrics(), self.experiment, self.device)
-        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.checkpointer = parts
+        parts = assembly.assemble(*owned, self.new_metrics(), self.experiment, self.device, self.log)
+        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.checkpointer, self.watch = parts
         assembly.resume(self.checkpointer, self.state, self.settings, self.scheduler, self.optimizer)
         self.experiment.begin(self.config)
         is_validated = self.state.validated_step == self.state.step

@@ -24,6 +24,7 @@ from utils.config.schema import Section, construct
 from utils.metrics.base import CombinedMetrics, Metrics
 from utils.metrics.label_counts import known_metrics
 from utils.metrics.scores import SCORES
+from utils.runs.probability_views import write_probability_views
 
 
 class ClassificationAgent(BaseAgent):
@@ -119,8 +120,10 @@ class ClassificationAgent(BaseAgent):
         return self.kind.answer(self.labels, *prediction)
 
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
-        """predictions.jsonl of the test split, and its surest mistakes in TensorBoard."""
+        """predictions.jsonl of the test split, and in TensorBoard its surest mistakes and what its probabilities are worth."""
         super().write_views(split, lines)
         wrong = [line for line in lines if line["gold"] != line["predicted"]]
         surest = sorted(wrong, key=lambda line: -max(line["probabilities"].values()))
         self.log.mistakes(split, surest, self.corpus.fields, self.state.step)
+        has_error = "ece" in self.chosen_metrics(self.kind.metrics.scalars)
+        write_probability_views(self.log, split, lines, self.state.step, has_error=has_error)

@@ -46,6 +46,7 @@ class Task:
     artifacts: Any
     data: Data
     experiment: Experiment
+    watch: Any = None  # a Watch (agents/running/watching.py) of a run that trains
 
     def __init__(self, config: Config, device: torch.device, worker: Worker | None = None) -> None:
         """Opens nothing. config: checked and complete; worker: this process among those of the run."""
@@ -164,6 +165,8 @@ class Task:
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
         """Write the predictions of a split, in the order of its rows; called on rank 0."""
         self.experiment.write_lines("predictions.jsonl", lines)
+        if self.watch is not None and self.watch.vectors is not None:
+            self.watch.vectors.write_texts(lines, self.corpus.fields)
 
     @functools.cached_property
     def corpus(self) -> Corpus:

@@ -9,7 +9,7 @@ from utils.config.schema import options_of
 FREE = """name device num_threads data.num_workers data.cache_folder data.max_row_bytes distributed.strategy distributed.timeout
     train.num_epochs train.num_steps train.patience train.save_every train.log_every train.keep
     generation.beam_size generation.length_penalty generation.with_greedy generation.early_stop generation.sample generation.temperature generation.top_k
-    generation.top_p"""
+    generation.top_p tensorboard.histograms tensorboard.graph tensorboard.profile tensorboard.projector"""
 
 
 def test_what_is_free_is_an_option_of_its_section() -> None:

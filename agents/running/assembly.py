@@ -8,6 +8,7 @@ from torch import nn
 
 from agents.running.building import build_average, build_freezing
 from agents.running.data import Artifacts, Data
+from agents.running.watching import TensorBoardSettings, Watch
 from datasets.batches.loader import Loader
 from utils.config.config import Config
 from utils.config.schema import construct
@@ -19,6 +20,7 @@ from utils.optimizers.schedules import SCHEDULERS, Schedule
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.checkpointer import Checkpointer
 from utils.runs.experiment import Experiment
+from utils.runs.run_log import RunLog
 from utils.training.freezing import Freezing
 from utils.training.precision import Precision
 from utils.training.run_state import RunState
@@ -45,6 +47,7 @@ class Assembly(NamedTuple):
     updater: Updater
     meter: TrainMeter
     checkpointer: Checkpointer
+    watch: Watch
 
 
 def assemble(
@@ -57,6 +60,7 @@ def assemble(
     metrics: Metrics,
     experiment: Experiment,
     device: torch.device,
+    log: RunLog,
 ) -> Assembly:
     """Build it. Raises DistributedError where the processes do not have the same data or device."""
     worker = experiment.worker
@@ -71,7 +75,9 @@ def assemble(
     store = experiment.checkpoints(settings.keep)
     checkpointer = Checkpointer(store, model, parts, facts, updater.average, own={"meter": meter}, worker=worker)
     separate_seeds(config.seed, worker.rank)
-    return Assembly(scheduler, freezing, precision, updater, meter, checkpointer)
+    shown = construct(config, "tensorboard", TensorBoardSettings, config.get("tensorboard", {}))
+    watch = Watch(shown, settings, model, data, log, worker)
+    return Assembly(scheduler, freezing, precision, updater, meter, checkpointer, watch)
 
 
 def save_artifacts(experiment: Experiment, artifacts: Artifacts) -> None:

@@ -14,6 +14,7 @@ from agents.running.building import (
     build_optimizer,
 )
 from agents.running.text_data import TextArtifacts
+from agents.running.watching import TensorBoardSettings
 from utils.config.config import Config
 from utils.config.schema import Section, blamed_on, construct
 from utils.distributed.fsdp import refuse_uncuttable
@@ -42,6 +43,9 @@ SECTIONS = {  # of every config
     ),
     "average": Section(shared=WeightAverage, is_optional=True),
     "distributed": Section(shared=DistributedSettings, free=("strategy", "timeout")),
+    "tensorboard": Section(
+        shared=TensorBoardSettings, is_optional=True, free=("histograms", "graph", "profile", "projector")
+    ),
 }
 
 
@@ -89,6 +93,7 @@ def _check_training(config: Config, agent_type: "type[Task]") -> None:
     with torch.device("meta"):
         construct(config, "train", TrainSettings, train)
         construct(config, "distributed", DistributedSettings, config.distributed)
+        construct(config, "tensorboard", TensorBoardSettings, config.get("tensorboard", {}))
         construct(config, "scheduler", SCHEDULERS[schedule.name], schedule, total_steps=10**12)
     monitored = [] if train.monitor[1:] == "loss" else [("train.monitor", train.monitor[1:], ("loss", *known))]
     for key, name, names in [*monitored, *(("metrics", name, known) for name in config.metrics or ())]:

@@ -21,6 +21,7 @@ def evaluate(
     answers: gets (row, what `agent.predictions` says of it), of all processes in the first one.
     """
     losses = LossMeter()
+    vectors = None if answers is None or agent.watch is None else agent.watch.vectors
     agent.model.eval()
     for batch in batches:
         on_device = batch.to(agent.device)
@@ -28,6 +29,8 @@ def evaluate(
         if not batch.is_filler:
             losses.update(terms, agent.count(batch))
             metrics.update(outputs, on_device)
+            if vectors is not None:
+                vectors.keep(batch.rows)
             if answers is not None and (found := agent.predictions(on_device, outputs)):
                 answers += zip(batch.rows.tolist(), found, strict=True)
     metrics.counts = agent.worker.summed(metrics.counts)

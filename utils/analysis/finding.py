@@ -19,7 +19,8 @@ GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of severa
 # What two runs of one recipe with the same test rows may differ in: their seeds, and what changes no result.
 SEEDS = ("name", "seed", "data.split_seed")
 NO_RESULT = "device num_threads data.num_workers data.cache_folder data.max_row_bytes train.keep train.log_every train.save_every"
-NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), "distributed.timeout")
+TENSORBOARD = "tensorboard.histograms tensorboard.graph tensorboard.profile tensorboard.projector"
+NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), *TENSORBOARD.split(), "distributed.timeout")
 DATA = [
     "name",
     "train",

@@ -4,7 +4,6 @@ Every metric of this project is a function of counts that rows add up to; drawin
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from utils.files.storage import digest_of
 from utils.metrics.label_counts import METRICS, Counts, known_metrics
+from utils.metrics.reliability import NUM_BINS, bins_of, decisions_of
 
 Lines = Sequence[Mapping[str, Any]]
 OF_A_RUN = ("id", "predicted", "probabilities", "truncated", "log_probability", "is_complete", "hypotheses")
@@ -30,7 +30,6 @@ LOWER_IS_BETTER = (
 )
 NEWLINE = "\n"  # other ends of lines, such as U+2028, stand within texts
 CHUNK = 200  # resamples whose weights are in memory as float64
-NUM_BINS = 15  # of the calibration error, as in utils/metrics/scores.py
 
 
 @dataclass(frozen=True)
@@ -107,21 +106,10 @@ def _of_labels(name: str, lines: Lines) -> RowMetric:
 
 def _of_confidence(lines: Lines) -> RowMetric:
     """The expected calibration error; with several labels a text, of every decision."""
+    confidences, is_right = decisions_of(lines)
     counts = np.zeros((len(lines), NUM_BINS + 1))
-    for row, line in enumerate(lines):
-        true, found = _labels(line["gold"]), _labels(line["predicted"])
-        probabilities = line["probabilities"]
-        if isinstance(line["gold"], list):
-            decisions = [
-                (p if label in found else 1 - p, (label in found) == (label in true))
-                for label, p in probabilities.items()
-            ]
-        else:
-            decisions = [(probabilities[line["predicted"]], true == found)]
-        for confidence, is_right in decisions:
-            place = min(max(math.ceil(confidence * NUM_BINS), 1), NUM_BINS) - 1
-            counts[row, place] += is_right - confidence
-        counts[row, -1] = len(decisions)
+    np.add.at(counts, (np.arange(len(lines))[:, None], bins_of(confidences)), is_right - confidences.astype(float))
+    counts[:, -1] = confidences.shape[1]
     return RowMetric(counts, lambda sums: float(np.abs(sums[:-1]).sum() / max(sums[-1], 1.0)))
 
 

@@ -32,6 +32,8 @@ MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 KNOWN = re.compile(
     r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions\.jsonl"
     r"|checkpoints/(damaged-)?step-\d+/(model\.safetensors|state\.pt|MANIFEST\.json)"
+    r"|profile\.pt\.trace\.json"
+    r"|(summaries/)?(projector_config\.pbtxt|projector/(test_texts|vocabulary-[^/]*)\.(bytes|tsv))"
     r"|(.*/)?(events\.out\.tfevents\.[^/]*|\.tmp-[^/]*(/.*)?)",
     re.DOTALL,
 )

@@ -41,6 +41,7 @@ class RunLog:
         self._writer: Any = None
         self.reference: ReferenceCurve | None = None
         self.monitor = monitor
+        self.closing = contextlib.ExitStack()  # what else ends with the log
         self._handler = _FileHandler(folder / "run.log")
         for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
             logger.removeHandler(handler)  # of a run that ended before its log was closed
@@ -53,13 +54,13 @@ class RunLog:
         settings: by dotted keys, for TensorBoard's HPARAMS page, where a run thus appears from its start; is_validated: False if
         the validation of `step` itself is still to come, even if a killed start logged it.
         """
-        self._try("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
-        self._try("TensorBoard", lambda: self._open_writer(step, settings))
+        self.attempt("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
+        self.attempt("TensorBoard", lambda: self._open_writer(step, settings))
 
     def lay_over(self, curve: ReferenceCurve) -> None:
         """Show a reference curve beside this run: in TensorBoard, and after each validation's line."""
         self.reference = curve
-        self._try("TensorBoard", lambda: curve.write_events(self.folder))
+        self.attempt("TensorBoard", lambda: curve.write_events(self.folder))
 
     def beside_reference(self, values: Mapping[str, float], step: int) -> str:
         """What the reference curve had at this step, in words; empty without one."""
@@ -67,13 +68,23 @@ class RunLog:
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         """One line of metrics.jsonl, and one TensorBoard point for each value."""
-        self._try("metrics.jsonl", lambda: self._append({"step": step, "split": split, **values}))
+        self.attempt("metrics.jsonl", lambda: self._append({"step": step, "split": split, **values}))
         self.to_tensorboard(lambda writer: self._write_scalars(split, values, step))
 
     def to_tensorboard(self, write: Callable[[Any], Any]) -> None:
         """Call `write` with the SummaryWriter, as long as that works."""
         if self._writer is not None:
-            self._try("TensorBoard", lambda: write(self._writer))
+            self.attempt("TensorBoard", lambda: write(self._writer))
+
+    def attempt(self, sink: str, write: Callable[[], None]) -> None:
+        """Call `write`, unless it has failed for this sink before."""
+        if sink in self._off:
+            return
+        try:
+            write()
+        except (OSError, RuntimeError) as error:
+            self._off.add(sink)
+            logger.warning("warning: %s cannot be written (%s); continuing without it", sink, error)
 
     def report(self, report: Mapping[str, Any], step: int) -> None:
         """The final metrics as scalars, the confusion matrix as an image."""
@@ -119,12 +130,19 @@ class RunLog:
         text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
         self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))
 
+    @property
+    def events_folder(self) -> Path:
+        """Where TensorBoard's files are: in the run's folder, whose name it then shows; older runs have a folder `summaries`."""
+        old = self.folder / "summaries"
+        return old if old.is_dir() else self.folder
+
     def flush(self) -> None:
         """Flush TensorBoard: before a checkpoint, since a resume writes only what comes after it."""
         self.to_tensorboard(lambda writer: writer.flush())
 
     def close(self) -> None:
         """Close every sink."""
+        self.closing.close()
         self.to_tensorboard(lambda writer: writer.close())
         self._writer = None
         logger.removeHandler(self._handler)
@@ -141,16 +159,11 @@ class RunLog:
             atomic_write(self._metrics_path, whole)
 
     def _open_writer(self, step: int, settings: Mapping[str, Any]) -> None:
-        """A new event file that replaces everything from `step` on, and begins with that step's scalars.
-
-        It is in the run's folder itself, whose name TensorBoard then shows; older runs have a folder `summaries`.
-        """
+        """A new event file that replaces everything from `step` on, and begins with that step's scalars."""
         from torch.utils.tensorboard import SummaryWriter  # needed only for training
 
         suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
-        old = self.folder / "summaries"
-        folder = old if old.is_dir() else self.folder
-        self._writer = SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
+        self._writer = SummaryWriter(str(self.events_folder), purge_step=step, filename_suffix=suffix)
         self._writer.add_custom_scalars(layout_of(self.monitor))
         self._writer.file_writer.add_summary(hparams_of(settings)[1])
         for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
@@ -167,15 +180,6 @@ class RunLog:
     def _append(self, values: dict[str, Any]) -> None:
         with self._metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
-
-    def _try(self, sink: str, write: Callable[[], None]) -> None:
-        if sink in self._off:
-            return
-        try:
-            write()
-        except (OSError, RuntimeError) as error:
-            self._off.add(sink)
-            logger.warning("warning: %s cannot be written (%s); continuing without it", sink, error)
 
 
 def markdown_cell(value: Any) -> str:
