@@ -75,6 +75,30 @@ def assign(
     return np.where(is_used, split[group], np.int8(UNUSED))
 
 
+def nested_places(
+    keys: np.ndarray, labels: np.ndarray, seed: int, label_sets: Sequence[Sequence[int]] | None = None
+) -> np.ndarray:
+    """(N,) the place of each row in one order of them all, whose first n rows are a stratified sample for every n.
+
+    Arguments as for `assign`. A first row of each label comes before all others, so that a small sample has every label that a test
+    may ask for; the others follow by systematic sampling within each value of `labels`.
+    """
+    rank = mix(mix(keys ^ mix(np.array(seed, dtype=np.uint64))))  # not the split's own, whose lower part is in training
+    order = np.lexsort((rank, labels))
+    starts = np.searchsorted(labels[order], labels[order], side="left")  # of each label's block
+    inside = np.arange(len(order)) - starts
+    quantiles = np.empty(len(order))
+    quantiles[order] = (inside + rank[order] / 2.0**64) / np.bincount(labels)[labels[order]]
+    is_later, seen = np.ones(len(order), dtype=bool), set[int]()
+    for row in order[inside == 0].tolist():
+        own = {int(labels[row])} if label_sets is None else set(label_sets[labels[row]])
+        is_later[row] = own <= seen
+        seen |= own
+    places = np.empty(len(keys), dtype=np.int64)
+    places[np.lexsort((labels, rank, quantiles, is_later))] = np.arange(len(keys))
+    return places
+
+
 def _dealt(
     labels: np.ndarray,
     sizes: np.ndarray,

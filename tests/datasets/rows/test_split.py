@@ -10,7 +10,7 @@ from corpora import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.rows.split import SPLITS, UNUSED, assign, text_key
+from datasets.rows.split import SPLITS, UNUSED, assign, nested_places, text_key
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -153,3 +153,32 @@ def test_a_key_knows_letters_and_the_border_of_fields() -> None:
 def test_a_key_is_the_hash_of_the_lower_cased_text_with_single_spaces(texts: list[str]) -> None:
     plain = "\0".join(" ".join(text.lower().split()) for text in texts)
     assert text_key(texts) == int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
+
+
+@ANY
+@given(rows=LABELLED, seed=st.integers(0, 5), data=st.data())
+def test_nested_places_are_one_order_whatever_the_order_of_the_file(
+    rows: list[tuple[str, int]], seed: int, data: Any
+) -> None:
+    order = np.array(data.draw(st.permutations(range(len(rows)))))
+    keys, labels = keys_of([text for text, _ in rows]), np.array([label for _, label in rows])
+    places, shuffled = nested_places(keys, labels, seed), nested_places(keys[order], labels[order], seed)
+    assert sorted(places) == list(range(len(rows)))
+    num_labels = len(set(labels.tolist()))
+    assert len(set(labels[places < num_labels].tolist())) == num_labels, "a row of each label comes first"
+    assert [rows[i] for i in np.argsort(places)] == [rows[order[i]] for i in np.argsort(shuffled)]
+
+
+@pytest.mark.parametrize("size", [20, 100, 400])
+def test_a_nested_sample_keeps_the_share_of_every_label(size: int) -> None:
+    keys, labels = distinct(1000, num_labels=6)
+    kept = nested_places(keys, labels, seed=0) < size
+    for label in np.unique(labels):
+        assert abs(kept[labels == label].sum() - size * (labels == label).mean()) <= 3  # a first row each comes on top
+
+
+def test_a_nested_sample_of_label_sets_has_every_label() -> None:
+    keys, labels = keys_of([f"text {i}" for i in range(60)]), np.arange(60) % 4
+    label_sets = [(0,), (0, 1), (0, 1, 2), (0, 3)]
+    first = labels[np.argsort(nested_places(keys, labels, 0, label_sets))]
+    assert {label for number in first[:3] for label in label_sets[number]} == {0, 1, 2, 3}
