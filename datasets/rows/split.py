@@ -14,6 +14,7 @@ from datasets.rows.stratified import stratify
 
 SPLITS = ("train", "valid", "test")
 UNUSED = -1
+MAX_FOLDS = 100
 CLOSE = 0.02  # tolerated relative deviation of a split's size; at least one row
 WHITE = b"\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"  # ASCII white space except the space itself
 
@@ -97,6 +98,24 @@ def nested_places(
     places = np.empty(len(keys), dtype=np.int64)
     places[np.lexsort((labels, rank, quantiles, is_later))] = np.arange(len(keys))
     return places
+
+
+def folds(keys: np.ndarray, labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """(N,) the fold, 0 to num_folds - 1, of each row for cross-validation: stratified, equal texts in one fold.
+
+    keys (N,) uint64 from text_key, labels (N,) int; a text that occurs with several labels counts as the lowest of them. A label
+    with two texts is in two folds, so that each of them is predicted by a model that knows the label. Raises ValueError for fewer
+    than two folds, or more than there are different texts.
+    """
+    unique, group = np.unique(keys, return_inverse=True)
+    if not 2 <= num_folds <= min(len(unique), MAX_FOLDS):
+        raise ValueError(f"num_folds must be between 2 and {min(len(unique), MAX_FOLDS)}, got {num_folds}")
+    group_labels = np.full(len(unique), labels.max())
+    np.minimum.at(group_labels, group, labels)
+    targets = np.full(num_folds, len(keys) // num_folds) + (np.arange(num_folds) < len(keys) % num_folds)
+    label_sets = [(0, label + 1) for label in range(labels.max() + 1)]
+    rank = mix(unique ^ mix(np.array(seed, dtype=np.uint64)))
+    return stratify(group_labels, label_sets, np.bincount(group), rank, targets, trains=False)[group].astype(np.int64)
 
 
 def _dealt(
