@@ -2,7 +2,20 @@
 
 from types import ModuleType
 
-from commands import board, compare, export, fill, generate, minimal_pairs, predict, prepare, test, tokenizer, train
+from commands import (
+    board,
+    compare,
+    curve,
+    export,
+    fill,
+    generate,
+    minimal_pairs,
+    predict,
+    prepare,
+    test,
+    tokenizer,
+    train,
+)
 from commands import list as list_command
 
 COMMANDS: dict[str, ModuleType] = {
@@ -11,6 +24,7 @@ COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
     "generate": generate,
     "compare": compare,
+    "curve": curve,
     "board": board,
     "list": list_command,
     "prepare": prepare,

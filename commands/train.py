@@ -3,10 +3,12 @@
 import argparse
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from utils.config.config import Config
+    from utils.runs.launching import Job
 
 SUMMARY = "train the model of a config (the default command: `train` may be omitted)"
 
@@ -89,8 +91,7 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     from utils.config.config import RUNS
     from utils.errors import ConfigError
     from utils.machine.slots import slots_of
-    from utils.runs.launching import Job, run_all
-    from utils.runs.saved import CONFIG
+    from utils.runs.launching import run_all
 
     if num_processes > 1:
         raise ConfigError("command line: --seeds starts its own processes; leave torchrun out")
@@ -98,15 +99,28 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     if given := [word for word in words_of if word.startswith("seed=")]:
         raise ConfigError(f"command line: {given[0]}: --seeds sets the seed; leave it out")
     names = {seed: f"{config.name}-seed{seed}" for seed in seeds_of(options.seeds)}
-    slots, jobs = slots_of(config.device, min(options.jobs, len(names))), []
-    for seed, name in names.items():
-        words = [options.config, *words_of, f"seed={seed}", f"name={name}", *["--fresh"] * options.fresh]
-        words += ["--against", options.against] if options.against else []
-        is_new = options.fresh or not (RUNS / name / CONFIG).exists()  # else the run keeps its number
-        threads = slots.num_threads if config.num_threads == "auto" and is_new else None
-        jobs.append(Job(name, [*words, *([f"num_threads={threads}"] if threads else [])]))
-    run_all(jobs, slots.environments)
+    slots = slots_of(config.device, min(options.jobs, len(names)))
+    words_of += ["--fresh"] * options.fresh + (["--against", options.against] if options.against else [])
+    own = {name: [f"seed={seed}"] for seed, name in names.items()}
+    run_all(jobs_of(config, [options.config, *words_of], own, slots.num_threads), slots.environments)
     sys.stdout.write(as_tables([str(RUNS / name) for name in names.values()]))
+
+
+def jobs_of(
+    config: "Config", words: Sequence[str], own: Mapping[str, Sequence[str]], num_threads: int | None
+) -> "list[Job]":
+    """A job for each run; own: by the run's name, the words that no other has; num_threads: of new runs, None as they choose."""
+    from utils.config.config import RUNS
+    from utils.runs.launching import Job
+    from utils.runs.saved import CONFIG
+
+    jobs = []
+    for name, words_of in own.items():
+        is_new = "--fresh" in words or not (RUNS / name / CONFIG).exists()  # else the run keeps its number
+        threads = num_threads if config.num_threads == "auto" and is_new else None
+        threads_of = [f"num_threads={threads}"] if threads else []
+        jobs.append(Job(name, [*words, *words_of, f"name={name}", *threads_of]))
+    return jobs
 
 
 def seeds_of(text: str) -> list[int]:
