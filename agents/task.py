@@ -46,7 +46,7 @@ class Task:
     artifacts: Any
     data: Data
     experiment: Experiment
-    watch: Any = None  # a Watch (agents/running/watching.py) of a run that trains
+    watch: Any = None  # a Watch (agents/watching/watch.py) of a run that trains
 
     def __init__(self, config: Config, device: torch.device, worker: Worker | None = None) -> None:
         """Opens nothing. config: checked and complete; worker: this process among those of the run."""

@@ -5,6 +5,7 @@ from types import ModuleType
 from commands import (
     board,
     compare,
+    curve,
     export,
     fill,
     find_lr,
@@ -28,6 +29,7 @@ COMMANDS: dict[str, ModuleType] = {
     "generate": generate,
     "sweep": sweep,
     "compare": compare,
+    "curve": curve,
     "board": board,
     "inspect": inspect_command,
     "find-lr": find_lr,

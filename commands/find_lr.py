@@ -27,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Test and print."""
     from agents import checked_config
-    from agents.inspecting.range_test import range_test
+    from agents.inspecting.range_test import range_test, rates, smoothed, suggested
     from agents.inspecting.rehearsal import rehearsal
-    from utils.analysis.range_test import rates, smoothed, suggested
     from utils.errors import ConfigError
     from utils.machine.progress_bar import StepBar
     from utils.machine.streams import to_json

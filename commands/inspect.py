@@ -5,25 +5,37 @@ rows that models of this config, trained on the other folds, think mislabelled.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from utils.analysis.text_tables import duration, text_table
+from utils.machine.text_tables import duration, text_table
 
 if TYPE_CHECKING:
     from agents.inspecting.costs import Costs
     from agents.inspecting.model_view import Part
+    from utils.config.config import Config
 
 SUMMARY = "look at a config before it is trained: data, model, time, memory"
-MAX_CLASSES = 20
+MAX_CLASSES, TEXT = 20, 80  # labels, and characters of a text, that are printed
+ACCURACIES, SEEDS = (0.7, 0.8, 0.9, 0.95), ((1, 0.0), (5, 0.005), (5, 0.01))  # seeds, and their standard deviation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """CONFIG and overrides."""
+    """CONFIG, overrides, and what is to be looked at."""
     parser.add_argument("config", metavar="CONFIG", help="a config file, such as configs/bilstm.yaml")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="options to change")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="instead of all that, the training rows that may be mislabelled, surest first, by five models that are each trained "
+        "without a fifth of the rows",
+    )
+    parser.add_argument(
+        "--top", type=int, default=30, metavar="N", help="with --labels: rows that are printed; default: 30"
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON; with --labels, a line for each row")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,7 +49,11 @@ def run(options: argparse.Namespace) -> None:
     from utils.runs.run_log import set_up_console
 
     set_up_console()
-    with rehearsal(checked_config(options.config, options.overrides)) as agent:
+    config = checked_config(options.config, options.overrides)
+    if options.labels:
+        print_suspects(config, options)
+        return
+    with rehearsal(config) as agent:
         data = describe_data(agent)
         loader = agent.data.loaders["train"]
         batch = next(loader.train_batches(0))[0]
@@ -48,6 +64,9 @@ def run(options: argparse.Namespace) -> None:
         return
     shown = f"one batch of {len(batch.rows)} rows, {batch.num_tokens:,} tokens"
     lines = [*data_lines(data), "", *model_lines(parts, shown), *cost_lines(costs, parts[0].num_parameters)]
+    if data["classes"]:
+        split = "test" if "test" in data["splits"] else "valid"
+        lines += ["", *power_lines(split, data["splits"].get(split, {"rows": 0})["rows"])]
     print("\n".join(lines))
 
 
@@ -96,11 +115,58 @@ def cost_lines(costs: "Costs", num_parameters: int) -> Iterator[str]:
     """Parameters, operations, time and memory."""
     total = costs.train_seconds + costs.evaluation_seconds
     yield (
-        f"cost: {num_parameters:,} parameters, {costs.flops_per_token:,.0f} operations a token in training; "
+        f"cost: {num_parameters:,} parameters, {costs.flops_per_token:,.1f} operations a token in training; "
         f"{costs.tokens_per_second:,.0f} tokens/s"
     )
     yield (
         f"a run: {costs.num_steps:,} steps in {duration(costs.train_seconds)}, {costs.num_validations} validations and the test in "
         f"{duration(costs.evaluation_seconds)}: about {duration(total)}; peak memory about {costs.memory_bytes / 2**20:,.0f} MB"
         + ("" if costs.device_bytes is None else f", of the GPU {costs.device_bytes / 2**20:,.0f} MB")
+    )
+
+
+def power_lines(split: str, num_rows: int) -> Iterator[str]:
+    """The smallest differences that a test can show."""
+    from utils.analysis.power import smallest_difference
+
+    if not num_rows:
+        return
+    rows = []
+    for accuracy in ACCURACIES:
+        found = [smallest_difference(num_rows, seeds, accuracy, seed_deviation=deviation) for seeds, deviation in SEEDS]
+        rows.append([f"{accuracy:g}", *("-" if math.isnan(each) else f"{100 * each:.1f}" for each in found)])
+    yield f"the least difference of two configs that the {num_rows:,} rows of {split} show in 4 of 5 cases, in points of accuracy"
+    head = [
+        f"{seeds} seed{'s' * (seeds > 1)} each" + f", ± {100 * deviation:g}" * (seeds > 1) for seeds, deviation in SEEDS
+    ]
+    yield from text_table(["accuracy", *head], rows)
+
+
+def print_suspects(config: "Config", options: argparse.Namespace) -> None:
+    """Print the rows that may be mislabelled."""
+    from agents.inspecting.cross_validation import label_errors
+    from utils.machine.streams import to_json
+
+    found, records, labels = label_errors(config)
+    rows = []
+    for row in found.order.tolist():
+        record, given = records[row], (records[row].labels or ("",))[0]
+        about = {
+            "id": record.id,
+            "label": given,
+            "suggested": labels[found.suggested[row]],
+            "probability": float(found.score[row]),
+        }
+        rows.append({**about, "is_confident": bool(found.is_confident[row]), "text": " / ".join(record.texts)})
+    if options.json:
+        sys.stdout.writelines(to_json(row, sys.stdout) for row in rows)
+        return
+    head = ["id", "label", "P(label)", "suggested", "text"]
+    cells = [
+        [r["id"], r["label"], f"{r['probability']:.4f}", r["suggested"], r["text"][:TEXT]] for r in rows[: options.top]
+    ]
+    print("\n".join(text_table(head, cells, left=(0, 1, 3, 4))))
+    print(
+        f"the {len(cells)} surest of {len(rows)} training rows; by confident learning (Northcutt et al. 2021) "
+        f"{int(found.is_confident.sum())} are errors, which on difficult data are too many"
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.analysis.finding import NO_RESULT
-from utils.analysis.text_tables import text_table
 from utils.config.config import RUNS, flatten
 from utils.errors import ConfigError, counted
 from utils.files.storage import atomic_write
+from utils.machine.text_tables import text_table
 
 if TYPE_CHECKING:
     from utils.config.config import Config
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the space, run the trials, write the best config."""
     from utils.machine.slots import slots_of
-    from utils.runs.launching import run_all, thread_words
+    from utils.runs.launching import Job, job_of, run_all
     from utils.runs.run_log import set_up_console
     from utils.search.settings import read_settings
 
@@ -70,11 +70,12 @@ def run(options: argparse.Namespace) -> None:
     }
     study = Study(settings, space, specification, **given)
 
-    def words_of(owned: Any) -> list[str]:
-        own = [*words(owned.options), f"name={owned.name}", *thread_words(config, owned.name, slots.num_threads)]
-        return [settings.config, *options.overrides, *own, *["--fresh"] * (options.fresh and owned.starts == 1)]
+    def job(owned: Any) -> Job:
+        given = [settings.config, *options.overrides, *words(owned.options)]
+        fresh = ["--fresh"] * (options.fresh and owned.starts == 1)
+        return job_of(config, owned.name, [*given, *fresh], slots.num_threads)
 
-    run_all(Trials(study, config.train.monitor, words_of), slots.environments)
+    run_all(Trials(study, config.train.monitor, job), slots.environments)
     print(as_text(study, config.train.monitor[1:]))
     write_best(study, settings, options.overrides)
 

@@ -89,7 +89,7 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     from utils.config.config import RUNS
     from utils.errors import ConfigError
     from utils.machine.slots import slots_of
-    from utils.runs.launching import Job, Queue, run_all, thread_words
+    from utils.runs.launching import Queue, job_of, run_all
 
     if num_processes > 1:
         raise ConfigError("command line: --seeds starts its own processes; leave torchrun out")
@@ -97,12 +97,10 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     if given := [word for word in words_of if word.startswith("seed=")]:
         raise ConfigError(f"command line: {given[0]}: --seeds sets the seed; leave it out")
     names = {seed: f"{config.name}-seed{seed}" for seed in seeds_of(options.seeds)}
-    slots, jobs = slots_of(config.device, min(options.jobs, len(names))), []
-    for seed, name in names.items():
-        words = [options.config, *words_of, f"seed={seed}", f"name={name}", *["--fresh"] * options.fresh]
-        words += ["--against", options.against] if options.against else []
-        threads = thread_words(config, name, slots.num_threads)
-        jobs.append(Job(name, [*words, *threads]))
+    slots = slots_of(config.device, min(options.jobs, len(names)))
+    words_of += ["--fresh"] * options.fresh + (["--against", options.against] if options.against else [])
+    given = [options.config, *words_of]
+    jobs = [job_of(config, name, [*given, f"seed={seed}"], slots.num_threads) for seed, name in names.items()]
     run_all(Queue(jobs), slots.environments)
     sys.stdout.write(as_tables([str(RUNS / name) for name in names.values()]))
 

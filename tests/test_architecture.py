@@ -12,12 +12,14 @@ from conftest import ROOT
 
 import datasets
 from agents import AGENTS, checked_config
+from commands.sweep import checked
 from utils.config.schema import TorchPart, options_of
+from utils.search.settings import read_settings
 
 
 def shipped(root: Path) -> list[Path]:
     """The configs that git knows: a user's own beside them need not say what it reaches. Without git, those with a head."""
-    command = ["git", "ls-files", "--error-unmatch", "configs/*.yaml"]
+    command = ["git", "ls-files", "--error-unmatch", ":(glob)configs/*.yaml"]
     found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if found.returncode == 0:
         return sorted(root / name for name in found.stdout.splitlines() if (root / name).exists())
@@ -132,6 +134,14 @@ def test_every_config_is_complete_and_says_what_it_reaches(path: Path, monkeypat
     head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     assert f"python main.py configs/{path.name}" in head
     assert re.search(r"((accuracy|error) 0\.\d{3}|BLEU \d\d\.\d)", head)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/sweeps/*.yaml")), ids=lambda path: path.name)
+def test_every_sweep_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    file, settings, space = read_settings(path)
+    assert checked(file, settings, space, []).name == Path(settings.config).stem
+    assert f"python main.py sweep {path.relative_to(ROOT)}" in path.read_text()
 
 
 @pytest.mark.parametrize("has_git", [True, False])

@@ -27,6 +27,14 @@ class Step(NamedTuple):
 @contextlib.contextmanager
 def rehearsal(config: Config) -> Iterator[BaseAgent]:
     """The agent of a checked config, ready for its first step. Only the caches of its data stay."""
+    with prepared(config) as agent:
+        agent.load_checkpoint()
+        yield agent
+
+
+@contextlib.contextmanager
+def prepared(config: Config) -> Iterator[BaseAgent]:
+    """The same, before its schedule is made for the number of its steps; `load_checkpoint` makes it."""
     from agents import build_agent  # which imports all agents
 
     if config.num_threads == "auto":
@@ -34,7 +42,6 @@ def rehearsal(config: Config) -> Iterator[BaseAgent]:
     with tempfile.TemporaryDirectory(prefix="glassbox-") as folder:
         agent = build_agent(config, Experiment(Path(folder), None))
         try:
-            agent.load_checkpoint()
             yield agent
         finally:
             agent.log.close()

@@ -8,7 +8,7 @@ from torch import nn
 
 from agents.running.building import build_average, build_freezing
 from agents.running.data import Artifacts, Data
-from agents.running.watching import TensorBoardSettings, Watch
+from agents.watching.watch import TensorBoardSettings, Watch
 from datasets.batches.loader import Loader
 from utils.config.config import Config
 from utils.config.schema import construct

@@ -14,7 +14,7 @@ from agents.running.building import (
     build_optimizer,
 )
 from agents.running.text_data import TextArtifacts
-from agents.running.watching import TensorBoardSettings
+from agents.watching.watch import TensorBoardSettings
 from utils.config.config import Config
 from utils.config.schema import Section, blamed_on, construct
 from utils.distributed.fsdp import refuse_uncuttable

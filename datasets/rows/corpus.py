@@ -12,9 +12,11 @@ from datasets.formats.rows import Source
 from datasets.rows.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.rows.records import Record, RecordReader
 from datasets.rows.repeats import describe_repeats
-from datasets.rows.split import SPLITS, assign, check_shares, text_key
+from datasets.rows.split import SPLITS, assign, check_shares, nested_places, text_key
 from datasets.rows.targets import Target
 from utils.errors import DataError, in_words
+
+BEYOND = -2  # assigned to training rows beyond data.train_limit; -1 to those beyond data.limit, and to skipped ones
 
 
 @dataclass
@@ -60,6 +62,7 @@ class Corpus:
     stride: number of tokens by which adjacent windows overlap
     on_bad_row: end the run at an unusable row, or skip and count it
     limit: maximum number of rows used from each file, stratified by label, or {train: 1000} of some; null: all
+    train_limit: maximum number of training rows; a smaller set is part of a larger one, other splits stay as they are; null: all
     num_workers: number of worker processes for tokenisation
     cache_folder: cache of tokens and teacher predictions, reused by runs on the same texts
     """
@@ -80,6 +83,7 @@ class Corpus:
         stride: int = 0,
         on_bad_row: Literal["error", "skip"] = "error",
         limit: int | dict[str, int] | None = None,
+        train_limit: int | None = None,
         num_workers: int = 2,
         cache_folder: str = ".cache",
     ) -> None:
@@ -93,7 +97,8 @@ class Corpus:
             known = ", ".join(source.splits)
             raise ValueError(f"limit: {min(unknown)} is no split with a file of its own; those are {known}")
         least = min((value for value in limits.values() if value is not None), default=None)
-        for name, value in {"max_length": max_length, "limit": least, "num_workers": num_workers}.items():
+        numbers = {"max_length": max_length, "limit": least, "train_limit": train_limit, "num_workers": num_workers}
+        for name, value in numbers.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if split_seed < 0:
@@ -113,7 +118,7 @@ class Corpus:
         self.join_fields, self.pair = join_fields, pair
         self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
-        self.on_bad_row, self.limits = on_bad_row, limits
+        self.on_bad_row, self.limits, self.train_limit = on_bad_row, limits, train_limit
         self.num_workers, self.cache_folder = num_workers, cache_folder
 
     @property
@@ -216,6 +221,11 @@ class Corpus:
         strata, sets = self.target.strata(list(label_sets))
         used_strata = strata[np.frombuffer(numbers, dtype=np.int64)[is_used]]
         assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, self.limits.get(origin), sets)
+        trained = np.flatnonzero(assigned == SPLITS.index("train"))
+        if self.train_limit is not None and self.train_limit < len(trained):
+            strata_of = strata[np.frombuffer(numbers, np.int64)[trained]]
+            places = nested_places(keys[trained], strata_of, self.split_seed, sets)
+            assigned[trained[places >= self.train_limit]] = BEYOND
         return _FileScan(keys, numbers, ids, reader, assigned)
 
     def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
@@ -226,6 +236,8 @@ class Corpus:
             return {"read": used, "used": used, "skipped": {}}
         given_away = sum(int((file.assigned == SPLITS.index(other)).sum()) for other in SPLITS if other != split)
         skipped = Counter(file.reader.skipped)
+        if num_cut := int((file.assigned == BEYOND).sum()):
+            skipped["beyond data.train_limit"] = num_cut
         num_beyond = file.reader.num_read - sum(skipped.values()) - given_away - used
         if num_beyond:
             skipped["beyond data.limit"] = num_beyond

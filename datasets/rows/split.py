@@ -14,6 +14,7 @@ from datasets.rows.stratified import stratify
 
 SPLITS = ("train", "valid", "test")
 UNUSED = -1
+MAX_FOLDS = 100
 CLOSE = 0.02  # tolerated relative deviation of a split's size; at least one row
 WHITE = b"\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"  # ASCII white space except the space itself
 
@@ -73,6 +74,48 @@ def assign(
     split = np.full(len(unique), UNUSED, dtype=np.int8)
     split[kept] = _dealt(group_labels[kept], sizes[kept], rank[kept], shares, label_sets)
     return np.where(is_used, split[group], np.int8(UNUSED))
+
+
+def nested_places(
+    keys: np.ndarray, labels: np.ndarray, seed: int, label_sets: Sequence[Sequence[int]] | None = None
+) -> np.ndarray:
+    """(N,) the place of each row in one order of them all, whose first n rows are a stratified sample for every n.
+
+    Arguments as for `assign`. A first row of each label comes before all others, so that a small sample has every label that a test
+    may ask for; the others follow by systematic sampling within each value of `labels`.
+    """
+    rank = mix(mix(keys ^ mix(np.array(seed, dtype=np.uint64))))  # not the split's own, whose lower part is in training
+    order = np.lexsort((rank, labels))
+    starts = np.searchsorted(labels[order], labels[order], side="left")  # of each label's block
+    inside = np.arange(len(order)) - starts
+    quantiles = np.empty(len(order))
+    quantiles[order] = (inside + rank[order] / 2.0**64) / np.bincount(labels)[labels[order]]
+    is_later, seen = np.ones(len(order), dtype=bool), set[int]()
+    for row in order[inside == 0].tolist():
+        own = {int(labels[row])} if label_sets is None else set(label_sets[labels[row]])
+        is_later[row] = own <= seen
+        seen |= own
+    places = np.empty(len(keys), dtype=np.int64)
+    places[np.lexsort((labels, rank, quantiles, is_later))] = np.arange(len(keys))
+    return places
+
+
+def folds(keys: np.ndarray, labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """(N,) the fold, 0 to num_folds - 1, of each row for cross-validation: stratified, equal texts in one fold.
+
+    keys (N,) uint64 from text_key, labels (N,) int; a text that occurs with several labels counts as the lowest of them. A label
+    with two texts is in two folds, so that each of them is predicted by a model that knows the label. Raises ValueError for fewer
+    than two folds, or more than there are different texts.
+    """
+    unique, group = np.unique(keys, return_inverse=True)
+    if not 2 <= num_folds <= min(len(unique), MAX_FOLDS):
+        raise ValueError(f"num_folds must be between 2 and {min(len(unique), MAX_FOLDS)}, got {num_folds}")
+    group_labels = np.full(len(unique), labels.max())
+    np.minimum.at(group_labels, group, labels)
+    targets = np.full(num_folds, len(keys) // num_folds) + (np.arange(num_folds) < len(keys) % num_folds)
+    label_sets = [(0, label + 1) for label in range(labels.max() + 1)]
+    rank = mix(unique ^ mix(np.array(seed, dtype=np.uint64)))
+    return stratify(group_labels, label_sets, np.bincount(group), rank, targets, trains=False)[group].astype(np.int64)
 
 
 def _dealt(

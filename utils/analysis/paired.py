@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special
 
 LEVEL = 0.95
+POWER = 0.8  # of the difference that a test is said to see
 NUM_RESAMPLES = 2000
 
 
@@ -138,7 +139,7 @@ def adjusted_for(p_values: Sequence[float], num_tests: int) -> list[float]:
 def seen_in_most(interval: Interval) -> float:
     """The difference that a test as precise as this one sees in 80% of the cases: 2.8 standard errors."""
     error = (interval.high - interval.low) / (2 * t_quantile(math.inf))
-    return (t_quantile(math.inf) + float(special.ndtri(0.8))) * error
+    return (t_quantile(math.inf) + float(special.ndtri(POWER))) * error
 
 
 def t_quantile(freedom: float) -> float:

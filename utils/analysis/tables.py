@@ -12,8 +12,8 @@ from typing import Any
 
 from utils.analysis.comparing import Comparison, is_share, sentence
 from utils.analysis.finding import plain
-from utils.analysis.text_tables import WIDE, duration, text_table
 from utils.errors import counted, printable
+from utils.machine.text_tables import WIDE, duration, text_table
 
 MAX_COLUMNS = 6  # options that differ, in a table for people; CSV has all
 

@@ -31,10 +31,11 @@ class Job(NamedTuple):
     words: Sequence[str]
 
 
-def thread_words(config: Mapping[str, Any], name: str, num_threads: int | None) -> list[str]:
-    """num_threads for a run's command line, where its config leaves it open; a run that has begun keeps its number."""
-    is_new = not (RUNS / name / CONFIG).exists()
-    return [f"num_threads={num_threads}"] if num_threads and config["num_threads"] == "auto" and is_new else []
+def job_of(config: Mapping[str, Any], name: str, words: Sequence[str], num_threads: int | None) -> Job:
+    """The job of a run of that name; words: its config and overrides; num_threads: of a new run, None as it chooses."""
+    is_new = "--fresh" in words or not (RUNS / name / CONFIG).exists()  # else the run keeps its number
+    threads = num_threads if config["num_threads"] == "auto" and is_new else None
+    return Job(name, [*words, f"name={name}", *([f"num_threads={threads}"] if threads else [])])
 
 
 class JobFailed(GlassboxError):

@@ -119,9 +119,18 @@ class Study:
                     return owned
             if len(trials) >= self.num_trials:
                 return None
-            self.study.sampler = self._sampler(len(trials))
-            asked = self.study.ask(self.space)
+            with self._sampling(len(trials)):
+                asked = self.study.ask(self.space)
             return self._own(asked.number, asked._trial_id)
+
+    @contextlib.contextmanager
+    def _sampling(self, number: int) -> Iterator[None]:
+        """Use the sampler of a trial, for its proposals alone: a grid's would stop the study at its last result."""
+        usual, self.study.sampler = self.study.sampler, self._sampler(number)
+        try:
+            yield
+        finally:
+            self.study.sampler = usual
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler for a trial: its seed is that of the trial, whichever process asks, and after any resume."""

@@ -31,10 +31,10 @@ class Trials(Queue):
 
     is_quiet = True
 
-    def __init__(self, study: Study, monitor: str, words_of: Callable[[Owned], list[str]]) -> None:
-        """monitor: the metric that is looked at, with its direction; words_of: the command line of a trial's run."""
+    def __init__(self, study: Study, monitor: str, job_of: Callable[[Owned], Job]) -> None:
+        """monitor: the metric that is looked at, with its direction; job_of: the job of a trial's run."""
         super().__init__()
-        self.study, self.monitor, self.words_of = study, monitor, words_of
+        self.study, self.monitor, self.job_of = study, monitor, job_of
         self.owned, self.pruned = dict[str, Owned](), set[str]()
         self.due, self.ending = {"take": 0.0, "over": 0.0, "look": 0.0}, False
 
@@ -51,7 +51,7 @@ class Trials(Queue):
         self.owned[owned.name] = owned
         options = ", ".join(f"{key}={value}" for key, value in owned.options.items())
         logger.info("%s: %s", owned.name, options)
-        return Job(owned.name, self.words_of(owned))
+        return self.job_of(owned)
 
     def look(self, process: Process) -> None:
         """Report new validations, and end a run that is worse than others were."""

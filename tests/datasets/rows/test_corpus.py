@@ -1,5 +1,6 @@
 """From files to three splits: which file serves which, and what cannot be trained on."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"split": [0.0, 0.5, 0.5]}, "three fractions"),
     ({"split": [float("nan"), 0.1, 0.1]}, "three fractions"),
     ({"limit": 0}, "limit must be at least 1"),
+    ({"train_limit": 0}, "train_limit must be at least 1"),
     ({"max_length": 0}, "max_length must be at least 1"),
     ({"num_workers": 0}, "num_workers must be at least 1"),
     ({"split_seed": -1}, "split_seed"),
@@ -109,3 +111,24 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
 def test_wrong_options_are_refused_before_a_file_is_read(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         corpus_of(tmp_path / "none.jsonl", **options)
+
+
+def test_training_sets_of_a_train_limit_are_nested_and_leave_the_other_splits_alone(tmp_path: Path) -> None:
+    """One file that is split, a test file beside it, and rows of several labels, whose own limit is not nested."""
+    several = [row | {"label": "|".join({row["label"], "cooking"})} for row in tiny_rows()]
+    test = str(write_jsonl(tmp_path / "test.jsonl", TEST))
+    cases: list[dict[str, Any]] = [{}, {"test": test}, {"rows": several, "multi_label": True}, {"limit": 60}]
+    for options in cases:
+        scans = {}
+        for size in (5, 20, 40, None):
+            scans[size] = tiny_corpus(tmp_path, **options, train_limit=size).scan()
+            report = scans[size].report["train"]
+            assert size is None or len(scans[size].rows["train"]) == size == report["used"]
+            assert report["read"] == report["used"] + sum(report["skipped"].values())
+        sets = [set(scan.rows["train"].tolist()) for scan in scans.values()]
+        assert all(small < large for small, large in itertools.pairwise(sets))
+        for scan in scans.values():
+            assert scan.labels == scans[None].labels
+            for split in ("valid", "test"):
+                np.testing.assert_array_equal(scan.rows[split], scans[None].rows[split])
+        assert scans[20].report["train"]["skipped"]["beyond data.train_limit"] == len(sets[3]) - 20

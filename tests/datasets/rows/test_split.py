@@ -10,7 +10,7 @@ from corpora import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.rows.split import SPLITS, UNUSED, assign, text_key
+from datasets.rows.split import SPLITS, UNUSED, assign, folds, nested_places, text_key
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -153,3 +153,67 @@ def test_a_key_knows_letters_and_the_border_of_fields() -> None:
 def test_a_key_is_the_hash_of_the_lower_cased_text_with_single_spaces(texts: list[str]) -> None:
     plain = "\0".join(" ".join(text.lower().split()) for text in texts)
     assert text_key(texts) == int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
+
+
+@ANY
+@given(rows=LABELLED, seed=st.integers(0, 5), data=st.data())
+def test_nested_places_are_one_order_whatever_the_order_of_the_file(
+    rows: list[tuple[str, int]], seed: int, data: Any
+) -> None:
+    order = np.array(data.draw(st.permutations(range(len(rows)))))
+    keys, labels = keys_of([text for text, _ in rows]), np.array([label for _, label in rows])
+    places, shuffled = nested_places(keys, labels, seed), nested_places(keys[order], labels[order], seed)
+    assert sorted(places) == list(range(len(rows)))
+    num_labels = len(set(labels.tolist()))
+    assert len(set(labels[places < num_labels].tolist())) == num_labels, "a row of each label comes first"
+    assert [rows[i] for i in np.argsort(places)] == [rows[order[i]] for i in np.argsort(shuffled)]
+
+
+@pytest.mark.parametrize("size", [20, 100, 400])
+def test_a_nested_sample_keeps_the_share_of_every_label(size: int) -> None:
+    keys, labels = distinct(1000, num_labels=6)
+    kept = nested_places(keys, labels, seed=0) < size
+    for label in np.unique(labels):
+        assert abs(kept[labels == label].sum() - size * (labels == label).mean()) <= 3  # a first row each comes on top
+
+
+def test_a_nested_sample_of_label_sets_has_every_label() -> None:
+    keys, labels = keys_of([f"text {i}" for i in range(60)]), np.arange(60) % 4
+    label_sets = [(0,), (0, 1), (0, 1, 2), (0, 3)]
+    first = labels[np.argsort(nested_places(keys, labels, 0, label_sets))]
+    assert {label for number in first[:3] for label in label_sets[number]} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("num_folds", [2, 5, 10])
+def test_folds_are_stratified_and_of_one_size(num_folds: int) -> None:
+    keys, labels = distinct(1003, num_labels=6)
+    fold_of = folds(keys, labels, num_folds, seed=1)
+    assert set(fold_of) == set(range(num_folds))
+    assert np.ptp(np.bincount(fold_of)) <= 1
+    for label in np.unique(labels):
+        assert np.ptp(np.bincount(fold_of[labels == label], minlength=num_folds)) <= 3
+    np.testing.assert_array_equal(fold_of, folds(keys, labels, num_folds, seed=1))
+    assert (fold_of != folds(keys, labels, num_folds, seed=2)).mean() > 0.4
+
+
+@ANY
+@given(rows=LABELLED, seed=st.integers(0, 5), num_folds=st.integers(2, 5))
+def test_equal_texts_are_in_one_fold(rows: list[tuple[str, int]], seed: int, num_folds: int) -> None:
+    keys, labels = keys_of([text for text, _ in rows]), np.array([label for _, label in rows])
+    if len(set(keys.tolist())) < num_folds:
+        with pytest.raises(ValueError, match="num_folds must be between 2 and"):
+            folds(keys, labels, num_folds, seed)
+        return
+    fold_of = folds(keys, labels, num_folds, seed)
+    assert len(set(zip(keys.tolist(), fold_of.tolist(), strict=True))) == len(set(keys.tolist()))
+
+
+def test_a_label_with_two_texts_is_in_two_folds() -> None:
+    keys, labels = keys_of([f"text {i}" for i in range(50)]), np.array([0] * 30 + [1] * 18 + [2] * 2)
+    for seed in range(10):
+        assert len(set(folds(keys, labels, 5, seed)[labels == 2])) == 2
+
+
+def test_labels_of_one_text_are_spread_over_the_folds() -> None:
+    keys, labels = keys_of([f"text {i}" for i in range(20)]), np.arange(20)
+    assert np.bincount(folds(keys, labels, 5, seed=0)).tolist() == [4] * 5

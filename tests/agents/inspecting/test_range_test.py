@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from utils.analysis.range_test import SMOOTHING, has_exploded, rates, smoothed, suggested
+from agents.inspecting.range_test import SMOOTHING, has_exploded, rates, smoothed, suggested
 
 
 def test_rates_rise_by_one_factor() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.running.data import Data
-from agents.running.vectors import Vectors
+from agents.watching.vectors import Vectors
 from utils.distributed.fsdp import whole
 from utils.distributed.worker import Worker
 from utils.machine.profiling import TRACE, StepProfile

@@ -1,0 +1,236 @@
+"""A learning curve from the runs at several training sizes: a table, JSON, and a picture."""
+
+import html
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from utils.analysis.comparing import PERCENT, direction, is_share, points
+from utils.analysis.finding import Run
+from utils.analysis.html_report import STYLE
+from utils.analysis.learning_curve import MIN_SIZES, LearningCurve, Range, fit_learning_curve
+from utils.analysis.seeds import Spread, spread_of
+from utils.errors import ConfigError
+
+AHEAD = (2, 4)  # times the largest size that are predicted
+Place = tuple[float, float, float, float]  # size, value, low, high
+WIDTH, HEIGHT, LEFT, BOTTOM = 760, 420, 70, 40  # of the picture, and its margins
+
+
+class Point(NamedTuple):
+    """One training size: the values of the seeds that have finished; missing: what is known of the other runs, by name."""
+
+    size: int
+    values: list[float]
+    missing: dict[str, str]
+
+    @property
+    def spread(self) -> Spread:
+        """Over its seeds."""
+        return spread_of(self.values)
+
+
+class CurveReport(NamedTuple):
+    """A measured curve. sign: 1 where more of the metric is better, else -1; law: None for fewer than 3 sizes."""
+
+    name: str
+    metric: str
+    split: str
+    num_rows: int
+    sign: float
+    points: list[Point]
+    law: LearningCurve | None
+
+    @property
+    def best(self) -> float:
+        """The metric's value without any error."""
+        return best_of(self.metric, self.sign)
+
+    @property
+    def measured(self) -> list[Point]:
+        """The sizes with a finished run."""
+        return [point for point in self.points if point.values]
+
+    def predict(self, size: float) -> Range:
+        """The metric, not its error, at a size."""
+        assert self.law is not None
+        ends = [self.best - self.sign * end for end in self.law.predict(size)]
+        return Range(ends[0], min(ends), max(ends))
+
+    @property
+    def step(self) -> float:
+        """ "One more point": a point of a share or of a metric in percent, else a hundredth of the value at the largest size."""
+        if is_share(self.metric):
+            return 0.01
+        return 1.0 if self.metric in PERCENT else abs(self.measured[-1].spread.mean) / 100
+
+
+def best_of(metric: str, sign: float) -> float:
+    """The value of a metric without any error. Raises ConfigError where it is not known."""
+    if sign < 0:
+        return 0.0
+    if is_share(metric) or metric in PERCENT:
+        return 1.0 if is_share(metric) else 100.0
+    raise ConfigError(f"curve: the largest value of {metric} is not known; take a metric between 0 and 1, or a loss")
+
+
+def report_of(
+    name: str, metric: str, runs: Mapping[int, Sequence[Run]], missing: Mapping[int, dict[str, str]]
+) -> CurveReport:
+    """The report of the finished runs at each size, of one in all at least. Raises ConfigError for runs with other test rows."""
+    known = [run for members in runs.values() for run in members]
+    if other := next((run for run in known if run.rows != known[0].rows), None):
+        raise ConfigError(
+            f"curve: {known[0].folder} and {other.folder} were tested on different rows; remove the older ones"
+        )
+    sign = direction(known, metric)
+    best = best_of(metric, sign)
+    found = [Point(size, [run.value(metric) for run in members], missing[size]) for size, members in runs.items()]
+    measured, num_rows = [point for point in found if point.values], len(known[0].lines)
+    errors = [[sign * (best - value) for value in point.values] for point in measured]
+    if any(error < 0 for each in errors for error in each):
+        raise ConfigError(f"curve: {metric} is below 0 in some runs, and has no lower end that a curve could approach")
+    law = None
+    if len(measured) >= MIN_SIZES:
+        law = fit_learning_curve(
+            [p.size for p in measured], errors, num_rows if is_share(metric) and num_rows else None
+        )
+    return CurveReport(name, metric, known[0].split, num_rows, sign, found, law)
+
+
+def rows_of(report: CurveReport) -> list[list[str]]:
+    """Training rows, seeds, mean with its deviation, least to greatest; then predictions."""
+    rows = []
+    for point in report.points:
+        shown = (
+            f"{len(point.values)} of {len(point.values) + len(point.missing)}"
+            if point.missing
+            else str(len(point.values))
+        )
+        if not point.values:
+            rows.append([f"{point.size:,}", shown, "-", "-"])
+            continue
+        mean, deviation, *_ = point.spread
+        value = f"{mean:.4f}" if math.isnan(deviation) else f"{mean:.4f} ± {deviation:.4f}"
+        rows.append([f"{point.size:,}", shown, value, f"{min(point.values):.4f} to {max(point.values):.4f}"])
+    for times in AHEAD if report.law else ():
+        found = report.predict(size := times * report.measured[-1].size)
+        rows.append([f"{size:,}", "predicted", f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f} (95%)"])
+    return rows
+
+
+def notes_of(report: CurveReport) -> list[str]:
+    """The unfinished runs, and the answer to "how many more labels for one more point"."""
+    notes = [f"{name}: {reason}" for point in report.points for name, reason in point.missing.items()]
+    where = f", on the same {report.num_rows:,} rows" if report.num_rows else ""
+    notes.append(
+        f"{report.metric} of {report.split}{where}; mean ± standard deviation, least and greatest of the seeds"
+    )
+    if report.law is None:
+        return [*notes, f"not extrapolated: that needs {MIN_SIZES} sizes, {len(report.measured)} measured"]
+    need, largest = report.law.size_for(report.step), report.law.largest
+    gain = f"{points(report.step, report.metric)} {'more' if report.sign > 0 else 'less'} than with {largest:,} rows"
+    ends = f"{_more(need.low, largest)} to {_more(need.high, largest)}"
+    if math.isinf(need.low):
+        return [*notes, f"{gain}: not with any number of rows of this kind, as far as the curve shows"]
+    middle = "perhaps never" if math.isinf(need.value) else f"about {_more(need.value, largest)} more labels"
+    return [*notes, f"{gain}: {middle} (95%: {ends})"]
+
+
+def _more(size: float, largest: int) -> str:
+    if math.isinf(size):
+        return "never"
+    return f"{float(f'{size - largest:.2g}'):,.0f}" if size < 1e12 else "more than 10^12"
+
+
+HEADER = ("training rows", "runs", "{}", "range")
+
+
+def as_table(report: CurveReport) -> str:
+    """Columns for the terminal."""
+    rows = [[cell.format(report.metric) for cell in HEADER], *rows_of(report)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([report.name, *lines, *(f" {note}" for note in notes_of(report)), ""])
+
+
+def as_json(report: CurveReport) -> str:
+    """All numbers; null for what is infinite or was not measured."""
+    sizes = [{"size": p.size, "values": p.values, "unfinished": p.missing} for p in report.points]
+    content: dict[str, Any] = {"name": report.name, "metric": report.metric, "split": report.split, "sizes": sizes}
+    content |= {"num_test_rows": report.num_rows, "predicted": None, "size_for_one_more_step": None}
+    if report.law is not None:
+        largest = report.law.largest
+        content["predicted"] = [{"size": t * largest, **report.predict(t * largest)._asdict()} for t in AHEAD]
+        need = report.law.size_for(report.step)._asdict()
+        need = {key: None if math.isinf(value) else round(value) for key, value in need.items()}
+        content["size_for_one_more_step"] = {"step": report.step, **need}
+    return json.dumps(content, ensure_ascii=True) + "\n"
+
+
+def as_html(report: CurveReport) -> str:
+    """A page that needs no other file."""
+    header = "".join(f"<th>{html.escape(cell.format(report.metric))}</th>" for cell in HEADER)
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows_of(report))
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in notes_of(report))
+    title = html.escape(f"Learning curve of {report.name}")
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>'
+        f"<h1>{title}</h1>{as_svg(report)}<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<ul>{notes}</ul></body></html>\n"
+    )
+
+
+def as_svg(report: CurveReport) -> str:
+    """The seeds' values with their band over training rows (logarithmic), and the law with its 95% interval beyond."""
+    measured, law = report.measured, _law_of(report)
+    seen = [(p.size, p.spread.mean, min(p.values), max(p.values)) for p in measured]
+    at = _scale([*seen, *law])
+    shapes = [_band(at, seen, "#9ecae1", "#08519c"), _band(at, law, "#fdd0a2", "#d94801")]
+    for rows, value in [(p.size, value) for p in measured for value in p.values]:
+        x, y = at(rows, value)
+        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#08519c" fill-opacity=".6"/>')
+    for size in [*(p.size for p in measured), *(size for size, *_ in law[-1:])]:
+        x = at(size, 0.0)[0]
+        shapes.append(f'<text x="{x:.1f}" y="{HEIGHT - 18}" text-anchor="middle" fill="#666">{round(size):,}</text>')
+    low, high = min(point[2] for point in [*seen, *law]), max(point[3] for point in [*seen, *law])
+    for value in dict.fromkeys((low, (low + high) / 2, high)):
+        y = at(measured[0].size, value)[1]
+        shapes.append(f'<text x="{LEFT - 8}" y="{y:.1f}" text-anchor="end" fill="#666">{value:.4g}</text>')
+    shapes.append(f'<text x="{LEFT}" y="12">{html.escape(report.metric)} over training rows</text>')
+    size_of = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size_of}>{"".join(shapes)}</svg>\n'
+
+
+def _law_of(report: CurveReport) -> list[Place]:
+    """The law from the largest size on; empty where there is none."""
+    largest = report.measured[-1].size
+    sizes = [largest * AHEAD[-1] ** (i / 8) for i in range(9)] if report.law else []
+    return [(size, *report.predict(size)) for size in sizes]
+
+
+def _scale(places: Sequence[Place]) -> Callable[[float, float], tuple[float, float]]:
+    """From a size and a value to a point of the picture."""
+    first, last = places[0][0], max(place[0] for place in places)
+    low, high = min(place[2] for place in places), max(place[3] for place in places)
+    width, reach = math.log(last / first) or 1.0, (high - low) or 1.0
+
+    def at(size: float, value: float) -> tuple[float, float]:
+        x = LEFT + (WIDTH - LEFT - 40) * math.log(size / first) / width
+        return x, HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 30) * (value - low) / reach
+
+    return at
+
+
+def _band(at: Callable[[float, float], tuple[float, float]], places: Sequence[Place], fill: str, stroke: str) -> str:
+    """A line through the values, within the area from low to high."""
+    around = [at(size, high) for size, _, _, high in places] + [at(size, low) for size, _, low, _ in reversed(places)]
+    area, line = (
+        " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        for points in (around, [at(size, value) for size, value, *_ in places])
+    )
+    return (
+        f'<polygon points="{area}" fill="{fill}" fill-opacity=".5"/>'
+        f'<polyline points="{line}" fill="none" stroke="{stroke}" stroke-width="2"/>'
+    )
