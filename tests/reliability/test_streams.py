@@ -38,6 +38,11 @@ COMMANDS = {
     "compare": ["compare"],
     "board": ["board", "nowhere"],
     "compare as html": ["compare", "--format", "html"],
+    "sweep": ["sweep", "nowhere.yaml"],
+    "curve": ["curve", "tiny.yaml", "--sizes", "many"],
+    "inspect --labels": ["inspect", "tiny.yaml", "--labels"],
+    "find-lr": ["find-lr", "tiny.yaml", "--steps", "10"],
+    "walk": ["walk", "experiments/tiny", "--text", "boil the rice"],
     "list": ["list"],
     "export": ["export", "experiments/bert", "--out", "out"],
     "pretrain": ["documents.yaml", "name=again"],
@@ -58,7 +63,7 @@ KINDS += [("no reader", None), (None, "no reader"), ("ascii", "ascii"), ("latin-
 CASES = [(command, out, error) for command in COMMANDS for out, error in KINDS]
 if not IS_FULL:  # every command once, and every kind
     CASES = [(command, *KINDS[3 * i % len(KINDS)]) for i, command in enumerate(COMMANDS)]
-FAILURES = {"refused": 2, "usage": 2, "board": 2}
+FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2}
 FULL = "standard output: cannot be written: No space left on device"
 
 
