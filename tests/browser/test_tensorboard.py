@@ -27,7 +27,12 @@ PAGES = {
     "timeseries": ["test/confusion_matrix", "Step 20", GROUP],
     "scalars": ["train/loss", "train/lr", "train/tokens_per_second", "train_epoch/accuracy", GROUP],
     "custom_scalars": ["loss", "accuracy", "learning rate", "throughput", GROUP],
-    "images": ["test/confusion_matrix", "valid/confusion_matrix"],
+    "images": ["test/confusion_matrix", "valid/confusion_matrix", "test/calibration"],
+    "pr_curves": ["test/pr/chess", "test/pr/cooking", "test/pr/sailing"],
+    "histograms": ["weights/head.layers.0.weight", "gradients/head.layers.0.weight"],
+    "distributions": ["weights/head.layers.0.weight"],
+    "graphs": ["wide"],
+    "projector": ["72 points"],
     "text": ["test/mistakes/text_summary", "step 20"],
     "hparams": ["model.hidden_size", "optimizer.lr", "with_best_weights/test_accuracy"],
 }

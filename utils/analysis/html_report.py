@@ -2,6 +2,7 @@
 
 import html
 import math
+import statistics
 from collections.abc import Sequence
 
 from utils.analysis.comparing import Comparison
@@ -12,6 +13,7 @@ STYLE = (
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%}"
 )
+CAPTION = "A dot is a run, a stroke the mean over seeds, a bar the mean's 95% interval."
 WIDTH, LINE, LABEL = 760, 30, 240  # of the picture: a line for each recipe, its name on the left
 
 
@@ -33,12 +35,12 @@ def _section(comparison: Comparison) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows_of(comparison)
     )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in notes_of(comparison))
-    title = f"<h2>{html.escape(comparison.metric)}</h2>"
-    return f"{title}{_picture(comparison)}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><ul>{notes}</ul>"
+    top = f"<h2>{html.escape(comparison.metric)}</h2>{_picture(comparison)}<p>{CAPTION}</p>"
+    return f"{top}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><ul>{notes}</ul>"
 
 
 def _picture(comparison: Comparison) -> str:
-    """A dot for each seed, and the mean's 95% interval as a bar."""
+    """A dot for each seed, a stroke for the mean, and its 95% interval as a bar."""
     values = [group.values(comparison.metric) for group in comparison.groups]
     ends = [value for own in values for value in own]
     ends += [end for spread in comparison.spreads for end in (spread.low, spread.high) if not math.isnan(end)]
@@ -55,6 +57,10 @@ def _picture(comparison: Comparison) -> str:
         if not math.isnan(spread.low):
             line = f'x1="{x(spread.low):.1f}" x2="{x(spread.high):.1f}" y1="{y}" y2="{y}"'
             shapes.append(f'<line {line} stroke="#9ecae1" stroke-width="10"/>')
+        mean = x(statistics.fmean(own))
+        shapes.append(
+            f'<line x1="{mean:.1f}" x2="{mean:.1f}" y1="{y - 9}" y2="{y + 9}" stroke="#08306b" stroke-width="2"/>'
+        )
         shapes += [f'<circle cx="{x(value):.1f}" cy="{y}" r="4" fill="#08519c" fill-opacity=".6"/>' for value in own]
     bottom = LINE * (len(values) + 1)
     for value in (low, low + reach / 2, low + reach):
