@@ -120,7 +120,7 @@ def cost_lines(costs: "Costs", num_parameters: int) -> Iterator[str]:
     )
     yield (
         f"a run: {costs.num_steps:,} steps in {duration(costs.train_seconds)}, {costs.num_validations} validations and the test in "
-        f"{duration(costs.evaluation_seconds)}: about {duration(total)}; peak memory about {costs.memory_bytes / 2**20:,.0f} MB"
+        f"{duration(costs.evaluation_seconds)}: about {duration(total)}; memory from {costs.memory_bytes / 2**20:,.0f} MB"
         + ("" if costs.device_bytes is None else f", of the GPU {costs.device_bytes / 2**20:,.0f} MB")
     )
 

@@ -1,5 +1,6 @@
 """Pre-training end to end: its losses against slow versions, its exports against transformers, fine-tuning, and bad input."""
 
+import html
 import json
 import math
 from collections import Counter
@@ -154,7 +155,7 @@ def test_validations_show_guesses_and_a_plateau_is_named_once(
     events = EventAccumulator("experiments/pretrained")
     events.Reload()
     (tag,) = [tag for tag in events.Tags()["tensors"] if tag.startswith("valid/guesses")]
-    text = events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+    text = html.unescape(events.Tensors(tag)[0].tensor_proto.string_val[0].decode())  # markup is escaped
     assert "| sentence, masked tokens as [MASK] | masked | guesses |" in text
     assert text.count("\n") > 5
 

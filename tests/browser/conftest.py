@@ -25,8 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "tiny.yaml").write_text(TINY_CONFIG)
     jobs = str(min(2, len(os.sched_getaffinity(0))))
     completed(place, "tiny.yaml", "train.num_epochs=4", "name=small", "--seeds", "3", "--jobs", jobs)
-    views = "tensorboard={histograms: 1 epoch, graph: true, projector: true}"
-    completed(place, "tiny.yaml", "train.num_epochs=4", "model.hidden_size=24", "name=wide", views)
+    completed(place, "tiny.yaml", "train.num_epochs=4", "model.hidden_size=24", "name=wide")
     stopped = start(place, "tiny.yaml", "train.num_epochs=100000", "optimizer.lr=0.02", "name=unfinished")
     metrics, deadline = place / "experiments/unfinished/metrics.jsonl", time.monotonic() + 120
     while not (metrics.exists() and '"valid"' in metrics.read_text()) and time.monotonic() < deadline:

@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from browser.boards import FINISHED, RUNS, SEEDS, WAIT, needs_browser, opened, photographed, report_of, seen, settled
+from utils.metrics.reliability import Reliability
 from utils.runs.confusion_image import draw_matrix
+from utils.runs.probability_views import draw_calibration
 
 pytestmark = needs_browser
 GROUP = "seeds/small"
@@ -29,10 +31,6 @@ PAGES = {
     "custom_scalars": ["loss", "accuracy", "learning rate", "throughput", GROUP],
     "images": ["test/confusion_matrix", "valid/confusion_matrix", "test/calibration"],
     "pr_curves": ["test/pr/chess", "test/pr/cooking", "test/pr/sailing"],
-    "histograms": ["weights/head.layers.0.weight", "gradients/head.layers.0.weight"],
-    "distributions": ["weights/head.layers.0.weight"],
-    "graphs": ["wide"],
-    "projector": ["72 points"],
     "text": ["test/mistakes/text_summary", "step 20"],
     "hparams": ["model.hidden_size", "optimizer.lr", "with_best_weights/test_accuracy"],
 }
@@ -109,9 +107,16 @@ def test_scalars_are_those_of_the_report(page: Any, board: str, runs: Path) -> N
 
 def test_the_band_of_the_seeds_is_drawn_with_their_values(page: Any, board: str, runs: Path) -> None:
     show(page, board, "custom_scalars")
-    # a line for each run and the mean, and of the loss another in training, where the stopped run has not come to a step
-    number = len(RUNS) + 1
-    matches = {"loss": 2 * number - 1, "accuracy": number, "learning rate": number - 1, "throughput": number - 1}
+    number = (
+        len(RUNS) + 1
+    )  # a line for each run and the mean; of what training logs, one less where the stopped run has not come to it
+    of_training = number - (not any(line["split"] == "train" for line in lines_of(runs, "unfinished", "metrics.jsonl")))
+    matches = {
+        "loss": number + of_training,
+        "accuracy": number,
+        "learning rate": of_training,
+        "throughput": of_training,
+    }
     for title, number in matches.items():
         card = page.locator("tf-custom-scalar-multi-line-chart-card").filter(has=page.get_by_text(title, exact=True))
         card.get_by_text(f"Matches ({number})").wait_for()
@@ -165,17 +170,20 @@ BYTES = """url => fetch(url).then(answer => answer.arrayBuffer())
     .then(bytes => btoa(String.fromCharCode(...new Uint8Array(bytes))))"""
 
 
-def test_images_are_the_confusion_matrices(page: Any, board: str, runs: Path) -> None:
+def test_images_are_the_confusion_matrices_and_calibrations(page: Any, board: str, runs: Path) -> None:
     show(page, board, "images")
     reports = [report_of(runs, name)[split] for split in ("test", "valid") for name in FINISHED]
+    expected = [draw_matrix(**report["confusion_matrix"]).tobytes() for report in reports]
+    answers = [lines_of(runs, name, "predictions.jsonl") for name in FINISHED]
+    expected += [draw_calibration(Reliability.of(lines)).tobytes() for lines in answers]
     images = page.locator("tf-image-loader img")
-    assert settled(page, images.count, len(reports)) == len(reports)
+    assert settled(page, images.count, len(expected)) == len(expected)
     shown = []
     for image in images.all():
         found = Image.open(io.BytesIO(base64.b64decode(page.evaluate(BYTES, image.get_attribute("src")))))
         shown.append(found.convert("RGB").tobytes())
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == found.width
-    assert sorted(shown) == sorted(draw_matrix(**report["confusion_matrix"]).tobytes() for report in reports)
+    assert sorted(shown) == sorted(expected)
 
 
 def test_texts_are_the_surest_mistakes_of_the_predictions(page: Any, board: str, runs: Path) -> None:
