@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
     set_up_console()
     try:
-        from utils.search.study import Study
+        from utils.search.study import Study, storage_errors
         from utils.search.trials import Trials
     except ModuleNotFoundError as error:
         if error.name != "optuna":
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> None:
         fresh = ["--fresh"] * (options.fresh and owned.starts == 1)
         return job_of(config, owned.name, [*given, *fresh], slots.num_threads)
 
-    run_all(Trials(study, config.train.monitor, job), slots.environments)
+    with storage_errors():
+        run_all(Trials(study, config.train.monitor, job), slots.environments)
     print(as_text(study, config.train.monitor[1:]))
     write_best(study, settings, options.overrides)
 
@@ -85,7 +86,9 @@ def checked(
 ) -> "Config":
     """The config that is searched, tried with the first and the last value of each option. Raises ConfigError."""
     from agents import checked_config
+    from utils.runs.experiment import check_name
 
+    check_name(file)
     config = checked_config(settings.config, overrides)
     try:
         checked_config(settings.config, [*overrides, "train.patience=1"])  # which needs validation, too

@@ -130,6 +130,7 @@ def test_a_signal_leaves_the_trials_to_the_next_start(workplace: Path) -> None:
     assert trials_of()[0].state.name == "COMPLETE"
 
 
+@pytest.mark.full
 def test_a_bad_combination_fails_alone(run: Run, workplace: Path) -> None:
     """Each option is fine by itself, and the first and the last of them together."""
     (workplace / "tiny.yaml").rename("old.yaml")
@@ -176,6 +177,7 @@ def test_worse_runs_are_ended_early(workplace: Path, monkeypatch: pytest.MonkeyP
         (SWEEP.replace("model.hidden_size", "model.hiden_size"), [], "model.hiden_size"),
         (SWEEP.replace("[6, 12]", "[6, 0]"), [], "s.yaml:7: space.model.hidden_size"),
         (SWEEP.replace("tiny.yaml", "none.yaml"), [], "none.yaml"),
+        (SWEEP.replace("name: s", "name: a/b"), [], "one folder's name"),
         (SWEEP, ["--jobs", "1000"], "--jobs"),
         (SWEEP, ["optimizer.lr=0.1"], "the sweep chooses optimizer.lr"),
         (SWEEP, ["data.split=[0.8, 0, 0.2]"], "validation"),

@@ -6,6 +6,7 @@ taken over, and its run goes on from its own checkpoint. So all of them need the
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -59,15 +60,12 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.settings, self.space = settings, {key: distribution(own) for key, own in space.items()}
         self.grid = {key: [encoded(value) for value in own.values] for key, own in space.items()}
-        self.num_trials = settings.trials or grid_size(space)
+        self.num_trials = num_trials(settings, space)
         RUNS.mkdir(exist_ok=True)
         url = storage or f"sqlite:///{path_of(settings.name)}"
         self.sign = -1 if is_better_more else 1  # of a value, for the best to come first
         with self._alone():
-            if is_fresh:
-                with contextlib.suppress(KeyError):
-                    optuna.delete_study(study_name=settings.name, storage=url)
-            self.study = _opened(settings, url, is_better_more=is_better_more)
+            self.study = _opened(settings, url, is_better_more=is_better_more, is_fresh=is_fresh)
             known = self.study.user_attrs.get(SPECIFICATION)
             if known is None:
                 self.study.set_user_attr(SPECIFICATION, dict(specification))
@@ -191,17 +189,26 @@ class Study:
         owned.lock.release()
 
 
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise StorageError where the storage fails in between, as on a full disk."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        raise StorageError(f"sweep: the study cannot be kept: {' '.join(str(error).split())[:300]}") from None
+
+
 def path_of(name: str) -> Path:
     """The default storage of a study."""
     return RUNS / f"{name}-study.db"
 
 
-def grid_size(space: Mapping[str, Space]) -> int:
-    """Number of combinations."""
-    size = 1
-    for own in space.values():
-        size *= len(own.values)
-    return size
+def num_trials(settings: SweepSettings, space: Mapping[str, Space]) -> int:
+    """How many trials a study has; a grid no more than combinations."""
+    if settings.sampler != "grid":
+        return settings.trials or 1
+    size = math.prod(len(own.values) for own in space.values())
+    return min(settings.trials or size, size)
 
 
 def distribution(space: Space) -> BaseDistribution:
@@ -223,7 +230,7 @@ def decoded(value: Any) -> Any:
     return json.loads(value[5:]) if isinstance(value, str) and value.startswith("json:") else value
 
 
-def _opened(settings: SweepSettings, url: str, *, is_better_more: bool) -> optuna.Study:
+def _opened(settings: SweepSettings, url: str, *, is_better_more: bool, is_fresh: bool) -> optuna.Study:
     pruners: dict[str, Any] = {
         "none": optuna.pruners.NopPruner,
         "median": partial(optuna.pruners.MedianPruner, n_startup_trials=5, n_warmup_steps=1),
@@ -231,8 +238,15 @@ def _opened(settings: SweepSettings, url: str, *, is_better_more: bool) -> optun
     }
     direction = "maximize" if is_better_more else "minimize"
     given: Any = {"direction": direction, "pruner": pruners[settings.pruner](), "load_if_exists": True}
+    waiting = (
+        {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
+    )  # seconds, for other processes' writes
     try:
-        return optuna.create_study(storage=url, study_name=settings.name, **given)
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=waiting)
+        if is_fresh:
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=settings.name, storage=storage)
+        return optuna.create_study(storage=storage, study_name=settings.name, **given)
     except Exception as error:  # of SQLAlchemy, of a driver that is not installed, for a URL that is none
         reason = " ".join(str(error).split())[:300]
         raise StorageError(f"sweep: the storage {url} cannot be opened: {reason}") from None

@@ -4,12 +4,13 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from utils.errors import ConfigError, StorageError
 from utils.files.storage import locked
 from utils.search.settings import Space, SweepSettings
-from utils.search.study import Owned, Study, decoded, encoded
+from utils.search.study import Owned, Study, decoded, encoded, storage_errors
 from utils.search.trials import validations
 
 SPACE = {"lr": Space("log", [1e-4, 1.0]), "size": Space("int", [1, 9]), "kind": Space("choice", ["a", [1, 2], None])}
@@ -142,6 +143,17 @@ def test_a_storage_that_cannot_be_opened(url: str) -> None:
     settings = SweepSettings(config="c.yaml", name="s", space={"a": 1}, trials=1)
     with pytest.raises(StorageError, match="cannot be opened"):
         Study(settings, SPACE, {}, is_better_more=True, storage=url)
+
+
+def test_a_grid_has_no_more_trials_than_combinations() -> None:
+    assert study(9, "grid", {"a": Space("choice", [1, 2, 3])}).num_trials == 3
+    Path("experiments/s-study.db").unlink()
+    assert study(2, "grid", {"a": Space("choice", [1, 2, 3])}).num_trials == 2
+
+
+def test_a_storage_that_fails_in_between() -> None:
+    with pytest.raises(StorageError, match="the disk is full"), storage_errors():
+        raise optuna.exceptions.StorageInternalError("the disk\n is full")
 
 
 @pytest.mark.parametrize("value", [1, 1.5, "a", None, True, [1, "b"], {"name": "x"}])
