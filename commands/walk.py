@@ -9,6 +9,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+from utils.errors import printable
+
 if TYPE_CHECKING:
     from agents.inspecting.tracing import Numbers
     from agents.inspecting.walking import Walk
@@ -59,7 +61,7 @@ def as_text(found: "Walk", *, is_whole: bool) -> str:
     for name, (numbers, tokens) in found.inputs.items():
         lines.append(f"{name} {described(numbers)}")
         if tokens:
-            lines.append("    " + " ".join(tokens[:TOKENS]) + " ..." * (len(tokens) > TOKENS))
+            lines.append("    " + printable(" ".join(tokens[:TOKENS])) + " ..." * (len(tokens) > TOKENS))
     for made, num_left_out in [(made, 0) for made in found.made] if is_whole else folded(found.made):
         if made.module != module:
             module = made.module
@@ -70,9 +72,16 @@ def as_text(found: "Walk", *, is_whole: bool) -> str:
         gradient = made.gradient
         lines.append(f"      {described(made.numbers)}" + ("" if gradient is None else f"  gradient {gradient:.3g}"))
     lines.append("")
-    lines += [f"{name} {value}" for name, value in found.answer.items()]
+    lines += [f"{name} {in_words(value)}" for name, value in found.answer.items()]
     lines += [f"loss {found.loss:.4f}"] if found.loss is not None else []
     return "\n".join(lines) + "\n"
+
+
+def in_words(value: Any) -> str:
+    """A part of what the model says."""
+    if isinstance(value, dict):
+        return "  ".join(f"{printable(name)} {number:.4f}" for name, number in value.items())
+    return printable(str(value))
 
 
 def described(numbers: "Numbers") -> str:
