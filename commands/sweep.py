@@ -94,9 +94,10 @@ def checked(
         checked_config(settings.config, [*overrides, "train.patience=1"])  # which needs validation, too
     except ConfigError:
         raise file.error("config", f"config: {settings.config} has no validation split to judge trials by") from None
-    for key, own in space.items():
+    for key in ("name", *space):
         if given := [word for word in overrides if word.startswith(f"{key}=")]:
             raise ConfigError(f"command line: {given[0]}: the sweep chooses {key}; leave it out")
+    for key, own in space.items():
         for value in (own.values[0], own.values[-1]):
             try:
                 checked_config(settings.config, [*overrides, *words({key: value})])

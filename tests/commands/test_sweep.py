@@ -180,6 +180,7 @@ def test_worse_runs_are_ended_early(workplace: Path, monkeypatch: pytest.MonkeyP
         (SWEEP.replace("name: s", "name: a/b"), [], "one folder's name"),
         (SWEEP, ["--jobs", "1000"], "--jobs"),
         (SWEEP, ["optimizer.lr=0.1"], "the sweep chooses optimizer.lr"),
+        (SWEEP, ["name=x"], "the sweep chooses name"),
         (SWEEP, ["data.split=[0.8, 0, 0.2]"], "validation"),
     ],
 )

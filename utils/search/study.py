@@ -150,13 +150,11 @@ class Study:
             lock.release()
             return None
         running.release()
-        trial = optuna.trial.Trial(self.study, trial_id)
-        options = {
-            key: trial._suggest(key, own) for key, own in self.space.items()
-        }  # what a killed owner left out, too
+        with self._sampling(number):  # for what a killed owner left out
+            trial = optuna.trial.Trial(self.study, trial_id)
+            options = {key: trial._suggest(key, own) for key, own in self.space.items()}
         starts = trial.user_attrs.get(STARTS, 0) + 1
         trial.set_user_attr(STARTS, starts)
-        trial.set_user_attr("run", name)
         return Owned(trial, name, {key: decoded(value) for key, value in options.items()}, starts, lock)
 
     def reported(self, owned: Owned) -> int:
@@ -164,7 +162,7 @@ class Study:
         return len(self.study.trials[owned.trial.number].intermediate_values)
 
     def all_failed(self, count: int) -> bool:
-        """Whether at least so many trials have ended, and all have failed."""
+        """Whether at least `count` trials have ended, and every one of them failed."""
         ended = [trial.state for trial in self.trials if trial.state.is_finished()]
         return len(ended) >= count and set(ended) == {TrialState.FAIL}
 

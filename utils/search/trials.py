@@ -1,4 +1,4 @@
-"""The trials of a study as jobs: started, watched at their validations, ended early, taken up again, and told to the study."""
+"""The trials of a study as a queue of jobs: start them, report their validations, prune them, and record how they end."""
 
 import json
 import logging
@@ -16,10 +16,8 @@ from utils.runs.saved import METRICS, REPORT
 from utils.search.study import Owned, Study
 
 POLL = 1.0  # seconds between two looks at the storage and at the validations
-MAX_STARTS, MAX_FAILURES = (
-    5,
-    3,
-)  # of a trial that is killed again and again, and of the first trials before the sweep gives up
+MAX_STARTS = 5  # of a trial whose run is killed
+MAX_FAILURES = 3  # of the first trials, after which the sweep ends
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 TAKE_UP = (128 + signal.SIGKILL, 5)  # killed, as for want of memory; and storage
 
@@ -36,7 +34,7 @@ class Trials(Queue):
         super().__init__()
         self.study, self.monitor, self.job_of = study, monitor, job_of
         self.owned, self.pruned = dict[str, Owned](), set[str]()
-        self.due, self.ending = {"take": 0.0, "over": 0.0, "look": 0.0}, False
+        self.due, self.ending = dict[str, float](), False
 
     @property
     def is_over(self) -> bool:

@@ -129,6 +129,14 @@ def test_options_that_a_killed_owner_left_out_are_chosen() -> None:
     assert set(owned.options) == set(SPACE)
 
 
+def test_a_half_begun_trial_of_a_grid_gets_its_own_combination() -> None:
+    """Killed after the trial has its place in the grid, and before it has the options of it."""
+    found = study(3, "grid", {"a": Space("choice", [1, 2, 3])})
+    with found._sampling(0):
+        found.study.ask()
+    assert {taken(found).options["a"] for _ in range(3)} == {1, 2, 3}
+
+
 def test_another_study_is_not_mixed_in() -> None:
     study()
     with pytest.raises(ConfigError, match=r"is another study \(other: None -> 2\); give this one another name"):
