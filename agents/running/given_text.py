@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets.formats.rows import Row
 from datasets.rows.corpus import Corpus
-from datasets.rows.records import Record
+from datasets.rows.records import Record, RecordReader
 from utils.errors import DataError
 
 
@@ -22,10 +22,14 @@ def fields_of(corpus: Corpus, text: Any) -> dict[str, Any]:
 def given_record(corpus: Corpus, text: str | Mapping[str, Any], answer: str | None) -> Record:
     """A text, or its fields, with the answer as a file would hold it, or None. Raises DataError."""
     values = dict(text) if isinstance(text, Mapping) else fields_of(corpus, text)
-    reader = corpus.reader(has_target=answer is not None)
-    reader.on_bad_row, reader.needs_id = "error", False
     if answer is not None and corpus.target.column is not None:
         values[corpus.target.column] = answer
+    return one_record(corpus.reader(has_target=answer is not None), values)
+
+
+def one_record(reader: RecordReader, values: dict[str, Any]) -> Record:
+    """The record of a row given by hand. Raises DataError where it is none."""
+    reader.on_bad_row, reader.needs_id = "error", False
     (record,) = reader.read([Row("command line", values)])
     assert record is not None
     return record

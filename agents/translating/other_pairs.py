@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agents.running.given_text import one_record
 from agents.running.other_rows import SKIP_OPTION, encodings_of, used_records
 from agents.translating.pair_corpus import PairCorpus
 from datasets.formats.data_files import FOLDERS, STDIN, check_exists
@@ -86,8 +87,4 @@ def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
 
 def given_pair(corpus: PairCorpus, source: Any, target: str) -> Record:
     """A pair given by hand. Raises DataError where it is none."""
-    reader = corpus.reader()
-    reader.on_bad_row, reader.needs_id = "error", False
-    (record,) = reader.read([Row("command line", dict(zip(corpus.fields, (source, target), strict=True)))])
-    assert record is not None
-    return record
+    return one_record(corpus.reader(), dict(zip(corpus.fields, (source, target), strict=True)))
