@@ -1,6 +1,8 @@
 """torchrun's SIGTERM in the very moment in which a process notices that another one has died: the death is still what is reported."""
 
+import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +31,14 @@ class FakePeers:
         self.has_left = True
 
 
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in old.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("failing", [RuntimeError("gloo: Connection closed"), None])
 def test_a_signal_beside_the_end_does_not_hide_a_death(
     monkeypatch: pytest.MonkeyPatch, failing: RuntimeError | None
@@ -55,3 +65,4 @@ def test_a_signal_beside_the_end_does_not_hide_a_death(
     with pytest.raises(DistributedError, match=r"rank 1: rank 0 .* has died; run the same command"):
         lost()
     assert peers.has_left
+    os.kill(os.getpid(), signal.SIGTERM)  # before main.py has printed the error: ignored

@@ -95,7 +95,8 @@ def installed() -> Iterator[None]:
         if _raised:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in old.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is handle:  # else they are ignored until the process has said why it ends
+                signal.signal(number, handler)
 
 
 def only_the_first() -> None:
