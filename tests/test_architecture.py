@@ -77,6 +77,7 @@ ROOMS = {
         "analysis",
         "search",
         "runs",
+        "trackers",
         "training",
         "optimizers",
         "metrics",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from agents.running.building import build_average, build_freezing
+from agents.running.building import build_average, build_freezing, build_tracker
 from agents.running.data import Artifacts, Data
 from agents.watching.watch import TensorBoardSettings, Watch
 from datasets.batches.loader import Loader
@@ -77,6 +77,8 @@ def assemble(
     separate_seeds(config.seed, worker.rank)
     shown = construct(config, "tensorboard", TensorBoardSettings, config.get("tensorboard", {}))
     watch = Watch(shown, settings, model, data, log, worker)
+    if (tracker := build_tracker(config)) is not None:
+        log.add_tracker(config.tracker.name, tracker)
     return Assembly(scheduler, freezing, precision, updater, meter, checkpointer, watch)
 
 

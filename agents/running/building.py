@@ -15,6 +15,8 @@ from utils.config.config import Config
 from utils.config.schema import blamed_on, construct
 from utils.optimizers.building import Optimizer, takes_sparse
 from utils.optimizers.building import build_optimizer as optimizer_of
+from utils.trackers import TRACKERS
+from utils.trackers.logger import Logger
 from utils.training.freezing import Freezing
 from utils.training.weight_average import WeightAverage
 
@@ -76,6 +78,14 @@ def build_optimizer(config: Config, model: nn.Module) -> Optimizer:
     """The optimizer over the model's trainable parameters."""
     with blamed_on(config, "optimizer", config.optimizer):
         return optimizer_of(model, config.optimizer)
+
+
+def build_tracker(config: Config) -> Logger | None:
+    """The tracker besides TensorBoard; None where the config has no such section."""
+    if "tracker" not in config:
+        return None
+    tracker: Logger = construct(config, "tracker", TRACKERS[config.tracker.name], config.tracker, run=config.name)
+    return tracker
 
 
 def build_average(config: Config, model: nn.Module) -> WeightAverage | None:

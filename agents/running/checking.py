@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import nn
 
-from agents.running.building import (
-    build_average,
-    build_freezing,
-    build_optimizer,
-)
+from agents.running.building import build_average, build_freezing, build_optimizer, build_tracker
 from agents.running.text_data import TextArtifacts
 from agents.watching.watch import TensorBoardSettings
 from utils.config.config import Config
@@ -25,6 +21,7 @@ from utils.machine.memory import too_large
 from utils.optimizers.building import OPTIMIZERS
 from utils.optimizers.parameter_groups import LayerDecay
 from utils.optimizers.schedules import SCHEDULERS
+from utils.trackers import TRACKERS
 from utils.training.freezing import Freezing
 from utils.training.settings import TrainSettings
 from utils.training.weight_average import WeightAverage
@@ -46,6 +43,7 @@ SECTIONS = {  # of every config
     "tensorboard": Section(
         shared=TensorBoardSettings, is_optional=True, free=("histograms", "graph", "profile", "projector")
     ),
+    "tracker": Section(TRACKERS, is_optional=True, free=("name", "project")),
 }
 
 
@@ -95,6 +93,7 @@ def _check_training(config: Config, agent_type: "type[Task]") -> None:
         construct(config, "distributed", DistributedSettings, config.distributed)
         construct(config, "tensorboard", TensorBoardSettings, config.get("tensorboard", {}))
         construct(config, "scheduler", SCHEDULERS[schedule.name], schedule, total_steps=10**12)
+    build_tracker(config)
     monitored = [] if train.monitor[1:] == "loss" else [("train.monitor", train.monitor[1:], ("loss", *known))]
     for key, name, names in [*monitored, *(("metrics", name, known) for name in config.metrics or ())]:
         if (known or key == "metrics") and name not in known:

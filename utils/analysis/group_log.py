@@ -1,7 +1,7 @@
 """A TensorBoard run for each recipe of several seeds: mean, least and greatest of its curves, so that their band shows.
 
 It lies in experiments/seeds/NAME. The mean has the tags of a run, so that it overlays with others; the band is a chart of the
-page Custom Scalars (its layout: utils/runs/run_log.py).
+page Custom Scalars (its layout: utils/trackers/tensorboard.py).
 """
 
 import json
@@ -44,7 +44,8 @@ def write_columns(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    from utils.runs.run_log import FINAL_TAGS, hparams_of
+    from utils.runs.run_log import FINAL_TAGS
+    from utils.trackers.tensorboard import hparams_of
 
     folder = root / GROUPS / COLUMNS
     differing = {key: values for key, values in what_differs(groups).items() if key not in left_out}

@@ -1,4 +1,5 @@
-"""Run logging: metrics.jsonl is authoritative, TensorBoard is derived from it, run.log and the terminal are for people.
+"""Run logging: metrics.jsonl is authoritative, TensorBoard and other trackers are derived from it, run.log and the terminal are
+for people.
 
 A sink that fails (a full disk, a vanished folder) is switched off with one warning; the training continues.
 """
@@ -8,7 +9,6 @@ import functools
 import json
 import logging
 import math
-import os
 import re
 import sys
 import threading
@@ -22,6 +22,8 @@ from utils.files import strict_json
 from utils.files.storage import atomic_write
 from utils.runs.confusion_image import draw_matrix, drawable
 from utils.runs.reference import ReferenceCurve
+from utils.trackers.logger import Logger
+from utils.trackers.tensorboard import TensorBoard
 
 logger = logging.getLogger("glassbox")
 MAX_MISTAKES, MAX_CELL, MAX_UNBROKEN = 20, 300, 24  # rows, characters of a cell, and of one that stays on a line
@@ -35,12 +37,13 @@ class RunLog:
 
     def __init__(self, folder: Path, *, is_on: bool = True, monitor: str = "loss") -> None:
         """is_on: False on ranks that do not log; monitor: the metric that the run is chosen by."""
-        self.folder = folder
-        self._off: set[str] = set() if is_on else {"metrics.jsonl", "TensorBoard"}
+        self.folder, self._is_on = folder, is_on
+        self._off = set[str]()
         self._metrics_path = folder / "metrics.jsonl"
-        self._writer: Any = None
+        self._tensorboard = TensorBoard(self.events_folder, monitor)
+        self._trackers: dict[str, Logger] = {"TensorBoard": self._tensorboard}
+        self._is_open = False
         self.reference: ReferenceCurve | None = None
-        self.monitor = monitor
         self.closing = contextlib.ExitStack()  # what else ends with the log
         self._handler = _FileHandler(folder / "run.log")
         for handler in [other for other in logger.handlers if isinstance(other, _FileHandler)]:
@@ -48,14 +51,24 @@ class RunLog:
         if is_on:
             logger.addHandler(self._handler)
 
-    def open_at(self, step: int, settings: Mapping[str, Any], *, is_validated: bool = True) -> None:
-        """Drop what a killed start wrote after `step`, and open TensorBoard so that every step appears there once.
+    def add_tracker(self, name: str, tracker: Logger) -> None:
+        """Log to another tracker, too, from `open_at` on."""
+        self._trackers[name] = tracker
 
-        settings: by dotted keys, for TensorBoard's HPARAMS page, where a run thus appears from its start; is_validated: False if
-        the validation of `step` itself is still to come, even if a killed start logged it.
+    def open_at(self, step: int, settings: Mapping[str, Any], *, is_validated: bool = True) -> None:
+        """Drop what a killed start wrote after `step`, and open the trackers so that every step appears there once.
+
+        settings: by dotted keys, such as for TensorBoard's HPARAMS page, where a run thus appears from its start; is_validated:
+        False if the validation of `step` itself is still to come, even if a killed start logged it.
         """
-        self.attempt("metrics.jsonl", lambda: self._drop_after(step, is_validated=is_validated))
-        self.attempt("TensorBoard", lambda: self._open_writer(step, settings))
+        if not self._is_on:
+            return
+        last = list[dict[str, Any]]()
+        self.attempt("metrics.jsonl", lambda: last.extend(self._drop_after(step, is_validated=is_validated)))
+        self._is_open = True
+        self._to_all(lambda tracker: tracker.open(step, settings))
+        for values in last:  # which TensorBoard drops with those that follow
+            self._track(values.pop("split"), values, step)
 
     def lay_over(self, curve: ReferenceCurve) -> None:
         """Show a reference curve beside this run: in TensorBoard, and after each validation's line."""
@@ -67,18 +80,26 @@ class RunLog:
         return self.reference.beside(values, step) if self.reference else ""
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
-        """One line of metrics.jsonl, and one TensorBoard point for each value."""
+        """One line of metrics.jsonl, and one point in each tracker for each value."""
         self.attempt("metrics.jsonl", lambda: self._append({"step": step, "split": split, **values}))
-        self.to_tensorboard(lambda writer: self._write_scalars(split, values, step))
+        self._track(split, values, step)
+
+    def _track(self, split: str, values: Mapping[str, float], step: int) -> None:
+        prefix = FINAL_TAGS.get(split, f"{split}/")
+        self._to_all(lambda tracker: tracker.scalars({prefix + name: value for name, value in values.items()}, step))
+
+    def _to_all(self, write: Callable[[Logger], None]) -> None:
+        for name, tracker in self._trackers.items() if self._is_open else ():
+            self.attempt(name, functools.partial(write, tracker))
 
     def to_tensorboard(self, write: Callable[[Any], Any]) -> None:
-        """Call `write` with the SummaryWriter, as long as that works."""
-        if self._writer is not None:
-            self.attempt("TensorBoard", lambda: write(self._writer))
+        """Call `write` with the SummaryWriter, as long as that works: for what no other tracker has."""
+        if self._is_open:
+            self.attempt("TensorBoard", lambda: write(self._tensorboard.writer))
 
     def attempt(self, sink: str, write: Callable[[], None]) -> None:
-        """Call `write`, unless it has failed for this sink before."""
-        if sink in self._off:
+        """Call `write`, unless this process does not log, or it has failed for this sink before."""
+        if not self._is_on or sink in self._off:
             return
         try:
             write()
@@ -99,7 +120,7 @@ class RunLog:
                 self._add_image(f"{split}/confusion_matrix", matrix, step)
 
     def _add_image(self, tag: str, matrix: Mapping[str, Any], step: int) -> None:
-        self.to_tensorboard(lambda writer: writer.add_image(tag, draw_matrix(**matrix), step, dataformats="HWC"))
+        self._to_all(lambda tracker: tracker.image(tag, draw_matrix(**matrix), step))
         names = zip(drawable(matrix["labels"]), matrix["labels"], strict=True)
         if legend := [(name, label) for name, label in names if name != label]:
             self.table(f"{tag}_legend", ["number", "label"], legend, step)
@@ -113,7 +134,7 @@ class RunLog:
             text = " / ".join(str(texts[field]) for field in fields)
             rows.append((line["id"], line["gold"], line["predicted"], confidence, text))
         if not rows:  # instead of a table without rows
-            self.to_tensorboard(lambda writer: writer.add_text(f"{split}/mistakes", "no mistakes", step))
+            self._to_all(lambda tracker: tracker.text(f"{split}/mistakes", "no mistakes", step))
             return
         columns = ["id", "gold", "predicted", "confidence", "text"]
         self.table(f"{split}/mistakes", columns, rows, step, num_short=len(columns) - 1)
@@ -121,14 +142,14 @@ class RunLog:
     def table(
         self, tag: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int, *, num_short: int = 0
     ) -> None:
-        """A Markdown table in TensorBoard; what looks like markup in a cell is shown as it is.
+        """A Markdown table in the trackers; what looks like markup in a cell is shown as it is.
 
         num_short: the first columns, whose words a long last one does not squeeze
         """
         cells = [[*map(_unbroken, row[:num_short]), *map(markdown_cell, row[num_short:])] for row in (columns, *rows)]
         cells.insert(1, ["---"] * len(columns))
         text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-        self.to_tensorboard(lambda writer: writer.add_text(tag, text, step))
+        self._to_all(lambda tracker: tracker.text(tag, text, step))
 
     @property
     def events_folder(self) -> Path:
@@ -143,39 +164,23 @@ class RunLog:
     def close(self) -> None:
         """Close every sink."""
         self.closing.close()
-        self.to_tensorboard(lambda writer: writer.close())
-        self._writer = None
+        self._to_all(lambda tracker: tracker.finish())
+        self._is_open = False
         logger.removeHandler(self._handler)
 
-    def _drop_after(self, step: int, *, is_validated: bool) -> None:
-        """Keep the lines up to `step`; the final metrics are written again at the end."""
-        if self._metrics_path.exists():
-            lines = [(line, _values_of(line)) for line in self._metrics_path.read_bytes().splitlines()]
-            known = [
-                (line, values) for line, values in lines if values["step"] <= step and values["split"] not in FINAL
-            ]
-            kept = [line for line, at in known if is_validated or at["step"] < step or at["split"] != "valid"]
-            whole = b"".join(line + b"\n" for line in kept)  # a torn line end is repaired, too
-            atomic_write(self._metrics_path, whole)
+    def _drop_after(self, step: int, *, is_validated: bool) -> list[dict[str, Any]]:
+        """Keep the lines up to `step`; the final metrics are written again at the end.
 
-    def _open_writer(self, step: int, settings: Mapping[str, Any]) -> None:
-        """A new event file that replaces everything from `step` on, and begins with that step's scalars."""
-        from torch.utils.tensorboard import SummaryWriter  # needed only for training
-
-        suffix = f".{os.getpid()}.{time.time_ns()}"  # containers restarted in one second share host and pid
-        self._writer = SummaryWriter(str(self.events_folder), purge_step=step, filename_suffix=suffix)
-        self._writer.add_custom_scalars(layout_of(self.monitor))
-        self._writer.file_writer.add_summary(hparams_of(settings)[1])
-        for line in self._metrics_path.read_bytes().splitlines() if self._metrics_path.exists() else []:
-            values = _values_of(line)
-            if values.pop("step") == step:
-                scalars = {name: value for name, value in values.items() if isinstance(value, int | float)}
-                self._write_scalars(values["split"], scalars, step)
-
-    def _write_scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
-        prefix = FINAL_TAGS.get(split, f"{split}/")
-        for name, value in values.items():
-            self._writer.add_scalar(prefix + name, value, step)
+        -> the split and the numbers of each line of `step` itself.
+        """
+        if not self._metrics_path.exists():
+            return []
+        lines = [(line, _values_of(line)) for line in self._metrics_path.read_bytes().splitlines()]
+        known = [(line, values) for line, values in lines if values["step"] <= step and values["split"] not in FINAL]
+        kept = [(line, at) for line, at in known if is_validated or at["step"] < step or at["split"] != "valid"]
+        whole = b"".join(line + b"\n" for line, _ in kept)  # a torn line end is repaired, too
+        atomic_write(self._metrics_path, whole)
+        return [_numbers_of(values) for _, values in kept if values["step"] == step]
 
     def _append(self, values: dict[str, Any]) -> None:
         with self._metrics_path.open("a", encoding="utf-8") as file:
@@ -193,35 +198,6 @@ def _unbroken(value: Any) -> str:
     """A cell that stays on one line, unless it is long: TensorBoard breaks words anywhere to give a long column its width."""
     cell = markdown_cell(value)
     return f"<pre>{cell}</pre>" if len(cell) <= MAX_UNBROKEN else cell
-
-
-def layout_of(monitor: str) -> dict[str, Any]:
-    """TensorBoard's page Custom Scalars: what one looks at first, and the bands of several seeds (utils/analysis/group_log.py)."""
-    names = dict.fromkeys(("loss", monitor))
-    curves = {"loss": ["train/loss", "valid/loss"], monitor: [f"valid/{monitor}"]}
-    curves |= {"learning rate": ["train/lr"], "throughput": ["train/tokens_per_second"]}
-    bands = {f"{n}, seeds": ["Margin", [f"valid/{n}", f"valid_low/{n}", f"valid_high/{n}"]] for n in names}
-    lines = {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in curves.items()}
-    return {"run": lines, "several seeds: mean, least and greatest": bands}
-
-
-def hparams_of(settings: Mapping[str, Any], metrics: Sequence[str] = ()) -> tuple[Any, Any, Any]:
-    """TensorBoard's records for its HPARAMS page: which options and metrics are its columns, and a session with its settings.
-
-    Each option has one type in all runs, or TensorBoard would hide some: a missing value is left out instead of being a text among
-    numbers, and true and false are texts.
-    """
-    from torch.utils.tensorboard.summary import hparams
-
-    return hparams(
-        {key: _typed(value) for key, value in settings.items() if value is not None}, dict.fromkeys(metrics, 0)
-    )
-
-
-def _typed(value: Any) -> int | float | str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value if isinstance(value, int | float | str) else str(value)
 
 
 def set_up_console(*, is_on: bool = True) -> None:
@@ -267,3 +243,9 @@ def _values_of(line: bytes) -> dict[str, Any]:
         if isinstance(values["split"], str) and type(values["step"]) in (int, float) and not math.isnan(values["step"]):
             return dict(values)
     return {"step": math.inf, "split": ""}
+
+
+def _numbers_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The split of a metrics line, and its numbers but for the step."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
+    return {"split": values["split"]} | numbers

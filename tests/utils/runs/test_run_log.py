@@ -125,7 +125,7 @@ def test_after_two_kills_every_step_stands_once(tmp_path: Path) -> None:
 def test_a_torn_line_is_dropped_and_spoils_nothing_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: bytes, kept: list[int]
 ) -> None:
-    monkeypatch.setattr(RunLog, "_open_writer", lambda self, step, settings: None)
+    monkeypatch.setattr(RunLog, "_to_all", lambda self, write: None)
     whole = b"".join(b'{"step": %d, "split": "train", "loss": 1}\n' % step for step in (1, 2, 3))
     (tmp_path / "metrics.jsonl").write_bytes(whole + tail)
     for step in (4, 5, 6):
@@ -297,7 +297,7 @@ def test_a_tensorboard_that_cannot_be_written_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: list[str], moment: str
 ) -> None:
     log = opened(tmp_path, 0)
-    monkeypatch.setattr(log._writer, moment, fail)
+    monkeypatch.setattr(log._tensorboard.writer, moment, fail)
     write(log, 1, 8, 0.5)
     log.flush()
     log.report(REPORT, 8)
