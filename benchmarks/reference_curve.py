@@ -11,6 +11,7 @@ from typing import Any
 from side_by_side import ROOT
 
 sys.path.insert(0, str(ROOT))
+from utils.drawing.line_plot import Curve, line_plot
 from utils.runs.reference import curve_of, dump
 from utils.runs.saved import saved_config
 
@@ -18,10 +19,6 @@ NAMES = {
     "pretraining": ["mlm", "mlm_accuracy", "bits_per_byte", "pair_accuracy"],
     "seq2seq": ["bleu", "nll", "chrf", "token_accuracy"],
 }
-WIDTH, HEIGHT, MARGIN = 640, 360, 48
-HEAD = (
-    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">'
-)
 
 
 def main() -> None:
@@ -40,33 +37,10 @@ def main() -> None:
 
 
 def picture(points: list[dict[str, Any]], name: str, title: str) -> str:
-    """The band and the mean of a metric as SVG."""
-    x_max = max(point["step"] for point in points)
-    low, high = min(point[name][1] for point in points), max(point[name][2] for point in points)
-
-    def place(step: float, value: float) -> str:
-        x = MARGIN + (WIDTH - 2 * MARGIN) * step / x_max
-        return f"{x:.1f},{MARGIN + (HEIGHT - 2 * MARGIN) * (high - value) / (high - low):.1f}"
-
-    band = [place(p["step"], p[name][1]) for p in points] + [place(p["step"], p[name][2]) for p in reversed(points)]
-    mean = [place(p["step"], p[name][0]) for p in points]
-    ticks = []
-    for i in range(5):
-        value, step = low + (high - low) * i / 4, x_max * i / 4
-        x, y = place(step, value).split(",")
-        ticks.append(f'<text x="4" y="{y}">{value:.2f}</text>')
-        ticks.append(f'<text x="{x}" y="{HEIGHT - 24}" text-anchor="middle">{step:,.0f}</text>')
-    return "\n".join(
-        [
-            HEAD,
-            '<rect width="100%" height="100%" fill="white"/>',
-            f'<polygon points="{" ".join(band)}" fill="#9ecae1"/>',
-            f'<polyline points="{" ".join(mean)}" fill="none" stroke="#08519c" stroke-width="2"/>',
-            *ticks,
-            f'<text x="{WIDTH // 2}" y="20" text-anchor="middle">{title}</text>',
-            "</svg>\n",
-        ]
-    )
+    """The mean of a metric and its band as SVG."""
+    last = max(point["step"] for point in points)
+    ticks = {last * i / 4: f"{last * i / 4:,.0f}" for i in range(5)}
+    return line_plot(title, [Curve([(point["step"], *point[name]) for point in points])], ticks)
 
 
 if __name__ == "__main__":

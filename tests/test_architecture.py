@@ -85,6 +85,7 @@ ROOMS = {
         "machine",
         "config",
         "files",
+        "drawing",
         "errors",
     ],
     "datasets": ["store", "batches", "sources", "tokenizers", "rows", "formats", "hashing"],

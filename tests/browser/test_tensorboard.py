@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from browser.boards import FINISHED, RUNS, SEEDS, WAIT, needs_browser, opened, photographed, report_of, seen, settled
+from utils.drawing.confusion_image import draw_matrix
 from utils.metrics.reliability import Reliability
-from utils.runs.confusion_image import draw_matrix
 from utils.runs.probability_views import draw_calibration
 
 pytestmark = needs_browser

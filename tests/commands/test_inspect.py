@@ -94,7 +94,8 @@ def test_a_rate_is_suggested_from_a_range(workplace: Path, capsys: pytest.Captur
     assert 1e-4 < found["suggested"] < 0.3
     assert losses[0] == pytest.approx(np.log(3), rel=0.1)
     assert list(Path().glob("experiments/*")) == []
-    assert main(["find-lr", "tiny.yaml", "--steps", "60"]) == 0
+    assert main(["find-lr", "tiny.yaml", "--steps", "60", "--output", "rates.svg"]) == 0
+    assert f"suggested: {found['suggested']:.2g}" in Path("rates.svg").read_text()
     assert f"optimizer.lr={found['suggested']:.2g} (the config has 0.05)" in capsys.readouterr().out
 
 
@@ -109,6 +110,7 @@ def test_no_rate_is_suggested_where_nothing_is_learnt(workplace: Path, capsys: p
         (["tiny.yaml", "--low", "1", "--high", "0.1"], "--low"),
         (["tiny.yaml", "--low", "0"], "--low"),
         (["tiny.yaml", "--steps", "3"], "--steps"),
+        (["tiny.yaml", "--output", "rates.png"], "must end in .svg"),
         (["tiny.yaml", "model.name=lstm"], "lstm"),
         (["none.yaml"], "none.yaml"),
     ],

@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from utils.analysis.comparing import PERCENT, direction, is_share, points
@@ -11,11 +11,10 @@ from utils.analysis.finding import Run
 from utils.analysis.html_report import STYLE
 from utils.analysis.learning_curve import MIN_SIZES, LearningCurve, Range, fit_learning_curve
 from utils.analysis.seeds import Spread, spread_of
+from utils.drawing.line_plot import ORANGE, Curve, Place, line_plot
 from utils.errors import ConfigError
 
 AHEAD = (2, 4)  # times the largest size that are predicted
-Place = tuple[float, float, float, float]  # size, value, low, high
-WIDTH, HEIGHT, LEFT, BOTTOM = 760, 420, 70, 40  # of the picture, and its margins
 
 
 class Point(NamedTuple):
@@ -186,21 +185,10 @@ def as_svg(report: CurveReport) -> str:
     """The seeds' values with their band over training rows (logarithmic), and the law with its 95% interval beyond."""
     measured, law = report.measured, _law_of(report)
     seen = [(p.size, p.spread.mean, min(p.values), max(p.values)) for p in measured]
-    at = _scale([*seen, *law])
-    shapes = [_band(at, seen, "#9ecae1", "#08519c"), _band(at, law, "#fdd0a2", "#d94801")]
-    for rows, value in [(p.size, value) for p in measured for value in p.values]:
-        x, y = at(rows, value)
-        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#08519c" fill-opacity=".6"/>')
-    for size in [*(p.size for p in measured), *(size for size, *_ in law[-1:])]:
-        x = at(size, 0.0)[0]
-        shapes.append(f'<text x="{x:.1f}" y="{HEIGHT - 18}" text-anchor="middle" fill="#666">{round(size):,}</text>')
-    low, high = min(point[2] for point in [*seen, *law]), max(point[3] for point in [*seen, *law])
-    for value in dict.fromkeys((low, (low + high) / 2, high)):
-        y = at(measured[0].size, value)[1]
-        shapes.append(f'<text x="{LEFT - 8}" y="{y:.1f}" text-anchor="end" fill="#666">{value:.4g}</text>')
-    shapes.append(f'<text x="{LEFT}" y="12">{html.escape(report.metric)} over training rows</text>')
-    size_of = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size_of}>{"".join(shapes)}</svg>\n'
+    dots = [(p.size, value) for p in measured for value in p.values]
+    curves = [Curve(seen, dots=dots), *([Curve(law, ORANGE)] if law else [])]
+    ticks = {size: f"{round(size):,}" for size in [*(p.size for p in measured), *(size for size, *_ in law[-1:])]}
+    return line_plot(f"{report.metric} over training rows", curves, ticks, is_log=True)
 
 
 def _law_of(report: CurveReport) -> list[Place]:
@@ -208,29 +196,3 @@ def _law_of(report: CurveReport) -> list[Place]:
     largest = report.measured[-1].size
     sizes = [largest * AHEAD[-1] ** (i / 8) for i in range(9)] if report.law else []
     return [(size, *report.predict(size)) for size in sizes]
-
-
-def _scale(places: Sequence[Place]) -> Callable[[float, float], tuple[float, float]]:
-    """From a size and a value to a point of the picture."""
-    first, last = places[0][0], max(place[0] for place in places)
-    low, high = min(place[2] for place in places), max(place[3] for place in places)
-    width, reach = math.log(last / first) or 1.0, (high - low) or 1.0
-
-    def at(size: float, value: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - 40) * math.log(size / first) / width
-        return x, HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 30) * (value - low) / reach
-
-    return at
-
-
-def _band(at: Callable[[float, float], tuple[float, float]], places: Sequence[Place], fill: str, stroke: str) -> str:
-    """A line through the values, within the area from low to high."""
-    around = [at(size, high) for size, _, _, high in places] + [at(size, low) for size, _, low, _ in reversed(places)]
-    area, line = (
-        " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        for points in (around, [at(size, value) for size, value, *_ in places])
-    )
-    return (
-        f'<polygon points="{area}" fill="{fill}" fill-opacity=".5"/>'
-        f'<polyline points="{line}" fill="none" stroke="{stroke}" stroke-width="2"/>'
-    )

@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.drawing.confusion_image import draw_matrix, drawable
 from utils.errors import printable
 from utils.files import strict_json
 from utils.files.storage import atomic_write
-from utils.runs.confusion_image import draw_matrix, drawable
 from utils.runs.reference import ReferenceCurve
 from utils.trackers.logger import Logger
 from utils.trackers.tensorboard import TensorBoard

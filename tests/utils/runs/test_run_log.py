@@ -18,10 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugin_util import markdown_to_safe_html
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from utils.drawing.confusion_image import draw_matrix, drawable
 from utils.errors import printable
 from utils.machine.progress_bar import StepBar
 from utils.runs import run_log
-from utils.runs.confusion_image import draw_matrix, drawable
 from utils.runs.run_log import RunLog, set_up_console
 
 logger = logging.getLogger("glassbox")
