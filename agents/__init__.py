@@ -19,6 +19,7 @@ from agents.running.abilities import Generates
 from agents.running.predictor import Predictor
 from agents.running.trained_run import TrainedRun
 from agents.seq2seq import Seq2SeqAgent
+from agents.similarity import SimilarityAgent
 from agents.translating.generator import Generator
 from graphs.models import ENCODERS
 from utils.config.config import Config, load_config
@@ -33,6 +34,7 @@ from utils.runs.run_log import set_up_console
 AGENTS: dict[str, type[BaseAgent]] = {
     "classification": ClassificationAgent,
     "regression": RegressionAgent,
+    "similarity": SimilarityAgent,
     "pretraining": PretrainingAgent,
     "seq2seq": Seq2SeqAgent,
 }

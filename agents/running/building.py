@@ -61,17 +61,20 @@ def check_first_token(config: Config, corpus: Corpus, tokenizer: Any) -> None:
 def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.device = CPU) -> TextClassifier:
     """One encoder for every field (one in all if the fields are joined, or a pair) and the head; still on the CPU.
 
-    num_labels: the size of the head's output. A table's gradients are sparse where the optimizer can do with that, on a CPU.
+    num_labels: the size of the head's output
     """
     num_encoders = 1 if config.data.join_fields or config.data.pair else len(config.data.fields)
-    is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
-    sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse, "num_labels": num_labels}
-    encoders: list[Any] = [
-        construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(num_encoders)
-    ]
+    encoders = build_encoders(config, num_encoders, vocab_size, num_labels, device)
     input_size = sum(encoder.output_size for encoder in encoders)
     head = construct(config, "head", FeedForward, config.head, input_size=input_size, num_labels=num_labels)
     return TextClassifier(encoders, head)
+
+
+def build_encoders(config: Config, count: int, vocab_size: int, num_labels: int, device: torch.device) -> list[Any]:
+    """So many encoders of the section `model`. A table's gradients are sparse where the optimizer can do with that, on a CPU."""
+    is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
+    sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse, "num_labels": num_labels}
+    return [construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(count)]
 
 
 def build_optimizer(config: Config, model: nn.Module) -> Optimizer:

@@ -17,7 +17,7 @@ from graphs.conversion.hugging_face import (
     pretraining_heads,
 )
 from graphs.models.masked_language_model import MaskedLanguageModel
-from graphs.models.text_classifier import TextClassifier
+from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
 from utils.errors import CheckpointError
 from utils.files.hub import CONFIG, find_model, is_published
@@ -166,6 +166,11 @@ def _load_head(
 ) -> None:
     """The rows of the classifier in the order of our labels. Raises ConfigError where its labels are others."""
     theirs = _labels_of(values, _num_outputs(head, config.init_from), config.init_from)
+    if not isinstance(model.head, FeedForward):
+        raise config.error(
+            "init_from",
+            f"init_from: {config.init_from} has a classifier, and agent {config.agent} has none; write init_head: false",
+        )
     layer = model.head.layers[-1]
     if config.model.pooling != "pooler":
         raise config.error(

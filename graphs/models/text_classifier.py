@@ -1,4 +1,4 @@
-"""A text classifier over any encoder: one encoder per field, their vectors concatenated, and a feed-forward head.
+"""A text classifier over any encoder: one encoder per field, or one for all, their vectors concatenated, and a head.
 
 B: texts, L: labels, W: windows of all texts, H: output size of an encoder.
 """
@@ -40,12 +40,12 @@ class FeedForward(nn.Module):
 
 
 class TextClassifier(nn.Module):
-    """One encoder per field, their vectors concatenated, and a head."""
+    """One encoder per field, or a single one for all (siamese), their vectors concatenated, and a head."""
 
-    def __init__(self, encoders: Sequence[nn.Module], head: FeedForward) -> None:
+    def __init__(self, encoders: Sequence[nn.Module], head: nn.Module) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
-        self.head: FeedForward = head
+        self.head = head
         if draw := getattr(encoders[0], "draw_head", None):
             head.apply(draw)
         self._inputs = [list(inspect.signature(encoder.forward).parameters) for encoder in encoders]
@@ -57,10 +57,12 @@ class TextClassifier(nn.Module):
         of a field are windows, and a text's vector is the mean of its windows' vectors.
         """
         vectors = []
-        for encoder, names, field in zip(self.encoders, self._inputs, fields, strict=True):
+        times = len(fields) if len(self.encoders) == 1 else 1
+        for encoder, names, field in zip([*self.encoders] * times, self._inputs * times, fields, strict=True):
             encoded = encoder(**{name: field[name] for name in names if name in field})  # (B, H), or (W, H)
             vectors.append(mean_of_windows(encoded, field) if "text_index" in field else encoded)
-        return self.head(torch.cat(vectors, dim=-1))  # (B, sum of output sizes) -> (B, L)
+        logits: Tensor = self.head(torch.cat(vectors, dim=-1))  # (B, sum of output sizes) -> (B, L)
+        return logits
 
 
 def mean_of_windows(encoded: Tensor, field: dict[str, Tensor]) -> Tensor:

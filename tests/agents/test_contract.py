@@ -27,6 +27,7 @@ from utils.training.update import Updater
 CASES = {
     "classification": [],
     "regression": ["data.label=number"],
+    "similarity": ["data.label=is_chess"],
     "pretraining": [],
     "seq2seq": [],
     "masked": [],
@@ -57,15 +58,25 @@ def write_documents(path: Path) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     preload("toys")
     lab = Lab(tmp_path_factory.mktemp("contract"))
-    rows = [row | {"number": 1.5 * (i % 3)} for i, row in enumerate(tiny_rows())]
-    write_jsonl(lab.folder / "tiny.jsonl", rows)  # type: ignore[arg-type]
-    write_documents(lab.folder / "tiny.txt")
-    (lab.folder / "documents.yaml").write_text(DOCUMENTS)
-    (lab.folder / "pairs.yaml").write_text(small_pairs.CONFIG)
+    write_inputs(lab.folder, (lab.folder / "bilstm.yaml").read_text())
     return lab
 
 
-FILES = {"pretraining": "documents.yaml", "seq2seq": "pairs.yaml"}
+def write_inputs(folder: Path, config: str) -> None:
+    """The data and the configs of all agents. config: one with a head of a classifier"""
+    rows = [
+        row | {"number": 1.5 * (i % 3), "is_chess": str(row["label"] == "chess")} for i, row in enumerate(tiny_rows())
+    ]
+    write_jsonl(folder / "tiny.jsonl", rows)  # type: ignore[arg-type]
+    write_documents(folder / "tiny.txt")
+    (folder / "documents.yaml").write_text(DOCUMENTS)
+    (folder / "pairs.yaml").write_text(small_pairs.CONFIG)
+    (folder / "siamese.yaml").write_text(
+        config.replace("hidden_sizes: [8]", "scale: 5.0").replace("dropout: 0.1", "threshold: 0.2")
+    )
+
+
+FILES = {"pretraining": "documents.yaml", "seq2seq": "pairs.yaml", "similarity": "siamese.yaml"}
 
 
 def file_of(agent: str) -> str:
@@ -79,7 +90,12 @@ def arguments(agent: str) -> list[str]:
 
 def plain(agent: str) -> list[str]:
     """Without dropout, of which each process has its own."""
-    words = [*PLAIN, "model.attention_dropout=0" if agent in FILES else "head.dropout=0"]
+    others = {
+        "pretraining": "model.attention_dropout=0",
+        "seq2seq": "model.attention_dropout=0",
+        "similarity": "head.scale=5",
+    }
+    words = [*PLAIN, others.get(agent, "head.dropout=0")]
     # The gradient of a key's bias is zero but for rounding, of which Adam would make steps as large as of any other.
     return [*words, "optimizer.eps=1.0e-5"] if agent == "seq2seq" else words
 
@@ -192,11 +208,7 @@ STEPS = [
 def test_no_step_waits_for_its_device(
     name: str, options: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [row | {"number": 1.5 * (i % 3)} for i, row in enumerate(tiny_rows())]
-    write_jsonl(workplace / "tiny.jsonl", rows)  # type: ignore[arg-type]
-    write_documents(workplace / "tiny.txt")
-    (workplace / "documents.yaml").write_text(DOCUMENTS)
-    (workplace / "pairs.yaml").write_text(small_pairs.CONFIG)
+    write_inputs(workplace, (workplace / "tiny.yaml").read_text())
     path = FILES.get(name, "tiny.yaml")
     config = checked_config(path, [f"agent={name}", *CASES[name], *options, "optimizer={name: SGD, lr: 0.1}"])
     device = torch.device("meta")
