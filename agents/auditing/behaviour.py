@@ -4,7 +4,7 @@ A *case* is a text beside a changed version of it. A test's failure rate counts 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from agents.auditing.intervals import Estimate, of_mean, of_share
 from agents.auditing.perturbations import DIRECTIONAL, INVARIANT, perturbed
 from agents.auditing.terms import Swap
 from datasets.rows.records import Record
+from utils.analysis.paired import mcnemar
 from utils.errors import DataError
 
 TOLERANCE = 0.1  # by which the probability may rise after a negation (as in CheckList's directional tests)
@@ -52,13 +53,14 @@ class Outcome:
     num_cases: int
     failures: Estimate
     change: Estimate
-    size: Estimate
+    size: float
     examples: list[Example]
     by_note: dict[str, tuple[int, Estimate]]
+    notes: list[str] = field(default_factory=list)
 
 
 class Tester:
-    """Asks a run about changed texts. records: those of the file, or a sample; seed: of changes and intervals."""
+    """Asks a run about changed texts. records: those of the file, or a sample; seed: of the changes."""
 
     def __init__(self, judge: Judge, records: Sequence[Record], seed: int = 0) -> None:
         self.judge, self.records, self.seed = judge, list(records), seed
@@ -123,17 +125,16 @@ class Tester:
         compared = Comparison(self.before, after, rows, None if is_of_predicted else self.judge.positive)
         failed, changes = fails(compared), compared.after - compared.before
         texts, of_text = np.unique(rows, return_inverse=True)
-        num_failed = len(np.unique(rows[failed]))
         return Outcome(
-            name,
-            kind,
-            len(texts),
-            len(cases),
-            of_share(num_failed, len(texts)),
-            of_mean(_by_text(changes, of_text), self.seed),
-            of_mean(_by_text(np.abs(changes), of_text), self.seed),
-            self._examples(cases, compared, failed),
-            self._by_note(cases, changes),
+            name=name,
+            kind=kind,
+            num_texts=len(texts),
+            num_cases=len(cases),
+            failures=of_share(len(np.unique(rows[failed])), len(texts)),
+            change=of_mean(_by_text(changes, of_text)),
+            size=of_mean(_by_text(np.abs(changes), of_text)).value,
+            examples=self._examples(cases, compared, failed),
+            by_note=self._by_note(cases, changes),
         )
 
     def _examples(self, cases: Sequence[Case], compared: "Comparison", failed: np.ndarray) -> list[Example]:
@@ -154,7 +155,7 @@ class Tester:
         for i, case in enumerate(cases):
             for note in case.note:
                 places.setdefault(note, []).append(i)
-        return {note: (len(own), of_mean(changes[own], self.seed)) for note, own in sorted(places.items())}
+        return {note: (len(own), of_mean(changes[own])) for note, own in sorted(places.items())}
 
 
 class Comparison:
@@ -198,4 +199,16 @@ def compare_files(tester: Tester, file: AuditedFile, other: AuditedFile) -> Outc
                 raise DataError(
                     f"{two.place}: has the id {two.id}, and {one.place} has {one.id}: the rows must be the same"
                 )
-    return tester.pairs(other.path.name, other.records)
+    outcome = tester.pairs(other.path.name, other.records)
+    return replace(outcome, notes=_accuracies(tester.before, tester.judge.answers(other.records)))
+
+
+def _accuracies(one: Answers, other: Answers) -> list[str]:
+    """The accuracy on both files, where both have labels."""
+    if one.gold is None or other.gold is None:
+        return []
+    first, second = one.predicted == one.gold, other.predicted == other.gold
+    p = mcnemar(first, second)
+    return [
+        f"accuracy on all {len(first):,} rows: {first.mean():.3f} → {second.mean():.3f} (McNemar's exact test: p = {p:.2g})"
+    ]

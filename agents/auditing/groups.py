@@ -66,7 +66,8 @@ class Pairs:
                 if (p := self.positive) is not None:
                     found["false_positive_rate"] = (predicted - correct)[..., p] / (rows - gold[..., p])
                     found["false_negative_rate"] = (gold - correct)[..., p] / gold[..., p]
-            for place, label in enumerate(self.labels):
+            is_all = self.positive is None or len(self.labels) > 2  # of two labels the other rate says nothing more
+            for place, label in enumerate(self.labels if is_all else self.labels[:1]):
                 found[f"selection_rate[{label}]"] = predicted[..., place] / rows
         return found
 

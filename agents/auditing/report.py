@@ -32,9 +32,10 @@ SWAPS = "Each text with other terms of its set; it fails if the label changes."
 PAIRS = "The texts that differ in the other file; one fails if the label changes."
 TESTS = (
     f"same label: a small change must keep the label; not surer: the probability of the label predicted before must not rise by "
-    f"more than {TOLERANCE}."
+    f"more than {TOLERANCE}, and its change is that one's."
 )
 FIRST_DRAWN = "false_positive_rate"
+SHOWN, BEFORE_CHANGE = 120, 50  # characters of an example, and of them before what was changed
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,11 @@ def _gaps(grouping: Grouping) -> Section:
 
 def _outcomes(title: str, text: str, outcomes: Sequence[Outcome]) -> Section:
     head = ["test", "expected", "texts", "failures", "mean change", "mean absolute change"]
-    rows = [[o.name, o.kind, f"{o.num_texts:,}", shown(o.failures), signed(o.change), shown(o.size)] for o in outcomes]
-    notes = [line for outcome in outcomes for line in map(partial(_example, outcome.name), outcome.examples)]
+    rows = [
+        [o.name, o.kind, f"{o.num_texts:,}", shown(o.failures), signed(o.change), f"{o.size:.3f}"] for o in outcomes
+    ]
+    notes = [note for outcome in outcomes for note in outcome.notes]
+    notes += [line for outcome in outcomes for line in map(partial(_example, outcome.name), outcome.examples)]
     return Section(title, text, head, rows, notes)
 
 
@@ -137,13 +141,17 @@ def _by_note(outcome: Outcome, interest: str) -> Section:
 
 def _example(name: str, example: Example) -> str:
     before, after = (f"{label} ({p:.3f})" for label, p in zip(example.predicted, example.probability, strict=True))
-    return f"{name}: {before} → {after}: “{short(example.before)}” → “{short(example.after)}” ({example.id})"
+    one, other = around_change(example.before, example.after)
+    return f"{name}: {before} → {after}: “{one}” → “{other}” ({printable(example.id)})"
 
 
-def short(text: str, length: int = 160) -> str:
-    """The text on one line, its end left out where it is long."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= length else line[: length - 1] + "…"
+def around_change(before: str, after: str) -> tuple[str, str]:
+    """Two texts on one line each, of long ones what is around their first difference."""
+    lines = [printable(" ".join(text.split())) for text in (before, after)]
+    first = next((i for i, (a, b) in enumerate(zip(*lines, strict=False)) if a != b), min(map(len, lines)))
+    start = max(0, first - BEFORE_CHANGE)
+    one, other = ("…" * bool(start) + line[start : start + SHOWN] + "…" * (len(line) > start + SHOWN) for line in lines)
+    return one, other
 
 
 def words(metric: str) -> str:
@@ -151,9 +159,9 @@ def words(metric: str) -> str:
     return metric.replace("_", " ").replace("[", " of ").removesuffix("]").replace("macro f1", "macro-F1")
 
 
-def shown(estimate: Estimate) -> str:
+def shown(estimate: Estimate, form: str = ".3f") -> str:
     """0.123 [0.100, 0.145]."""
-    value, low, high = (f"{number:.3f}" for number in estimate)
+    value, low, high = (format(number, form) for number in estimate)
     if math.isnan(estimate.value):
         return "-"
     return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
@@ -161,8 +169,7 @@ def shown(estimate: Estimate) -> str:
 
 def signed(estimate: Estimate) -> str:
     """+0.012 [-0.001, +0.025]."""
-    value, low, high = (f"{number:+.3f}" for number in estimate)
-    return "-" if math.isnan(estimate.value) else f"{value} [{low}, {high}]"
+    return shown(estimate, "+.3f")
 
 
 def title_of(audit: Audit) -> str:

@@ -14,7 +14,7 @@ Texts = tuple[str, ...]
 
 
 class Swapped(NamedTuple):
-    """Texts of a record with other terms, and what was exchanged: "he -> she"."""
+    """Texts of a record with other terms, and what was exchanged: "he → she"."""
 
     texts: Texts
     exchanged: list[str]
@@ -54,7 +54,7 @@ class Swap:
             old = self.terms.written[match[0].casefold()]
             own, place = self.place[old]
             new = own[(place + (shift - 1) % (len(own) - 1) + 1) % len(own)]
-            exchanged[f"{old} -> {new}"] = None
+            exchanged[f"{old} → {new}"] = None
             return in_case_of(match[0], old, new)
 
         return Swapped(tuple(self.terms.pattern.sub(other, text) for text in texts), list(exchanged))
