@@ -89,7 +89,7 @@ def audit(options: argparse.Namespace) -> "Audit":
     """All parts that the options ask for."""
     from agents.auditing.answers import Judge
     from agents.auditing.audited_file import Reading, groupings, read_audited
-    from agents.auditing.behaviour import Tester, compare_files
+    from agents.auditing.behaviour import Behaviour, compare_files
     from agents.auditing.groups import by_group
     from agents.auditing.report import Audit
     from agents.auditing.terms import by_terms, read_groups, read_swaps
@@ -106,7 +106,7 @@ def audit(options: argparse.Namespace) -> "Audit":
     groups = dict(file.groups)
     if terms:
         groups["terms"] = by_terms([record.texts for record in file.records], terms)
-    whole = Tester(judge, file.records, options.seed)
+    whole = Behaviour(judge, file.records, options.seed)
     sample = whole.sampled(options.sample)
     return Audit(
         options.folder,

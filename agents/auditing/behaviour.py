@@ -59,19 +59,19 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-class Tester:
+class Behaviour:
     """Asks a run about changed texts. records: those of the file, or a sample; seed: of the changes."""
 
     def __init__(self, judge: Judge, records: Sequence[Record], seed: int = 0) -> None:
         self.judge, self.records, self.seed = judge, list(records), seed
         self.before = judge.answers(self.records)
 
-    def sampled(self, size: int) -> "Tester":
-        """A tester of at most `size` of the texts, drawn by the seed."""
+    def sampled(self, size: int) -> "Behaviour":
+        """A behaviour of at most `size` of the texts, drawn by the seed."""
         if size >= len(self.records):
             return self
         rows = np.sort(np.random.default_rng(self.seed).choice(len(self.records), size, replace=False))
-        return Tester(self.judge, [self.records[row] for row in rows], self.seed)
+        return Behaviour(self.judge, [self.records[row] for row in rows], self.seed)
 
     def invariance(self) -> list[Outcome]:
         """The label should stay; tests that apply to no text are left out."""
@@ -189,7 +189,7 @@ def _is_surer(compared: Comparison) -> np.ndarray:
     return np.asarray(compared.after - compared.before > TOLERANCE)
 
 
-def compare_files(tester: Tester, file: AuditedFile, other: AuditedFile) -> Outcome:
+def compare_files(behaviour: Behaviour, file: AuditedFile, other: AuditedFile) -> Outcome:
     """The texts of `other` in place of those of `file`. Raises DataError unless they have the same rows, in the same order."""
     if len(file.records) != len(other.records):
         raise DataError(f"{other.path}: has {len(other.records):,} rows, {file.path} has {len(file.records):,}")
@@ -199,8 +199,8 @@ def compare_files(tester: Tester, file: AuditedFile, other: AuditedFile) -> Outc
                 raise DataError(
                     f"{two.place}: has the id {two.id}, and {one.place} has {one.id}: the rows must be the same"
                 )
-    outcome = tester.pairs(other.path.name, other.records)
-    return replace(outcome, notes=_accuracies(tester.before, tester.judge.answers(other.records)))
+    outcome = behaviour.pairs(other.path.name, other.records)
+    return replace(outcome, notes=_accuracies(behaviour.before, behaviour.judge.answers(other.records)))
 
 
 def _accuracies(one: Answers, other: Answers) -> list[str]:

@@ -1,7 +1,9 @@
 """Metrics by group, with the gaps between groups and their bootstrap intervals.
 
 G: groups, L: labels, K: distinct pairs of gold and predicted label, B: resamples. A metric of a group is a function of how often
-each of its K pairs occurs, so that drawing a group's rows again is one multinomial draw.
+each of its K pairs occurs, so that reweighting a group's rows is one draw of K numbers: the Bayesian bootstrap (Rubin 1981) draws
+their shares from a Dirichlet distribution. Its parameters are the counts and half an imagined row for each pair (Jeffreys' prior),
+at most two rows in all: without them a rate of 0 or 1 in a small group would have an interval of no width.
 """
 
 import math
@@ -14,9 +16,8 @@ import numpy as np
 from agents.auditing.answers import Answers
 from agents.auditing.intervals import NOTHING, NUM_RESAMPLES, TAILS, Estimate, of_gap
 from utils.errors import ConfigError
-from utils.metrics.label_counts import f1_scores
 
-PRIOR = 2.0  # rows
+PRIOR, MAX_PRIOR = 0.5, 2.0  # rows: for each pair, in all
 MAX_GROUPS = 500
 
 
@@ -53,16 +54,20 @@ class Pairs:
         self.predicted, self.gold = one_hot[distinct % size], one_hot[distinct // size]
         self.correct = self.predicted * self.gold
 
-    def metrics(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """(..., K) how often each pair occurs -> each metric (...,); NaN where there is nothing to divide by."""
+    def metrics(self, counts: np.ndarray, observed: np.ndarray) -> dict[str, np.ndarray]:
+        """(..., K) how often each pair occurs -> each metric (...,); NaN where there is nothing to divide by.
+
+        observed: counts (..., K) that say which labels occur at all: over those macro-F1 is the mean.
+        """
         rows, predicted = counts.sum(axis=-1), counts @ self.predicted
         found = {}
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.has_gold:
                 gold, correct = counts @ self.gold, counts @ self.correct
                 found["accuracy"] = correct.sum(axis=-1) / rows
-                present = ((gold + predicted) > 0).sum(axis=-1)
-                found["macro_f1"] = f1_scores(correct, predicted, gold)[2].sum(axis=-1) / present
+                is_present = observed @ (self.gold + self.predicted) > 0
+                f1 = np.where(is_present, 2 * correct / (gold + predicted), 0.0)
+                found["macro_f1"] = f1.sum(axis=-1) / is_present.sum(axis=-1)
                 if (p := self.positive) is not None:
                     found["false_positive_rate"] = (predicted - correct)[..., p] / (rows - gold[..., p])
                     found["false_negative_rate"] = (gold - correct)[..., p] / gold[..., p]
@@ -80,16 +85,15 @@ def by_group(name: str, groups: Sequence[str], answers: Answers, positive: str |
             f"command line: --groups: {name} has {len(names):,} values; at most {MAX_GROUPS} can be compared"
         )
     pairs = Pairs(answers, positive)
-    counts = np.zeros((len(names), len(pairs.predicted)), dtype=np.int64)
+    counts = np.zeros((len(names), len(pairs.predicted)))
     np.add.at(counts, (of_row, pairs.of_row), 1)
-    sizes = counts.sum(axis=1)
-    smoothed = _smoothed(counts)
+    sizes, smoothed = counts.sum(axis=1).astype(int), counts + min(PRIOR, MAX_PRIOR / counts.shape[1])
     generator = np.random.default_rng(seed)
     draws = [
-        pairs.metrics(generator.multinomial(n, p / p.sum(), NUM_RESAMPLES).astype(float))
-        for n, p in zip(sizes, smoothed, strict=True)
+        pairs.metrics(generator.dirichlet(own, NUM_RESAMPLES), observed)
+        for own, observed in zip(smoothed, counts, strict=True)
     ]
-    values, centres = pairs.metrics(counts.astype(float)), pairs.metrics(smoothed)
+    values, centres = pairs.metrics(counts, counts), pairs.metrics(smoothed, counts)
     metrics, gaps = {}, []
     for metric in values:
         drawn = np.stack([own[metric] for own in draws], axis=1)  # (B, G)
@@ -102,22 +106,13 @@ def by_group(name: str, groups: Sequence[str], answers: Answers, positive: str |
     return Grouping(name, dict(zip(names.tolist(), sizes.tolist(), strict=True)), metrics, gaps)
 
 
-def _smoothed(counts: np.ndarray) -> np.ndarray:
-    """(G, K) with two imagined rows more for each group, distributed as all rows are.
-
-    Without them a rate of 0 or 1 in a small group would be drawn again as 0 or 1 alone: an interval of no width.
-    """
-    everyone = counts.sum(axis=0)
-    return counts + PRIOR * everyone / everyone.sum()
-
-
 def _estimate(value: float, draws: np.ndarray, size: int) -> Estimate:
-    """A group's value with its percentile interval; one row has none."""
+    """A group's value with its interval; one row has none."""
     if not math.isfinite(value):
         return NOTHING
     if size < 2:
         return Estimate(float(value), math.nan, math.nan)
-    low, high = np.nanquantile(draws, TAILS).tolist()
+    low, high = np.quantile(draws, TAILS).tolist()
     return Estimate(float(value), min(low, float(value)), max(high, float(value)))
 
 

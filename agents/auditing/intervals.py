@@ -53,5 +53,5 @@ def of_gap(values: np.ndarray, draws: np.ndarray, centre: np.ndarray) -> Estimat
     one. A percentile interval of the gap itself never holds 0, since a resample's largest and smallest value differ by chance.
     """
     gap, deviations = float(np.ptp(values)), draws - centre
-    reach = float(np.nanquantile(np.nanmax(deviations, axis=1) - np.nanmin(deviations, axis=1), LEVEL))
+    reach = float(np.quantile(np.ptp(deviations, axis=1), LEVEL))
     return Estimate(gap, max(0.0, gap - reach), gap + reach)
