@@ -100,14 +100,18 @@ def _with_own_labels(
     records: list[Record], path: Path, mapping: Mapping[str, str], known: Sequence[str]
 ) -> list[Record]:
     """The records with the run's names of their labels. Raises DataError for labels that are not mapped to one."""
+    listed = ", ".join(known[:20])
+    for name, own in mapping.items():
+        if own not in known:
+            raise ConfigError(f"command line: --map {name}={own}: the run has no label {own!r}; it has {listed}")
     if records[0].labels is None:
         return records
     unknown = Counter(name for r in records for name in r.labels or () if mapping.get(name, name) not in known)
     if unknown:
-        listed = ", ".join(f"{name!r} ({counted(count, 'row')})" for name, count in unknown.most_common(5))
+        given = ", ".join(f"{name!r} ({counted(count, 'row')})" for name, count in unknown.most_common(5))
         raise DataError(
-            f"{path}: labels that the run does not have: {listed}; it has {', '.join(known[:20])}; map each to one of them: "
-            f"--map {next(iter(unknown))}={known[0]}"
+            f"{path}: labels that the run does not have: {given}; it has {listed}; map each to one of those: "
+            f"--map {next(iter(unknown))}=LABEL"
         )
     return [r._replace(labels=tuple(sorted({mapping.get(name, name) for name in r.labels or ()}))) for r in records]
 

@@ -126,7 +126,15 @@ def _gaps(grouping: Grouping) -> Section:
 def _outcomes(title: str, text: str, outcomes: Sequence[Outcome]) -> Section:
     head = ["test", "expected", "texts", "failures", "mean change", "mean absolute change"]
     rows = [
-        [o.name, o.kind, f"{o.num_texts:,}", shown(o.failures), signed(o.change), f"{o.size:.3f}"] for o in outcomes
+        [
+            o.name,
+            o.kind,
+            f"{o.num_texts:,}",
+            shown(o.failures),
+            signed(o.change),
+            shown(Estimate(o.size, math.nan, math.nan)),
+        ]
+        for o in outcomes
     ]
     notes = [note for outcome in outcomes for note in outcome.notes]
     notes += [line for outcome in outcomes for line in map(partial(_example, outcome.name), outcome.examples)]
