@@ -100,7 +100,7 @@ def _by_group(grouping: Grouping) -> Section:
     metric = FIRST_DRAWN if FIRST_DRAWN in grouping.metrics else next(iter(grouping.metrics))
     known = {name: value for name, value in grouping.metrics[metric].items() if not math.isnan(value.value)}
     return Section(
-        f"By {grouping.name}",
+        grouping.name.capitalize() if len(grouping.sizes) == 1 else f"By {grouping.name}",
         "Each value with its 95% bootstrap interval over rows.",
         head,
         rows,
