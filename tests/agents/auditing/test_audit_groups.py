@@ -39,9 +39,10 @@ def test_by_hand() -> None:
     groups = ["a", "a", "a", "a", "b", "b", "c"]
     gold = np.array([0, 0, 1, 1, 0, 1, 0])
     said = np.array([0, 1, 0, 1, 0, 1, 1])
-    found = by_group("g", groups, answers(said, gold, ["yes", "no"]), "yes")
+    found = by_group("g", groups, answers(said, gold, ["yes", "no", "never"]), "yes")
     assert found.sizes == {"a": 4, "b": 2, "c": 1}
     assert values(found, "accuracy") == {"a": 0.5, "b": 1.0, "c": 0.0}
+    assert values(found, "macro_f1") == {"a": 0.5, "b": 1.0, "c": 0.0}, "of the labels that the group has"
     assert values(found, "selection_rate[yes]") == {"a": 0.5, "b": 0.5, "c": 0.0}
     assert values(found, "false_negative_rate") == {"a": 0.5, "b": 0.0, "c": 1.0}
     false_positives = values(found, "false_positive_rate")
