@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 from commands.predict import add_reading
 
 if TYPE_CHECKING:
+    from agents.auditing.audited_file import AuditedFile
+    from agents.auditing.behaviour import Behaviour
+    from agents.auditing.groups import Grouping
     from agents.auditing.report import Audit
 
 SUMMARY = "audit a trained classifier: groups, term swaps, small changes"
@@ -88,40 +91,44 @@ def run(options: argparse.Namespace) -> None:
 def audit(options: argparse.Namespace) -> "Audit":
     """All parts that the options ask for."""
     from agents.auditing.answers import Judge
-    from agents.auditing.audited_file import Reading, groupings, read_audited
+    from agents.auditing.audited_file import Reading, read_audited
     from agents.auditing.behaviour import Behaviour, compare_files
-    from agents.auditing.groups import by_group
     from agents.auditing.report import Audit
-    from agents.auditing.terms import by_terms, read_groups, read_swaps
+    from agents.auditing.terms import read_groups, read_swaps
     from agents.running.predictor import Predictor
 
     swaps = read_swaps(Path(options.swaps)) if options.swaps else []
     terms = read_groups(Path(options.group_terms)) if options.group_terms else {}
     columns, labels = pairs_of(options.columns, "--columns"), pairs_of(options.map, "--map")
+    reading = Reading(columns, labels, options.format, options.encoding, options.on_bad_row or "error")
     predictor = Predictor(options.folder, options.device)
     judge = Judge(predictor, listed(options.positive))
-    reading = Reading(columns, labels, options.format, options.encoding, options.on_bad_row or "error")
     file = read_audited(predictor, Path(options.data), reading, listed(options.groups))
     others = [read_audited(predictor, Path(path), reading) for path in options.pairs_with]
-    groups = dict(file.groups)
-    if terms:
-        groups["terms"] = by_terms([record.texts for record in file.records], terms)
     whole = Behaviour(judge, file.records, options.seed)
     sample = whole.sampled(options.sample)
     return Audit(
-        options.folder,
-        options.data,
-        judge.positive,
-        file.counts,
-        [
-            by_group(name, values, whole.before, judge.positive, options.seed)
-            for name, values in [("all rows", ["all"] * len(file.records)), *groupings(groups)]
-        ],
-        [sample.swap(swap) for swap in swaps],
-        [compare_files(whole, file, other) for other in others],
-        [*sample.invariance(), *sample.direction()],
-        len(sample.records),
+        run=options.folder,
+        data=options.data,
+        positive=judge.positive,
+        counts=file.counts,
+        groupings=by_all_groups(whole, file, terms),
+        swaps=[sample.swap(swap) for swap in swaps],
+        pairs=[compare_files(whole, file, other) for other in others],
+        tests=[*sample.invariance(), *sample.direction()],
+        num_sampled=len(sample.records),
     )
+
+
+def by_all_groups(whole: "Behaviour", file: "AuditedFile", terms: dict[str, list[str]]) -> "list[Grouping]":
+    """Metrics of all rows, by each column, by terms if there are some, and by the intersection."""
+    from agents.auditing.audited_file import groupings
+    from agents.auditing.groups import by_group
+    from agents.auditing.terms import by_terms
+
+    of_terms = {"terms": by_terms([record.texts for record in file.records], terms)} if terms else {}
+    named = [("all rows", ["all"] * len(file.records)), *groupings(file.groups | of_terms)]
+    return [by_group(name, groups, whole.before, whole.judge.positive, whole.seed) for name, groups in named]
 
 
 def listed(given: Sequence[str]) -> list[str]:
