@@ -3,6 +3,7 @@
 from types import ModuleType
 
 from commands import (
+    audit,
     board,
     compare,
     curve,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect_command,
     "find-lr": find_lr,
     "walk": walk,
+    "audit": audit,
     "list": list_command,
     "prepare": prepare,
     "export": export,

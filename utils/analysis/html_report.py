@@ -2,7 +2,6 @@
 
 import html
 import math
-import statistics
 from collections.abc import Sequence
 
 from utils.analysis.comparing import Comparison
@@ -30,20 +29,25 @@ def as_html(comparisons: Sequence[Comparison], notes: Sequence[str]) -> str:
 
 
 def _section(comparison: Comparison) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header_of(comparison))
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows_of(comparison)
-    )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in notes_of(comparison))
-    top = f"<h2>{html.escape(comparison.metric)}</h2>{_picture(comparison)}<p>{CAPTION}</p>"
-    return f"{top}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><ul>{notes}</ul>"
+    lines = [
+        (group.name, group.values(comparison.metric), (spread.mean, spread.low, spread.high))
+        for group, spread in zip(comparison.groups, comparison.spreads, strict=True)
+    ]
+    top = f"<h2>{html.escape(comparison.metric)}</h2>{dots(lines)}<p>{CAPTION}</p>"
+    return f"{top}{table(header_of(comparison), rows_of(comparison))}<ul>{notes}</ul>"
 
 
-def _picture(comparison: Comparison) -> str:
-    """A dot for each seed, a stroke for the mean, and its 95% interval as a bar."""
-    values = [group.values(comparison.metric) for group in comparison.groups]
-    ends = [value for own in values for value in own]
-    ends += [end for spread in comparison.spreads for end in (spread.low, spread.high) if not math.isnan(end)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts."""
+    names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def dots(lines: Sequence[tuple[str, Sequence[float], tuple[float, float, float]]]) -> str:
+    """A picture of lines, each a name, single values as dots, and (value, low, high) as a stroke with its interval as a bar."""
+    ends = [end for _, values, spread in lines for end in (*values, *spread) if not math.isnan(end)]
     low, high = min(ends), max(ends)
     reach = (high - low) or max(abs(high), 1.0) * 0.01
 
@@ -51,18 +55,16 @@ def _picture(comparison: Comparison) -> str:
         return LABEL + (WIDTH - LABEL - 20) * (value - low + 0.05 * reach) / (1.1 * reach)
 
     shapes = []
-    for i, (group, spread, own) in enumerate(zip(comparison.groups, comparison.spreads, values, strict=True)):
+    for i, (name, values, (mean, least, most)) in enumerate(lines):
         y = LINE * (i + 1)
-        shapes.append(f'<text x="0" y="{y + 5}">{html.escape(group.name[:34])}</text>')
-        if not math.isnan(spread.low):
-            line = f'x1="{x(spread.low):.1f}" x2="{x(spread.high):.1f}" y1="{y}" y2="{y}"'
+        shapes.append(f'<text x="0" y="{y + 5}">{html.escape(name[:34])}</text>')
+        if not math.isnan(least):
+            line = f'x1="{x(least):.1f}" x2="{x(most):.1f}" y1="{y}" y2="{y}"'
             shapes.append(f'<line {line} stroke="#9ecae1" stroke-width="10"/>')
-        mean = x(statistics.fmean(own))
-        shapes.append(
-            f'<line x1="{mean:.1f}" x2="{mean:.1f}" y1="{y - 9}" y2="{y + 9}" stroke="#08306b" stroke-width="2"/>'
-        )
-        shapes += [f'<circle cx="{x(value):.1f}" cy="{y}" r="4" fill="#08519c" fill-opacity=".6"/>' for value in own]
-    bottom = LINE * (len(values) + 1)
+        at = f'x1="{x(mean):.1f}" x2="{x(mean):.1f}" y1="{y - 9}" y2="{y + 9}"'
+        shapes.append(f'<line {at} stroke="#08306b" stroke-width="2"/>')
+        shapes += [f'<circle cx="{x(v):.1f}" cy="{y}" r="4" fill="#08519c" fill-opacity=".6"/>' for v in values]
+    bottom = LINE * (len(lines) + 1)
     for value in (low, low + reach / 2, low + reach):
         shapes.append(f'<text x="{x(value):.1f}" y="{bottom + 6}" text-anchor="middle" fill="#666">{value:.4g}</text>')
     size = f'viewBox="0 0 {WIDTH} {bottom + 16}" font-family="sans-serif" font-size="13"'

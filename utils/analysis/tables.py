@@ -76,9 +76,14 @@ def as_terminal(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """A table and its notes as a list."""
-    rows = [header_of(comparison), ["---", *["---:"] * (len(header_of(comparison)) - 1)], *rows_of(comparison)]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes_of(comparison)), ""])
+    lines = markdown_table(header_of(comparison), rows_of(comparison))
+    return "\n".join([lines, "", *(f"- {note}" for note in notes_of(comparison)), ""])
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, all columns but the first aligned right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def as_latex(comparison: Comparison) -> str:
