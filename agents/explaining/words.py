@@ -62,8 +62,8 @@ class Reading:
             self.is_read[list(token)] = True
 
     def _of_characters(self, encoder: int, sides: Sequence[str], *, is_joined: bool) -> list[np.ndarray]:
-        """For each text of an encoder's input the word of each character, -1 of white space."""
-        found = [np.full(len(side), -1) for side in sides]
+        """For each text of an encoder's input the word of each character; white space is of the word after it, at the end -1."""
+        found, ends = [np.full(len(side), -1) for side in sides], [0 for _ in sides]
         starts = np.cumsum([0, *(len(text) + 1 for text in self.record.texts)])  # of the fields in a joined text
         for number, word in enumerate(self.words):
             if is_joined:
@@ -71,7 +71,8 @@ class Reading:
             else:
                 side, first = word.field - encoder, 0
             if 0 <= side < len(sides):
-                found[side][first + word.start : first + word.end] = number
+                found[side][ends[side] : first + word.end] = number
+                ends[side] = first + word.end
         return found
 
     def text(self, word: Word) -> str:
