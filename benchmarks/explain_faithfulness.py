@@ -1,14 +1,16 @@
 """Do the words with the highest scores carry the gold label? python benchmarks/explain_faithfulness.py NUM_TEXTS RUN [RUN ...]
 
-Of each run, NUM_TEXTS random rows of its test split are explained by every method that its model can do, for their gold labels. Prints
-by how much the gold label's probability falls without the top 10% of words, and without as many random ones; the ratio of the two
-with its 95% interval, a bootstrap over texts (utils/analysis/paired.py); and the seconds a text, deletions included. Start it in the
-folder in which the runs were trained, whose data it reads.
+Of each run, NUM_TEXTS random rows of its test split are explained by every method that its model can do, for their gold labels.
+Prints by how much the gold label's probability falls without the top 10% of words, and without as many random ones; the ratio of
+the two with its 95% interval, a bootstrap over texts; and the seconds a text, deletions included. Start it in the folder in which
+the runs were trained, whose data it reads.
 """
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +40,17 @@ def measure(predictor: Predictor, method: str, records: list[Record]) -> str:
     seconds = (time.perf_counter() - started) / len(records)
     found = check.summary()
     ratio, falls = found["ratio"], [found[name]["mean"] for name in ("comprehensiveness", "random_comprehensiveness")]
-    high = "no bound" if ratio["high"] is None else f"{ratio['high']:.1f}"
-    shown = f"{ratio['mean']:.1f} [{ratio['low']:.1f}, {high}]"
+    shown = "-" if ratio is None else in_interval(ratio, 1)
     kept = f"{found['sufficiency']['mean']:.3f} | {found['random_sufficiency']['mean']:.3f}"
     return (
         f"| {predictor.folder.name} | {method} | {falls[0]:.3f} | {falls[1]:.4f} | {shown} | {kept} | {seconds:.2f} |"
     )
+
+
+def in_interval(found: Mapping[str, Any], digits: int) -> str:
+    """A mean with its interval."""
+    low, high = ("no bound" if found[end] is None else f"{found[end]:.{digits}f}" for end in ("low", "high"))
+    return f"{found['mean']:.{digits}f} [{low}, {high}]"
 
 
 def main(arguments: list[str]) -> None:
