@@ -146,6 +146,7 @@ def test_words_are_coloured_on_a_terminal(place: Path, monkeypatch: pytest.Monke
     text = b"".join(shown).decode()
     assert re.search(r"\x1b\[[0-9;]*48;[0-9;]*m", text), "a background"
     assert "\\x1b[31m" in text, "an escape of the text itself is shown"
+    assert "\x1b[31m" not in text
 
 
 def test_tensorboard_gets_the_texts_where_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

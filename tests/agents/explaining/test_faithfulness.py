@@ -60,7 +60,9 @@ def test_random_words_fall_by_what_words_fall_by_on_average() -> None:
     whole = explainer.values(found.evidence)
     falls = [whole - explainer.values(found.evidence - score) for score in found.scores]
     deviation = np.std(falls) / np.sqrt(60 * DRAWS)
-    assert np.mean([fall[1] for fall in check.falls]) == pytest.approx(np.mean(falls), abs=4 * deviation)
+    random = [fall[1] for fall in check.falls]
+    assert np.mean(random) == pytest.approx(np.mean(falls), abs=4 * deviation)
+    assert np.std(random) == pytest.approx(np.std(falls) / np.sqrt(DRAWS), rel=0.4)
     assert check.falls[0][0] == pytest.approx(max(falls), abs=1e-5)
 
 

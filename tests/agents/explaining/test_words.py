@@ -84,6 +84,12 @@ def test_a_token_of_several_words_gives_each_its_share() -> None:
     assert found.tolist() == [6 * 3, 6 * 4, 6 * 3]  # itself, and one share of 6 of each n-gram that it is part of
 
 
+def test_a_repeated_ngram_is_of_the_words_at_each_place() -> None:
+    (own,) = embedded(opened("n-grams"), "salt the soup or salt the soup").reading.owners
+    places = [words for words in own if words and len(words) > 1]
+    assert sorted(places) == [(0, 1), (0, 1, 2), (1, 2), (4, 5), (4, 5, 6), (5, 6)]
+
+
 def test_composed_text_is_what_is_read() -> None:
     predictor = opened("bytes")
     reading = embedded(predictor, {"title": "caf\u0065\u0301 a", "text": TEXT["text"]}).reading
