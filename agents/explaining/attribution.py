@@ -17,8 +17,9 @@ from agents.explaining.embedded import EmbeddedText
 from agents.explaining.words import Reading
 from agents.running.abilities import Explains, require
 from agents.running.given_text import one_record
-from agents.running.predictor import Predictor
+from agents.running.predictor import BATCH_SIZE, Predictor
 from datasets.rows.records import Record
+from datasets.tokenizers.processes import chunked
 from utils.errors import ConfigError
 
 STEPS = 50  # of integrated gradients
@@ -132,11 +133,10 @@ def occlusion(predictor: Predictor, text: EmbeddedText, evidence: Evidence) -> t
     reading, scores = text.reading, np.zeros(len(text.reading.words))
     everything = np.ones(len(scores), dtype=bool)
     read = np.flatnonzero(reading.is_read)
-    records = [reading.keeping(everything)]
-    for word in read:
-        records.append(reading.keeping(np.arange(len(scores)) != word))
-    found = evidence_of(predictor, records, evidence)
-    scores[read] = found[0] - found[1:]
+    (whole,) = evidence_of(predictor, [reading.keeping(everything)], evidence)
+    for words in chunked(read.tolist(), BATCH_SIZE):
+        records = [reading.keeping(np.arange(len(scores)) != word) for word in words]
+        scores[words] = whole - evidence_of(predictor, records, evidence)
     return scores, None
 
 
