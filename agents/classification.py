@@ -119,6 +119,10 @@ class ClassificationAgent(BaseAgent):
     def answer(self, prediction: tuple[Any, Any]) -> dict[str, Any]:
         return self.kind.answer(self.labels, *prediction)
 
+    def evidence(self, outputs: Tensor, number: int) -> Tensor:
+        """(B, L) -> (B,): the log-odds of a label, for `explain`."""
+        return self.kind.log_odds(outputs, number)
+
     def write_views(self, split: str, lines: list[dict[str, Any]]) -> None:
         """predictions.jsonl of the test split, and in TensorBoard its surest mistakes and what its probabilities are worth."""
         super().write_views(split, lines)

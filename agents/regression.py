@@ -49,6 +49,10 @@ class RegressionAgent(BaseAgent):
     def predictions(self, batch: TextBatch, outputs: Tensor) -> list[float]:
         return outputs.tolist()
 
+    def evidence(self, outputs: Tensor, number: int) -> Tensor:
+        """(B, 1) -> (B,): the number itself, for `explain`."""
+        return outputs[:, number]
+
 
 class Errors:
     """How far predictions are from the numbers: mean absolute error, and root mean squared error."""

@@ -20,6 +20,11 @@ class SingleLabel:
         """(B, L) -> (B, L)."""
         return torch.softmax(logits, dim=-1)
 
+    def log_odds(self, logits: Tensor, number: int) -> Tensor:
+        """(B, L) -> (B,): log(p / (1 - p)) of a label's probability."""
+        others = torch.cat([logits[:, :number], logits[:, number + 1 :]], dim=-1)
+        return logits[:, number] - torch.logsumexp(others, dim=-1)
+
     def decide(self, logits: Tensor) -> Tensor:
         """(B, L) -> what is predicted: see `utils.metrics.labels.decide`."""
         return decide(logits, is_multi_label=self.is_multi_label)
@@ -42,6 +47,9 @@ class MultiLabel(SingleLabel):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(logits)
+
+    def log_odds(self, logits: Tensor, number: int) -> Tensor:
+        return logits[:, number]
 
     def named(self, labels: Sequence[str], decision: Any) -> list[str]:
         return [label for label, is_chosen in zip(labels, decision, strict=True) if is_chosen]

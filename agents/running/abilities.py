@@ -27,6 +27,13 @@ class Generates(Protocol):
     def translator(self) -> Any: ...
 
 
+@runtime_checkable
+class Explains(Protocol):
+    """Predicts a label or a number for a text, whose words then have scores: `explain`."""
+
+    def evidence(self, outputs: Any, number: int) -> Any: ...
+
+
 def require(run: TrainedRun, ability: type, verb: str) -> None:
     """Raise ConfigError, which names the agents that can, unless the run's agent has the ability."""
     from agents import AGENTS

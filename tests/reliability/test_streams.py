@@ -42,6 +42,7 @@ COMMANDS = {
     "curve": ["curve", "tiny.yaml", "--sizes", "many"],
     "inspect --labels": ["inspect", "tiny.yaml", "--labels"],
     "find-lr": ["find-lr", "tiny.yaml", "--steps", "10"],
+    "explain": ["explain", "experiments/tiny", "--input", "tiny.jsonl", "--method", "gradient_x_input"],
     "walk": ["walk", "experiments/tiny", "--text", "boil the rice"],
     "list": ["list"],
     "export": ["export", "experiments/bert", "--out", "out"],

@@ -1,0 +1,120 @@
+"""Why a trained run predicts what it predicts: a score for each word of a text, and whether deleting words bears the scores out.
+
+The scores are of the log-odds of the predicted label, or of --label; of a regression, of the number. Integrated gradients need the
+package captum.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from commands.predict import STANDARD_INPUT, add_reading, output_file, text_of
+
+if TYPE_CHECKING:
+    from agents.explaining.attribution import Explainer
+    from agents.explaining.pages import Html, Json, Terminal
+
+SUMMARY = "score the words of texts by their effect on a trained run's prediction"
+METHODS = ("integrated_gradients", "occlusion", "gradient_x_input", "attention_rollout")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, the texts, the method and the output."""
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bilstm")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input", metavar="FILE", help="texts with the run's columns, labels not needed; - for standard input"
+    )
+    source.add_argument("--text", help="one text: the last field, or for several fields a JSON object")
+    parser.add_argument(
+        "--method", default=METHODS[0], metavar="NAME", help=f"{', '.join(METHODS)}; default: {METHODS[0]}"
+    )
+    parser.add_argument("--label", metavar="NAME", help="the label to explain; default: the most probable one")
+    parser.add_argument(
+        "--nearest",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also the N most similar training texts, which are read again",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", default="-", help="a file: .html, .jsonl or .txt; - for standard output"
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON line for each text, the last one with the check")
+    parser.add_argument("--tensorboard", action="store_true", help="also write the texts to the run's TensorBoard")
+    add_reading(parser)
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Explain one text, or each text of a file."""
+    from agents.explaining.attribution import Explainer
+    from agents.explaining.boards import Board
+    from agents.explaining.faithfulness import Faithfulness
+    from agents.explaining.lines import lines_of
+    from agents.explaining.neighbours import nearest
+    from agents.running.other_rows import check_format
+    from agents.running.predictor import Predictor
+    from datasets.rows.records import Record
+    from utils.errors import ConfigError
+    from utils.runs.run_log import set_up_console
+
+    set_up_console()
+    check_format(options.format, is_stream=options.input in STANDARD_INPUT)
+    if options.nearest < 0:
+        raise ConfigError(f"command line: --nearest must not be negative, got {options.nearest}")
+    kind = _kind(options)
+    predictor = Predictor(options.folder, options.device)
+    explainer = Explainer(predictor, options.method, options.label)
+    records = _records(explainer, options)
+    similar = None
+    if options.nearest:
+        records = list(records)
+        similar = nearest(predictor, [record for record in records if isinstance(record, Record)], options.nearest)
+    check = Faithfulness(explainer) if options.text is None else None
+    with (
+        output_file(options.output, predictor.worker) as file,
+        Board(predictor.folder, is_on=options.tensorboard) as board,
+    ):
+        assert file is not None
+        page = _page(kind, file)
+        file.write(page.begin())
+        for line in lines_of(explainer, records, check, similar):
+            file.write(page.line(line))
+            board.add(line)
+        file.write(page.end(check.summary() if check else None))
+        file.flush()
+
+
+def _records(explainer: "Explainer", options: argparse.Namespace) -> Any:
+    """The records to explain."""
+    from agents.running.other_rows import SKIP_OPTION, rows_of
+    from datasets.formats.data_files import STDIN
+
+    predictor = explainer.predictor
+    reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
+    if options.text is not None:
+        reader.skip_option = ""
+        return reader.answers(
+            predictor.rows([text_of(options.text or "--" * isinstance(options.text, list), predictor.corpus.fields)])
+        )
+    path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
+    return reader.answers(rows_of(predictor, path, options.format, options.encoding, has_target=False))
+
+
+def _kind(options: argparse.Namespace) -> str:
+    """html, jsonl or txt, by --json or the ending of --output. Raises ConfigError for another one."""
+    from utils.errors import ConfigError
+
+    ending = Path(options.output).suffix.lower().removeprefix(".")
+    if options.json or options.output == "-" or ending in ("html", "jsonl", "txt"):
+        return "jsonl" if options.json else ending or "txt"
+    raise ConfigError(
+        f"command line: --output must end in .html, .jsonl or .txt, or go with --json, got {options.output!r}"
+    )
+
+
+def _page(kind: str, file: TextIO) -> "Json | Html | Terminal":
+    from agents.explaining.pages import Html, Json, Terminal
+
+    return Html() if kind == "html" else Json(file) if kind == "jsonl" else Terminal(file)
