@@ -49,6 +49,7 @@ VARIANTS = {
     ],
     "several labels": [*BAG, "data.multi_label=true"],
     "number": ["data.label=stars", *BAG],
+    "siamese": ["data.label=is_chess"],
 }
 
 
@@ -57,8 +58,12 @@ def folder() -> Path:
     """Where the runs are."""
     folder = Path(tempfile.mkdtemp(prefix="glassbox-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_jsonl(folder / "tiny.jsonl", [row | {"stars": float(len(row["text"]))} for row in tiny_rows()])  # type: ignore[arg-type]
+    rows = [row | {"stars": float(len(row["text"])), "is_chess": str(row["label"] == "chess")} for row in tiny_rows()]
+    write_jsonl(folder / "tiny.jsonl", rows)  # type: ignore[arg-type]
     (folder / "classification.yaml").write_text(TINY_CONFIG)
+    siamese = TINY_CONFIG.replace("agent: classification", "agent: similarity")
+    siamese = siamese.replace("hidden_sizes: [8]", "scale: 5").replace("dropout: 0.1", "threshold: 0.3")
+    (folder / "similarity.yaml").write_text(siamese)
     (folder / "regression.yaml").write_text(TINY_CONFIG.replace("agent: classification", "agent: regression"))
     return folder
 
@@ -69,7 +74,7 @@ def trained(name: str) -> Path:
     before = Path.cwd()
     os.chdir(folder())
     try:
-        config = "regression.yaml" if name == "number" else "classification.yaml"
+        config = {"number": "regression.yaml", "siamese": "similarity.yaml"}.get(name, "classification.yaml")
         assert main([config, *VARIANTS[name], "train.num_epochs=1", "optimizer.lr=0.005", f"name={name}"]) == 0
     finally:
         os.chdir(before)

@@ -143,7 +143,8 @@ def occlusion(predictor: Predictor, text: EmbeddedText, evidence: Evidence) -> t
 def attention_rollout(predictor: Predictor, text: EmbeddedText, evidence: Evidence) -> tuple[np.ndarray, None]:
     """The share of each word in the text's vector if attention were all that mixes tokens: not signed, and of no label."""
     found = []
-    for encoder, field in zip(predictor.model.encoders, text.fields, strict=True):  # type: ignore[arg-type]
+    model: Any = predictor.model
+    for encoder, field in zip(model.by_field(len(text.fields)), text.fields, strict=True):
         mask = field["attention_mask"]
         layers = encoder.attention_of(field["input_ids"], mask, field.get("token_type_ids"))  # each (W, A, T, T)
         flow = rollout(torch.stack([layer.detach().mean(dim=1) for layer in layers], dim=1))  # (W, T, T)

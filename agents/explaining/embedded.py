@@ -27,7 +27,8 @@ class EmbeddedText:
         )
         batch: Any = examples.collate(np.zeros(1, dtype=np.int64), EVALUATION).to(predictor.device)
         self.fields: list[dict[str, Tensor]] = [dict(field) for field in batch.fields]
-        tables = [token_table(self.model, f"encoders.{i}", predictor) for i in range(len(self.fields))]
+        count = len(list(self.model.get_submodule("encoders").children()))  # 1 of a siamese model
+        tables = [token_table(self.model, f"encoders.{i % count}", predictor) for i in range(len(self.fields))]
         self.names = [name for name, _ in tables]
         self.rows = tuple(
             table[field["input_ids"][field["attention_mask"]]][None].detach()
@@ -42,11 +43,14 @@ class EmbeddedText:
         return tuple(rows * mask[:, None] for rows, mask in zip(self.rows, is_special, strict=True))
 
     def __call__(self, *rows: Tensor) -> Tensor:
-        tables, fields = {}, []
+        fields, parts = [], dict[str, list[Tensor]]()
         for name, field, own in zip(self.names, self.fields, rows, strict=True):
-            padding = own.new_zeros(1, own.shape[-1])
-            tables[name] = torch.cat([padding, own.flatten(0, 1)])  # (1 + S * N, E)
-            fields.append(_copies(field, own.shape[0]))
+            table = parts.setdefault(name, [own.new_zeros(1, own.shape[-1])])  # begins with padding
+            fields.append(_copies(field, own.shape[0], sum(map(len, table))))
+            table.append(own.flatten(0, 1))
+        tables = {
+            name: torch.cat(table) for name, table in parts.items()
+        }  # (1 + S * N, E), of both fields where they share it
         with torch.backends.cudnn.flags(enabled=False):  # whose LSTM has no gradients in evaluation
             outputs: Tensor = torch.func.functional_call(self.model, tables, (fields,))
         return outputs.float()
@@ -63,12 +67,12 @@ def token_table(model: nn.Module, encoder: str, predictor: Predictor) -> tuple[s
     )
 
 
-def _copies(field: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """A field of a batch of one text -> that of `count` copies, whose tokens are numbered 1, 2, ..."""
+def _copies(field: dict[str, Tensor], count: int, first: int) -> dict[str, Tensor]:
+    """A field of a batch of one text -> that of `count` copies, whose tokens are numbered from `first` on."""
     repeated = {name: tensor.repeat(count, *[1] * (tensor.dim() - 1)) for name, tensor in field.items()}
     repeated.pop("token_index", None)
     mask = repeated["attention_mask"]
-    numbers = torch.arange(1, 1 + int(mask.sum()), device=mask.device)
+    numbers = torch.arange(first, first + int(mask.sum()), device=mask.device)
     repeated["input_ids"] = torch.zeros_like(repeated["input_ids"]).masked_scatter(mask, numbers)
     if "text_index" in repeated:
         copies = torch.arange(count, device=mask.device)

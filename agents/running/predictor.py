@@ -154,14 +154,16 @@ class Predictor:
     def attention(self, text: str | Mapping[str, Any]) -> list[dict[str, Any]]:
         """What each token of a text looks at -> for every field, or each window of it, its `tokens` (T) and `weights`
         (layers, heads, T, T): row i is how token i shares its attention. Raises ConfigError for a model that has none."""
-        encoders: list[Any] = list(getattr(self.model, "encoders", []))
+        model: Any = self.model
+        encoders: list[Any] = list(getattr(model, "encoders", []))
         if not encoders or not all(hasattr(encoder, "attention_of") for encoder in encoders):
             raise ConfigError(
                 f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
             )
         records = [record for record in self.reader("error").read(self.rows([text])) if record is not None]
         batch, found = self.agent.encode(records).collate(np.zeros(1, dtype=np.int64), EVALUATION), []
-        for encoder, field in zip(encoders, batch.to(self.device).fields, strict=True):
+        fields = batch.to(self.device).fields
+        for encoder, field in zip(model.by_field(len(fields)), fields, strict=True):
             ids, mask = field["input_ids"], field["attention_mask"]
             layers = encoder.attention_of(ids, mask, field.get("token_type_ids"))  # each (W, A, T, T)
             weights = torch.stack(layers, dim=1)

@@ -50,15 +50,19 @@ class TextClassifier(nn.Module):
             head.apply(draw)
         self._inputs = [list(inspect.signature(encoder.forward).parameters) for encoder in encoders]
 
+    def by_field(self, num_fields: int) -> list[nn.Module]:
+        """The encoder of each field."""
+        return [*self.encoders] * (num_fields if len(self.encoders) == 1 else 1)
+
     def forward(self, fields: Sequence[dict[str, Tensor]]) -> Tensor:
         """For each field input_ids and attention_mask (B, T), and the other tensors of a batch -> logits (B, L).
 
-        An encoder is given the tensors that its `forward` has parameters for. With text_index (W,) and num_windows (B,) the rows
-        of a field are windows, and a text's vector is the mean of its windows' vectors.
+        An encoder is given the tensors that its `forward` has parameters for. With text_index (W,) and num_windows (B,) the
+        rows of a field are windows, and a text's vector is the mean of its windows' vectors.
         """
         vectors = []
         times = len(fields) if len(self.encoders) == 1 else 1
-        for encoder, names, field in zip([*self.encoders] * times, self._inputs * times, fields, strict=True):
+        for encoder, names, field in zip(self.by_field(len(fields)), self._inputs * times, fields, strict=True):
             encoded = encoder(**{name: field[name] for name in names if name in field})  # (B, H), or (W, H)
             vectors.append(mean_of_windows(encoded, field) if "text_index" in field else encoded)
         logits: Tensor = self.head(torch.cat(vectors, dim=-1))  # (B, sum of output sizes) -> (B, L)

@@ -222,7 +222,10 @@ def test_a_run_that_predicts_nothing_for_a_text_is_refused(place: Path, capsys: 
     write_corpus(place)
     assert main(["documents.yaml", "name=documents"]) == 0
     assert main(["explain", "experiments/documents", "--text", "king"]) == 2
-    assert "a run of agent pretraining cannot explain; classification, regression can" in capsys.readouterr().err
+    assert (
+        "a run of agent pretraining cannot explain; classification, regression, similarity can"
+        in capsys.readouterr().err
+    )
 
 
 def test_without_captum_the_others_still_work(
