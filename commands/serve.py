@@ -7,6 +7,7 @@ accepted is answered; a second Ctrl-C ends it at once. docs/serving.md has the e
 import argparse
 import errno
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,8 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         hint = "; try --port 0, any free one" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
-        raise ConfigError(f"command line: cannot listen at {host}:{port}: {error.strerror}{hint}") from None
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # below 0: an unknown host
+        raise ConfigError(f"command line: cannot listen at {host}:{port}: {reason}{hint}") from None
 
 
 def address_of(listener: socket.socket) -> str:

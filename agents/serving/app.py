@@ -121,7 +121,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return JSONResponse({"error": str(error)}, error.status)
     if isinstance(error, HTTPException):  # an unknown path or method
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        return JSONResponse({"error": f"{error.detail}; /docs lists what there is"}, error.status_code, error.headers)
     if isinstance(error, GlassboxError):
         return JSONResponse({"error": str(error)}, 422)
     return JSONResponse({"error": f"a bug in the server: {type(error).__name__}"}, 500)

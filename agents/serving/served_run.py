@@ -56,6 +56,6 @@ class ServedRun:
 def open_runs(folders: Sequence[str], device: str, **limits: int) -> dict[str, ServedRun]:
     """Runs by their names, in order: the folder's name, or the whole path where two folders have the same name."""
     paths = list(dict.fromkeys(Path(folder) for folder in folders))
-    names = [path.resolve().name for path in paths]
+    names = [path.absolute().name for path in paths]
     named = {name if names.count(name) == 1 else str(path): path for name, path in zip(names, paths, strict=True)}
     return {name: ServedRun(name, path, device, **limits) for name, path in named.items()}

@@ -1,0 +1,269 @@
+"""The endpoints over real runs of every kind: the answers are those of Predictor, Scorer and Generator; bad requests get a line."""
+
+import itertools
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import served
+import small_documents
+import small_pairs
+from conftest import TINY_CONFIG, tiny_rows, write_jsonl
+from served import ask
+
+from agents import load
+from agents.language_models.opening import open_scorer
+from agents.serving import app as app_module
+from agents.serving.app import Door, build_app
+from agents.serving.requests import Limits
+from agents.serving.served_run import ServedRun, open_runs
+from agents.serving.words import word_scores
+from agents.translating.generator import Generator
+from main import main
+
+LIMITS = Limits(body_bytes=5000, texts=4, characters=1000, read_seconds=1)
+TEXT = "castle the king and hoist the sail slowly"
+BERT = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """experiments/ with a run of each kind: labels, of two fields and of pairs; numbers; gaps; texts."""
+    folder, before = tmp_path_factory.mktemp("runs"), Path.cwd()
+    os.chdir(folder)
+    try:
+        write_jsonl(folder / "tiny.jsonl", tiny_rows())
+        rows = [row | {"score": len(row["text"]) / 10} for row in tiny_rows()]
+        (folder / "numbers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "tiny.yaml").write_text(TINY_CONFIG)
+        (folder / "number.yaml").write_text(
+            TINY_CONFIG.replace("agent: classification", "agent: regression").replace("tiny.jsonl", "numbers.jsonl")
+            .replace("  fields:", "  label: score\n  fields:")
+        )  # fmt: skip
+        small_documents.write_corpus(folder)
+        small_pairs.write_pairs(folder)
+        assert main(["tiny.yaml", "name=labels"]) == 0
+        assert main(["tiny.yaml", "name=pairs", "data.pair=true", "data.max_length=12", BERT]) == 0
+        assert main(["number.yaml", "name=number"]) == 0
+        assert main(["documents.yaml", "name=gaps"]) == 0
+        assert main(["pairs.yaml", "name=writer", "train.num_epochs=1", "generation.min_length=8"]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "experiments"
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> dict[str, ServedRun]:
+    return open_runs([str(path) for path in sorted(folder.glob("[a-z]*")) if path.is_dir()], "cpu")
+
+
+@pytest.fixture(scope="module")
+def port(runs: dict[str, ServedRun]) -> Iterator[int]:
+    with served.in_thread(Door(build_app(runs, LIMITS))) as port:
+        yield port
+
+
+def test_the_runs_are_described(port: int) -> None:
+    found = {run.pop("name"): run for run in ask(port, "/runs")[1]["runs"]}
+    labels, fields = ["chess", "cooking", "sailing"], ["title", "text"]
+    assert found == {
+        "gaps": {"kind": "gaps", "fields": ["text"], "labels": [], "mask": "[MASK]"},
+        "labels": {"kind": "labels", "fields": fields, "labels": labels},
+        "number": {"kind": "number", "fields": fields, "labels": []},
+        "pairs": {"kind": "labels", "fields": fields, "labels": labels},
+        "writer": {"kind": "text", "fields": ["text"], "labels": []},
+    }
+    assert ask(port, "/health")[:2] == (200, {"status": "ok", "waiting": dict.fromkeys(found, 0)})
+
+
+def test_predictions_are_the_lines_of_predict_with_the_runs_name(port: int, folder: Path) -> None:
+    texts = [TEXT, {"title": "boil the rice", "text": "salt the soup"}, "a " * 400]
+    expected = load(folder / "labels").predict(texts)
+    status, answer, _ = ask(port, "/predict", {"run": "labels", "texts": texts})
+    assert (status, answer["run"]) == (200, "labels")
+    for line, own in zip(answer["predictions"], expected, strict=True):
+        assert line.pop("run") == "labels"
+        assert line.pop("probabilities") == pytest.approx(own.pop("probabilities"), abs=1e-5)
+        assert line == own
+    (alone,) = ask(port, "/predict", {"run": "labels", "text": TEXT})[1]["predictions"]
+    assert alone["text"] == TEXT
+
+
+@pytest.mark.parametrize("name", ["number", "pairs", "writer"])
+def test_other_runs_predict_what_they_do_elsewhere(port: int, folder: Path, name: str) -> None:
+    text: Any = {"title": "boil the rice", "text": TEXT}
+    if name == "writer":
+        text, (expected,) = TEXT, Generator(folder / name).generate([TEXT])
+    else:
+        (expected,) = load(folder / name).predict([text])
+    (line,) = ask(port, "/predict", {"run": name, "text": text})[1]["predictions"]
+    assert line == {"run": name} | {
+        key: pytest.approx(value) if key != "truncated" else value for key, value in expected.items()
+    }
+    assert line["truncated"] == (name == "pairs")  # of the runs, this one alone reads 12 tokens
+
+
+def test_words_are_scored(port: int, folder: Path) -> None:
+    fields = {"title": "", "text": TEXT}
+    expected = word_scores(load(folder / "labels"), fields)
+    words = ask(port, "/words", {"run": "labels", "text": TEXT})[1]["words"]
+    assert [each["word"] for each in words] == TEXT.split()
+    assert [each["score"] for each in words] == pytest.approx([each.score for each in expected], abs=1e-6)
+
+
+def test_gaps_are_filled(port: int, folder: Path) -> None:
+    text = "castle the [MASK] and hoist the [MASK]"
+    gaps = ask(port, "/fill", {"run": "gaps", "text": text})[1]["gaps"]
+    expected = open_scorer(str(folder / "gaps"), "cpu", "fill").fill(text)
+    assert [[each["token"] for each in gap] for gap in gaps] == [[each["token"] for each in gap] for gap in expected]
+    assert gaps[1][0]["probability"] == pytest.approx(expected[1][0]["probability"], abs=1e-6)
+
+
+def test_a_text_is_written_token_by_token_and_at_last_as_by_generate(port: int, folder: Path) -> None:
+    status, content, headers = ask(port, "/generate", {"run": "writer", "text": TEXT})
+    *parts, last = [json.loads(line) for line in content.splitlines()]
+    assert (status, headers["content-type"]) == (200, "application/x-ndjson")
+    (greedy,) = Generator(folder / "writer", beam_size=1).generate([TEXT])
+    (own,) = Generator(folder / "writer").generate([TEXT])
+    assert len(parts) > 3
+    assert parts[-1]["text"] == greedy["predicted"]
+    assert all(len(a["text"]) <= len(b["text"]) for a, b in itertools.pairwise(parts))
+    assert (last["predicted"], last["truncated"]) == (own["predicted"], own["truncated"])
+    assert last["log_probability"] == pytest.approx(own["log_probability"], abs=1e-5)
+    weights = np.array(last["attention"]["weights"])
+    assert weights.shape == (len(last["attention"]["target"]), len(last["attention"]["source"]))
+    assert weights.sum(axis=1) == pytest.approx(1, abs=1e-3)  # each is rounded to 4 digits
+
+
+LABELS = {"run": "labels"}
+BAD = [
+    ("/predict", b"hello", 400, "the body is no JSON"),
+    ("/predict", b"", 400, "the body is no JSON"),
+    ("/predict", b"\xff\xfe\x00text", 400, "the body is not UTF-8"),
+    ("/predict", b"[" * 4000, 400, "the body is no JSON: nested too deep"),
+    ("/predict", b"[]", 400, "must be a JSON object, got an empty list"),
+    ("/predict", {}, 422, "the key 'run' is missing; this server has gaps, labels"),
+    ("/predict", LABELS, 422, "give one of the keys 'text' and 'texts'"),
+    ("/predict", LABELS | {"text": "a", "texts": ["a"]}, 422, "give one of the keys"),
+    ("/predict", LABELS | {"text": "a", "lang": "en"}, 422, "there is no key 'lang'; known: run, text, texts"),
+    ("/predict", {"run": "nowhere", "text": "a"}, 404, "there is no run 'nowhere'"),
+    ("/predict", {"run": ["labels"], "text": "a"}, 404, "there is no run"),
+    ("/predict", {"run": "gaps", "text": "a"}, 422, "run gaps does not do this; its kind is gaps"),
+    ("/predict", LABELS | {"texts": "a"}, 422, "'texts' must be a list of one or more texts, got a string"),
+    ("/predict", LABELS | {"texts": []}, 422, "'texts' must be a list of one or more texts, got an empty list"),
+    ("/predict", LABELS | {"texts": ["a", " \n"]}, 422, "texts[1]: no text"),
+    ("/predict", LABELS | {"texts": ["a"] * 5}, 413, "5 texts, at most 4 in one request"),
+    ("/predict", LABELS | {"text": ""}, 422, "text: no text"),
+    ("/predict", LABELS | {"text": None}, 422, "text: must be an object with 'title', 'text', got null"),
+    ("/predict", LABELS | {"text": 3}, 422, "got a number"),
+    ("/predict", LABELS | {"text": True}, 422, "got a boolean"),
+    ("/predict", LABELS | {"text": {"titel": "a", "text": "a"}}, 422, "got an object with 'titel', 'text'"),
+    ("/predict", LABELS | {"text": {"text": "a"}}, 422, "must be an object with 'title', 'text'"),
+    ("/predict", LABELS | {"text": {"title": 3, "text": "a"}}, 422, "'title' must be a string, got a number"),
+    ("/predict", LABELS | {"text": "a\ud800"}, 422, "half of a surrogate pair"),
+    ("/predict", LABELS | {"text": "a" * 1001}, 413, "1,001 characters, at most 1,000"),
+    ("/predict", LABELS | {"text": "a" * 5000}, 413, "the body has more than 5,000 bytes"),
+    ("/predict", LABELS | {"text": "a" * 10_000_000}, 413, "the body has more than 5,000 bytes"),
+    ("/predict", {"run": "pairs", "text": "alone"}, 422, "must be an object with 'title', 'text', got a string"),
+    ("/words", {"run": "writer", "text": "a"}, 422, "run writer does not do this; its kind is text"),
+    ("/words", LABELS, 422, "the key 'text' is missing"),
+    ("/words", LABELS | {"text": ""}, 422, "no text"),
+    ("/fill", {"run": "gaps", "text": "no gap"}, 422, "holds no [MASK]"),
+    ("/fill", {"run": "gaps", "text": "[MASK] " + "king " * 190}, 422, "is longer than the model's"),
+    ("/fill", LABELS | {"text": "[MASK]"}, 422, "its kind is labels"),
+    ("/generate", LABELS | {"text": "a"}, 422, "its kind is labels"),
+    ("/generate", {"run": "writer", "text": " "}, 422, "no text"),
+    ("/nowhere", None, 404, "Not Found; /docs lists what there is"),
+    ("/predict", None, 405, "Method Not Allowed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "status", "words"), BAD, ids=lambda value: str(value)[:40])
+def test_a_bad_request_gets_a_status_and_a_line(port: int, path: str, body: Any, status: int, words: str) -> None:
+    found, answer, _ = ask(port, path, body)
+    assert (found, list(answer)) == (status, ["error"])
+    assert words in answer["error"]
+    assert "\n" not in answer["error"]
+    assert ask(port, "/predict", LABELS | {"text": TEXT})[0] == 200
+
+
+def test_a_body_that_does_not_arrive_is_given_up(port: int) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("POST", "/predict")
+    connection.putheader("Content-Length", "100")
+    connection.endheaders(b'{"text":')
+    response = connection.getresponse()
+    assert (response.status, json.load(response)) == (408, {"error": "the body did not arrive within 1 s"})
+    connection.close()
+
+
+def test_too_many_waiting_texts_are_refused_with_a_time_to_come_back(folder: Path) -> None:
+    (run,) = open_runs([str(folder / "labels")], "cpu", max_waiting=3).values()
+    may_end = threading.Event()
+    predict = run.predictor.predict_records
+    run.predictor.predict_records = lambda records: may_end.wait(60) and predict(records)  # type: ignore[method-assign]
+    with served.in_thread(Door(build_app({"labels": run}))) as port:
+        waiting = [
+            threading.Thread(target=lambda: found.append(ask(port, "/predict", {"text": TEXT})[0])) for _ in range(3)
+        ]
+        found: list[int] = []
+        for thread in waiting:
+            thread.start()
+        while ask(port, "/health")[1]["waiting"]["labels"] < 3:
+            pass
+        for path in ("/predict", "/words"):
+            status, answer, headers = ask(port, path, {"text": TEXT})
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert answer == {"error": "too busy: 3 texts are waiting, at most 3 may"}
+        may_end.set()
+        for thread in waiting:
+            thread.join(60)
+        assert found == [200, 200, 200]
+        assert ask(port, "/predict", {"text": TEXT})[0] == 200
+
+
+def test_the_door_lets_in_a_number_of_requests(runs: dict[str, ServedRun], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "MAX_REQUESTS", 0)
+    with served.in_thread(Door(build_app(runs))) as port:
+        status, answer, headers = ask(port, "/health")
+    assert (status, answer["error"], headers["retry-after"]) == (503, "too busy: 0 requests are being answered", "1")
+
+
+def test_a_bug_is_said_and_the_next_request_is_answered(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run,) = open_runs([str(folder / "labels")], "cpu").values()
+    predict = run.predictor.predict_records
+    run.predictor.predict_records = lambda records: 1 / 0  # type: ignore[method-assign]
+    door = Door(build_app({"labels": run}))
+    with served.in_thread(door) as port:
+        assert ask(port, "/predict", {"text": TEXT})[:2] == (500, {"error": "a bug in the server: ZeroDivisionError"})
+        run.predictor.predict_records = predict  # type: ignore[method-assign]
+        assert ask(port, "/predict", {"text": TEXT})[0] == 200
+    assert (door.accepted, door.answered) == (2, 2)
+    assert "ZeroDivisionError" in caplog.text  # the server's log has the traceback
+
+
+def test_pages_ask_no_other_host_and_may_run_no_other_script(port: int) -> None:
+    for path in ("/", "/docs", "/page.js"):
+        status, content, headers = ask(port, path)
+        assert status == 200
+        assert "//" not in content.replace("// ", "").replace("data:,", ""), path
+        assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert "innerHTML" not in ask(port, "/page.js")[1]
+    paths = ask(port, "/openapi.json")[1]["paths"]
+    assert set(paths) == {"/health", "/runs", "/predict", "/words", "/fill", "/generate"}
+    assert all(path in ask(port, "/docs")[1] for path in paths)
+
+
+def test_runs_of_one_name_are_served_under_their_paths(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels").symlink_to(folder / "labels")
+    (tmp_path / "other").symlink_to(folder / "labels")
+    names = list(open_runs([str(folder / "labels"), str(tmp_path / "labels"), str(folder / "labels")], "cpu"))
+    assert names == [str(folder / "labels"), str(tmp_path / "labels")]
+    assert list(open_runs([str(tmp_path / "other")], "cpu")) == ["other"]
