@@ -1,8 +1,8 @@
 """Requests a second of `serve` with batches and without: python benchmarks/serving.py RUN [SECONDS [ROUNDS]]
 
-RUN: a finished run over texts, such as of configs/bert_minilm.yaml. 50 clients, each with one request at a time on its own connection,
-ask for the run's test texts: whole, and their first 12 words. Every answer to a whole text must be the one that the run's
-predictions.jsonl has, within 1e-4. The server with --max-batch 64 and the one with --max-batch 1 take turns.
+RUN: a finished run over texts, such as of configs/bert_minilm.yaml. 50 clients, each with one request at a time on its own
+connection, ask for the run's test texts: whole, and their first 12 words. Every answer to a whole text must be the one that the
+run's predictions.jsonl has, within 1e-4. The server with --max-batch 64 and the one with --max-batch 1 take turns.
 """
 
 import asyncio

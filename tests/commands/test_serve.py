@@ -80,7 +80,9 @@ def test_fifty_clients_lose_no_request_and_get_their_own_answers(port: int, expe
     assert ask(port, "/health")[1] == {"status": "ok", "waiting": {"x": 0}}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.full)]
+)
 def test_a_signal_under_load_ends_it_once_what_was_accepted_is_answered(
     place: Path, expected: dict[str, Any], number: int, code: int
 ) -> None:
