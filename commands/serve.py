@@ -92,7 +92,9 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         hint = "; try --port 0, any free one" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # below 0: an unknown host
+        reason = (
+            os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        )  # below 0: an unknown host
         raise ConfigError(f"command line: cannot listen at {host}:{port}: {reason}{hint}") from None
 
 

@@ -87,7 +87,12 @@ def attention(generator: Generator, ids: torch.Tensor, mask: torch.Tensor, targe
     layers = generator.translator.model.cross_attention_of(ids, mask, before)  # each (1, A, T', S)
     weights = layers[-1][0].mean(dim=0)[len(start) - 1 :]
     return {
-        "source": [source.token(id) for id in ids[0].tolist()],
-        "target": [own.token(id) for id in target],
+        "source": [_shown(source, id) for id in ids[0].tolist()],
+        "target": [_shown(own, id) for id in target],
         "weights": [[round(weight, DIGITS) for weight in row] for row in weights.tolist()],
     }
+
+
+def _shown(tokenizer: Any, id: int) -> str:
+    """A token as a reader knows it; a special one, or a space, by its name."""
+    return tokenizer.decode([id]).strip() or str(tokenizer.token(id))
