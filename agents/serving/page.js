@@ -5,7 +5,7 @@ const MAX_LABELS = 10; // bars of a run
 const form = document.querySelector("form");
 const answers = document.querySelector("#answers");
 let runs = [];
-let asked = 0; // the number of the newest question: answers to older ones are not shown
+let asked = 0; // the number of the newest question
 
 function element(parent, tag, className = "", text = "") {
   const made = document.createElement(tag);
@@ -143,7 +143,7 @@ function showAttention(line, parent) {
 
 const SHOW = { labels: showLabels, number: showLabels, gaps: showGaps, text: showText };
 
-async function show(run, values, number) {
+async function show(run, values) {
   const section = element(answers, "section");
   section.dataset.run = run.name;
   element(section, "h2", "", run.name);
@@ -151,7 +151,7 @@ async function show(run, values, number) {
   try {
     await SHOW[run.kind](run, { run: run.name, text }, section);
   } catch (error) {
-    if (number === asked) element(section, "p", "error", error.message);
+    element(section, "p", "error", error.message);
   }
 }
 
@@ -161,7 +161,7 @@ form.addEventListener("submit", async (event) => {
   answers.replaceChildren();
   answers.setAttribute("aria-busy", "true");
   const values = Object.fromEntries(new FormData(form));
-  await Promise.all(chosen().map((run) => show(run, values, number)));
+  await Promise.all(chosen().map((run) => show(run, values)));
   if (number === asked) answers.removeAttribute("aria-busy");
 });
 
