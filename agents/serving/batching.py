@@ -7,6 +7,9 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+MAX_LENGTH = (
+    16_384  # characters, about 4,000 tokens: more at a time are no faster on a CPU, and all of them wait for the last
+)
 
 
 class Busy(Exception):
@@ -20,10 +23,19 @@ class Batcher(Generic[Item, Answer]):
     """
 
     def __init__(
-        self, answer: Callable[[list[Item]], Sequence[Answer]], *, max_batch: int = 64, max_waiting: int = 1024
+        self,
+        answer: Callable[[list[Item]], Sequence[Answer]],
+        *,
+        max_batch: int = 64,
+        max_waiting: int = 1024,
+        length: Callable[[Item], int] = lambda item: 0,
     ) -> None:
-        """answer: called in the worker thread, never twice at a time; gives an answer for each item, in order."""
+        """answer: called in the worker thread, never twice at a time; gives an answer for each item, in order.
+
+        length: of an item; a batch is closed when it has MAX_LENGTH. Together, long items would only wait for each other.
+        """
         self.max_batch, self.max_waiting, self.waiting = max_batch, max_waiting, 0
+        self._length = length
         self._answer, self._thread = answer, ThreadPoolExecutor(1, "model")
         self._queue: asyncio.Queue[tuple[Item, asyncio.Future[Answer]]] = asyncio.Queue()
 
@@ -48,8 +60,10 @@ class Batcher(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < self.max_batch and not self._queue.empty():
+            length = self._length(batch[0][0])
+            while len(batch) < self.max_batch and length < MAX_LENGTH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+                length += self._length(batch[-1][0])
             answers = await loop.run_in_executor(self._thread, self._answers, [item for item, _ in batch])
             for (_, future), answer in zip(batch, answers, strict=True):
                 if future.done():  # its request was cancelled

@@ -30,7 +30,10 @@ class ServedRun:
         self.fields = ["text"] if self.scorer else list(self.predictor.reader("error").fields)
         self.is_pair = bool(self.predictor.config.data.get("pair"))  # whose texts need both fields
         self.batcher: Batcher[Record, dict[str, Any]] = Batcher(
-            lambda records: list(self.predictor.predict_records(records)), max_batch=max_batch, max_waiting=max_waiting
+            lambda records: list(self.predictor.predict_records(records)),
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+            length=lambda record: sum(map(len, record.texts)),
         )
 
     def _kind(self) -> Kind:

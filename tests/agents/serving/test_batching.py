@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agents.serving import batching
 from agents.serving.batching import Batcher, Busy
 
 
@@ -65,6 +66,15 @@ def test_what_comes_while_a_batch_is_computed_makes_up_the_next_one() -> None:
 
     served(batcher, clients)
     assert sizes == [1, 49]
+
+
+def test_a_batch_is_closed_once_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_LENGTH", 10)
+    batches: list[list[int]] = []
+    batcher = Batcher(lambda items: batches.append(items) or items, max_batch=5, length=lambda item: item)
+    items = [4, 4, 4, 25, 3, 9, 1, 1, 1, 1, 1, 1]
+    assert served(batcher, lambda: batcher.submit(items)) == items
+    assert batches == [[4, 4, 4], [25], [3, 9], [1, 1, 1, 1, 1], [1]]
 
 
 @pytest.mark.parametrize("error", [ValueError("no 3"), MemoryError()])
