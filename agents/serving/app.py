@@ -1,7 +1,7 @@
 """The server's answers: the page, and JSON for each thing that a run can be asked. Needs the package fastapi."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -86,18 +86,7 @@ class Service:
 
 def build_app(runs: Mapping[str, ServedRun], limits: Limits | None = None) -> FastAPI:
     """The application; its batches run from its start to its end."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(run.batcher.run()) for run in runs.values()]
-        yield
-        for run, task in zip(runs.values(), tasks, strict=True):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            run.batcher.close()
-
-    app = FastAPI(title="Glassbox", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="Glassbox", docs_url=None, redoc_url=None, lifespan=lambda _: answering(runs.values()))
     service = Service(runs, limits or Limits())
     for path, answer in (("/", service.page), ("/page.js", service.script), ("/docs", service.docs)):
         app.add_api_route(path, answer, include_in_schema=False)
@@ -106,12 +95,21 @@ def build_app(runs: Mapping[str, ServedRun], limits: Limits | None = None) -> Fa
     for path, (summary, body) in BODIES.items():
         answer = getattr(service, path[1:])
         app.add_api_route(path, answer, methods=["POST"], summary=summary, openapi_extra={"requestBody": body})
-    app.add_exception_handler(Refused, _refusal)
-    app.add_exception_handler(Busy, _refusal)
-    app.add_exception_handler(GlassboxError, _refusal)
-    app.add_exception_handler(HTTPException, _refusal)
-    app.add_exception_handler(Exception, _refusal)
+    for error in (Refused, Busy, GlassboxError, HTTPException, Exception):
+        app.add_exception_handler(error, _refusal)
     return app
+
+
+@asynccontextmanager
+async def answering(runs: Iterable[ServedRun]) -> AsyncIterator[None]:
+    """Answer batches during the block."""
+    tasks = [asyncio.create_task(run.batcher.run()) for run in runs]
+    yield
+    for run, task in zip(runs, tasks, strict=True):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        run.batcher.close()
 
 
 async def _refusal(_: Request, error: Exception) -> Response:

@@ -2,72 +2,26 @@
 
 import itertools
 import json
-import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import served
-import small_documents
-import small_pairs
 import torch
-from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 from served import ask
 
 from agents import load
 from agents.language_models.opening import open_scorer
 from agents.serving import app as app_module
 from agents.serving.app import Door, build_app
-from agents.serving.requests import Limits
-from agents.serving.served_run import ServedRun, open_runs
+from agents.serving.served_run import open_runs
 from agents.serving.words import word_scores
 from agents.serving.writing import attention
 from agents.translating.generator import Generator
-from main import main
 
-LIMITS = Limits(body_bytes=5000, texts=4, characters=1000, read_seconds=1)
 TEXT = "castle the king and hoist the sail slowly"
-BERT = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """experiments/ with a run of each kind: labels, of two fields and of pairs; numbers; gaps; texts."""
-    folder, before = tmp_path_factory.mktemp("runs"), Path.cwd()
-    os.chdir(folder)
-    try:
-        write_jsonl(folder / "tiny.jsonl", tiny_rows())
-        rows = [row | {"score": len(row["text"]) / 10} for row in tiny_rows()]
-        (folder / "numbers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (folder / "tiny.yaml").write_text(TINY_CONFIG)
-        (folder / "number.yaml").write_text(
-            TINY_CONFIG.replace("agent: classification", "agent: regression").replace("tiny.jsonl", "numbers.jsonl")
-            .replace("  fields:", "  label: score\n  fields:")
-        )  # fmt: skip
-        small_documents.write_corpus(folder)
-        small_pairs.write_pairs(folder)
-        assert main(["tiny.yaml", "name=labels"]) == 0
-        assert main(["tiny.yaml", "name=pairs", "data.pair=true", "data.max_length=12", BERT]) == 0
-        assert main(["number.yaml", "name=number"]) == 0
-        assert main(["documents.yaml", "name=gaps"]) == 0
-        assert main(["pairs.yaml", "name=writer", "train.num_epochs=1", "generation.min_length=8"]) == 0
-    finally:
-        os.chdir(before)
-    return folder / "experiments"
-
-
-@pytest.fixture(scope="module")
-def runs(folder: Path) -> dict[str, ServedRun]:
-    return open_runs([str(path) for path in sorted(folder.glob("[a-z]*")) if path.is_dir()], "cpu")
-
-
-@pytest.fixture(scope="module")
-def port(runs: dict[str, ServedRun]) -> Iterator[int]:
-    with served.in_thread(Door(build_app(runs, LIMITS))) as port:
-        yield port
 
 
 def test_the_runs_are_described(port: int) -> None:
@@ -156,70 +110,6 @@ def test_attention_is_that_of_the_step_that_chose_the_token(folder: Path) -> Non
         assert row == pytest.approx(expected.tolist(), abs=1e-4)
     assert len(weights) == len(target) > 5
     assert attention(generator, ids, mask, [])["weights"] == []
-
-
-LABELS = {"run": "labels"}
-BAD = [
-    ("/predict", b"hello", 400, "the body is no JSON"),
-    ("/predict", b"", 400, "the body is no JSON"),
-    ("/predict", b"\xff\xfe\x00text", 400, "the body is not UTF-8"),
-    ("/predict", b"[" * 4000, 400, "the body is no JSON: nested too deep"),
-    ("/predict", b"[]", 400, "must be a JSON object, got an empty list"),
-    ("/predict", {}, 422, "the key 'run' is missing; this server has gaps, labels"),
-    ("/predict", LABELS, 422, "give one of the keys 'text' and 'texts'"),
-    ("/predict", LABELS | {"text": "a", "texts": ["a"]}, 422, "give one of the keys"),
-    ("/predict", LABELS | {"text": "a", "lang": "en"}, 422, "there is no key 'lang'; known: run, text, texts"),
-    ("/predict", {"run": "nowhere", "text": "a"}, 404, "there is no run 'nowhere'"),
-    ("/predict", {"run": ["labels"], "text": "a"}, 404, "there is no run"),
-    ("/predict", {"run": "gaps", "text": "a"}, 422, "run gaps does not do this; its kind is gaps"),
-    ("/predict", LABELS | {"texts": "a"}, 422, "'texts' must be a list of one or more texts, got a string"),
-    ("/predict", LABELS | {"texts": []}, 422, "'texts' must be a list of one or more texts, got an empty list"),
-    ("/predict", LABELS | {"texts": ["a", " \n"]}, 422, "texts[1]: no text"),
-    ("/predict", LABELS | {"texts": ["a"] * 5}, 413, "5 texts, at most 4 in one request"),
-    ("/predict", LABELS | {"text": ""}, 422, "text: no text"),
-    ("/predict", LABELS | {"text": None}, 422, "text: must be an object with 'title', 'text', got null"),
-    ("/predict", LABELS | {"text": 3}, 422, "got a number"),
-    ("/predict", LABELS | {"text": True}, 422, "got a boolean"),
-    ("/predict", LABELS | {"text": {"titel": "a", "text": "a"}}, 422, "got an object with 'titel', 'text'"),
-    ("/predict", LABELS | {"text": {"text": "a"}}, 422, "must be an object with 'title', 'text'"),
-    ("/predict", LABELS | {"text": {"title": 3, "text": "a"}}, 422, "'title' must be a string, got a number"),
-    ("/predict", LABELS | {"text": "a\ud800"}, 422, "half of a surrogate pair"),
-    ("/predict", LABELS | {"text": "a" * 1001}, 413, "1,001 characters, at most 1,000"),
-    ("/predict", LABELS | {"text": "a" * 5000}, 413, "the body has more than 5,000 bytes"),
-    ("/predict", LABELS | {"text": "a" * 10_000_000}, 413, "the body has more than 5,000 bytes"),
-    ("/predict", {"run": "pairs", "text": "alone"}, 422, "must be an object with 'title', 'text', got a string"),
-    ("/words", {"run": "writer", "text": "a"}, 422, "run writer does not do this; its kind is text"),
-    ("/words", LABELS, 422, "the key 'text' is missing"),
-    ("/words", LABELS | {"text": ""}, 422, "no text"),
-    ("/fill", {"run": "gaps", "text": "no gap"}, 422, "holds no [MASK]"),
-    ("/fill", {"run": "gaps", "text": "[MASK] " + "king " * 190}, 422, "is longer than the model's"),
-    ("/fill", LABELS | {"text": "[MASK]"}, 422, "its kind is labels"),
-    ("/generate", LABELS | {"text": "a"}, 422, "its kind is labels"),
-    ("/generate", {"run": "writer", "text": " "}, 422, "no text"),
-    ("/nowhere", None, 404, "Not Found; /docs lists what there is"),
-    ("/predict", None, 405, "Method Not Allowed"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("path", "body", "status", "words"), BAD, ids=lambda value: str(value)[:40])
-def test_a_bad_request_gets_a_status_and_a_line(port: int, path: str, body: Any, status: int, words: str) -> None:
-    found, answer, _ = ask(port, path, body)
-    assert (found, list(answer)) == (status, ["error"])
-    assert words in answer["error"]
-    assert "\n" not in answer["error"]
-    assert ask(port, "/predict", LABELS | {"text": TEXT})[0] == 200
-
-
-def test_a_body_that_does_not_arrive_is_given_up(port: int) -> None:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.putrequest("POST", "/predict")
-    connection.putheader("Content-Length", "100")
-    connection.endheaders(b'{"text":')
-    response = connection.getresponse()
-    assert (response.status, json.load(response)) == (408, {"error": "the body did not arrive within 1 s"})
-    connection.close()
 
 
 def test_too_many_waiting_texts_are_refused_with_a_time_to_come_back(folder: Path) -> None:
