@@ -81,9 +81,8 @@ def attention(generator: Generator, ids: torch.Tensor, mask: torch.Tensor, targe
     """`source` (S) and `target` (T) tokens, and `weights` (T, S) of the last layer, averaged over heads, as token t was chosen."""
     source, own = sides_of(generator.artifacts.tokenizer)
     start = generator.translator.start
-    before = torch.tensor([[*start, *target]], device=ids.device)[
-        :, :-1
-    ]  # each token is chosen from what stands before it
+    # Each token is chosen from what stands before it.
+    before = torch.tensor([[*start, *target][:-1]], dtype=torch.long, device=ids.device)
     layers = generator.translator.model.cross_attention_of(ids, mask, before)  # each (1, A, T', S)
     weights = layers[-1][0].mean(dim=0)[len(start) - 1 :]
     return {
