@@ -14,6 +14,7 @@ NEEDY = {  # scripts that cannot start as they are here, with the arguments that
     "cuda_steps.py": [],
     "accuracy.py": ["no_such_row"],
     "all_reduce.py": [],
+    "serving.py": [],
     "encoder_trainer.py": ["nowhere.csv.gz"],
     **{
         f"peers/{path.name}": []
