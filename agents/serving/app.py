@@ -12,11 +12,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agents.explaining.attribution import explain
 from agents.serving.batching import Busy
 from agents.serving.openapi import BODIES, listing
 from agents.serving.requests import Limits, Refused, checked, fields_of, read_body, run_of, texts_of
 from agents.serving.served_run import ServedRun
-from agents.serving.words import MAX_OCCLUSIONS, word_scores
 from agents.serving.writing import written
 from utils.errors import GlassboxError
 
@@ -63,9 +63,9 @@ class Service:
         run = run_of(body, self.runs, "labels", "number")
         texts_of(body, run, self.limits)
         fields = fields_of(body["text"], run, "text", self.limits)
-        size = min(sum(len(value.split()) for value in fields.values()), MAX_OCCLUSIONS)
-        scores = await run.batcher.alone(partial(word_scores, run.predictor, fields), size)
-        return JSONResponse({"run": run.name, "words": [score._asdict() for score in scores]})
+        scores = await run.batcher.alone(partial(explain, run.predictor, fields))
+        words = [{"field": field, "word": word, "score": score} for field, word, score in scores]
+        return JSONResponse({"run": run.name, "words": words})
 
     async def fill(self, request: Request) -> Response:
         body = await read_body(request.stream(), self.limits)

@@ -83,7 +83,7 @@ async function showLabels(run, body, parent) {
   await showWords(body, parent);
 }
 
-// Orange: the prediction rests on the word; blue: the word speaks against it.
+// Blue: the word speaks for what is predicted; orange: against it.
 async function showWords(body, parent) {
   const words = (await asJSON("/words", body)).words;
   const most = Math.max(...words.map((each) => Math.abs(each.score)), 1e-9);
@@ -94,10 +94,10 @@ async function showWords(body, parent) {
     field = each.field;
     const mark = element(text, "mark", "", each.word);
     const strength = (0.8 * Math.abs(each.score)) / most;
-    mark.style.backgroundColor = each.score > 0 ? `rgba(255, 140, 0, ${strength})` : `rgba(60, 130, 255, ${strength})`;
-    mark.title = `without it: ${each.score > 0 ? "-" : "+"}${Math.abs(each.score).toFixed(4)}`;
+    mark.style.backgroundColor = each.score > 0 ? `rgba(60, 130, 255, ${strength})` : `rgba(255, 140, 0, ${strength})`;
+    mark.title = `gradient x input: ${each.score.toFixed(4)}`;
   }
-  element(parent, "p", "note", "Orange: the prediction falls without the word; blue: it rises.");
+  element(parent, "p", "note", "Blue: words that speak for what is predicted; orange: against it.");
 }
 
 async function showGaps(run, body, parent) {

@@ -13,8 +13,8 @@ import small_pairs
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from agents import load
+from agents.explaining.attribution import explain
 from agents.language_models.opening import open_scorer
-from agents.serving.words import word_scores
 from agents.translating.generator import Generator
 from browser.boards import completed, needs_browser, photographed
 
@@ -84,15 +84,17 @@ def test_two_runs_are_shown_side_by_side(opened: Any, experiments: Path) -> None
         assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
         widths = section.locator(".bar").evaluate_all("bars => bars.map(bar => bar.querySelector('.fill').offsetWidth / bar.querySelector('.track').offsetWidth)")  # fmt: skip
         assert widths == pytest.approx([share for _, share in found], abs=0.01)
-        scores = word_scores(predictor, {"title": TITLE, "text": TEXT})
+        words, scores = zip(
+            *((word, score) for _, word, score in explain(predictor, {"title": TITLE, "text": TEXT})), strict=True
+        )
         marks = section.locator("mark")
-        assert marks.all_inner_texts() == [each.word for each in scores]  # among them <b>pin</b>, as it was typed
+        assert marks.all_inner_texts() == list(words)  # among them <b>pin</b>, as it was typed
         colours = marks.evaluate_all("marks => marks.map(mark => mark.style.backgroundColor)")
-        strongest = max(scores, key=lambda each: abs(each.score))
-        for colour, each in zip(colours, scores, strict=True):
-            assert colour.startswith("rgba(255, 140, 0" if each.score > 0 else "rgba(60, 130, 255")
+        strongest = max(map(abs, scores))
+        for colour, score in zip(colours, scores, strict=True):
+            assert colour.startswith("rgba(60, 130, 255" if score > 0 else "rgba(255, 140, 0")
             strength = float(re.findall(r"[\d.]+", colour)[-1])
-            assert strength == pytest.approx(0.8 * abs(each.score / strongest.score), abs=0.01)
+            assert strength == pytest.approx(0.8 * abs(score) / strongest, abs=0.01)
         assert section.locator("b").count() == 0
     left, right = (opened.locator(f"section[data-run={name}]").bounding_box() for name in ("labels", "other"))
     assert left["y"] == right["y"]

@@ -13,11 +13,11 @@ import torch
 from served import ask
 
 from agents import load
+from agents.explaining.attribution import explain
 from agents.language_models.opening import open_scorer
 from agents.serving import app as app_module
 from agents.serving.app import Door, build_app
 from agents.serving.served_run import open_runs
-from agents.serving.words import word_scores
 from agents.serving.writing import attention
 from agents.translating.generator import Generator
 
@@ -66,10 +66,10 @@ def test_other_runs_predict_what_they_do_elsewhere(port: int, folder: Path, name
 
 def test_words_are_scored(port: int, folder: Path) -> None:
     fields = {"title": "", "text": TEXT}
-    expected = word_scores(load(folder / "labels"), fields)
+    expected = explain(load(folder / "labels"), fields)
     words = ask(port, "/words", {"run": "labels", "text": TEXT})[1]["words"]
     assert [each["word"] for each in words] == TEXT.split()
-    assert [each["score"] for each in words] == pytest.approx([each.score for each in expected], abs=1e-6)
+    assert [each["score"] for each in words] == pytest.approx([score for *_, score in expected], abs=1e-6)
 
 
 def test_gaps_are_filled(port: int, folder: Path) -> None:
