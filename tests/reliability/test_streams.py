@@ -43,6 +43,7 @@ COMMANDS = {
     "inspect --labels": ["inspect", "tiny.yaml", "--labels"],
     "find-lr": ["find-lr", "tiny.yaml", "--steps", "10"],
     "explain": ["explain", "experiments/tiny", "--input", "tiny.jsonl", "--method", "gradient_x_input"],
+    "audit": ["audit", "experiments/tiny", "--data", "tiny.jsonl", "--sample", "5"],
     "walk": ["walk", "experiments/tiny", "--text", "boil the rice"],
     "list": ["list"],
     "export": ["export", "experiments/bert", "--out", "out"],
