@@ -17,6 +17,7 @@ from commands import (
     test,
     tokenizer,
     train,
+    verify,
     walk,
 )
 from commands import inspect as inspect_command
@@ -37,6 +38,7 @@ COMMANDS: dict[str, ModuleType] = {
     "list": list_command,
     "prepare": prepare,
     "export": export,
+    "verify": verify,
     "fill": fill,
     "minimal-pairs": minimal_pairs,
     "tokenizer": tokenizer,
