@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=list(FORMATS), default="hf", help=f"{formats}; default: hf")
     parser.add_argument("--out", metavar="FOLDER", help="output folder, which must not exist; default RUN/FORMAT")
     parser.add_argument(
-        "--data", metavar="FILE", help="texts on which the export is compared with the run; default: of the run's own data"
+        "--data",
+        metavar="FILE",
+        help="texts on which the export is compared with the run; default: of the run's own data",
     )
 
 
@@ -27,8 +29,12 @@ def run(options: argparse.Namespace) -> None:
     """Write the folder, and say where it is and how its answers compare."""
     from agents.exports.examples import describe
     from agents.exports.writing import export_run
+    from utils.files.model_files import read_model_config
 
     folder = Path(options.folder)
     out = Path(options.out) if options.out else folder / options.format
     check = export_run(folder, out, options.format, Path(options.data) if options.data else None)
     print(f"{out}: {describe(check)}" if check else out)
+    if options.format == "hf":
+        (architecture,) = read_model_config(out)["architectures"]
+        print(f"load it with {architecture}.from_pretrained({str(out)!r})")

@@ -115,7 +115,9 @@ def read_export(folder: Path) -> dict[str, Any]:
     try:
         values = read_sealed(path, MAX_EXPORT)
         if values["version"] != VERSION or values["format"] not in MODELS:
-            raise ValueError(f"version {values['version']}, format {str(values['format'])[:20]}; this version reads {VERSION}")
+            raise ValueError(
+                f"version {values['version']}, format {str(values['format'])[:20]}; this version reads {VERSION}"
+            )
         needed = {MODELS[values["format"]], EXAMPLES, f"{RUN}/{CONFIG}"}
         if not needed <= values["files"].keys() or not isinstance(values["facts"], dict):
             raise ValueError("it does not list the files of an export")
@@ -135,7 +137,9 @@ def verified(folder: Path, name: str, export: dict[str, Any]) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != export["files"][name]:
-        raise CheckpointError(f"{path}: is damaged, or was changed (its sha256 is not that of {EXPORT}); export the run again")
+        raise CheckpointError(
+            f"{path}: is damaged, or was changed (its sha256 is not that of {EXPORT}); export the run again"
+        )
     return content
 
 

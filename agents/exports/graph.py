@@ -21,7 +21,7 @@ def onnx_files(predictor: Predictor, lines: list[dict[str, Any]]) -> dict[str, b
     if not isinstance(predictor.model, TextClassifier):
         raise ConfigError(f"{predictor.folder}: only text classifiers and regressors have an ONNX form")
     texts = [texts_of(predictor.corpus.fields, line) for line in lines[-TRACED:]]  # the longest is the last
-    records = list(predictor.reader("error").answers(predictor.rows(texts)))
+    records = [record for record in predictor.reader("error").read(predictor.rows(texts)) if record is not None]
     batch = predictor.agent.encode(records).collate(np.arange(len(records)), EVALUATION)
     return {GRAPH: to_onnx(predictor.model, batch.fields)}
 
@@ -29,5 +29,7 @@ def onnx_files(predictor: Predictor, lines: list[dict[str, Any]]) -> dict[str, b
 def int8_files(predictor: Predictor, lines: list[dict[str, Any]]) -> dict[str, bytes]:
     """{name: content} of the graph in 8 bits. Raises ConfigError for a run without labels, by which it would be judged."""
     if not hasattr(predictor.agent, "labels"):
-        raise ConfigError(f"{predictor.folder}: int8 is judged by its labels, and a run of agent {predictor.config.agent} has none")
+        raise ConfigError(
+            f"{predictor.folder}: int8 is judged by its labels, and a run of agent {predictor.config.agent} has none"
+        )
     return {GRAPH: to_int8(onnx_files(predictor, lines)[GRAPH])}

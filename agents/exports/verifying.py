@@ -11,7 +11,7 @@ from utils.errors import CheckpointError
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """How its answers compare with those of the run that it was made of. Raises CheckpointError where one differs or a file does."""
+    """How its answers compare with those of the run that it was made of. Raises CheckpointError where they differ, or a file."""
     predictor = Predictor(folder)
     run = predictor.run
     if not isinstance(run, ExportedRun):

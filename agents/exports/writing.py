@@ -16,7 +16,15 @@ from agents.running.abilities import Predicts, require
 from agents.running.predictor import Predictor
 from agents.running.trained_run import TrainedRun
 from utils.errors import ConfigError, StorageError
-from utils.files.storage import beside, remove_leftovers, sealed, storage_errors, sync_folder, write_synced
+from utils.files.storage import (
+    beside,
+    read_regular,
+    remove_leftovers,
+    sealed,
+    storage_errors,
+    sync_folder,
+    write_synced,
+)
 from utils.machine.environment import versions
 from utils.runs.saved import CONFIG
 
@@ -36,32 +44,25 @@ def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[
     without leaving a folder, for an export that does not pass.
     """
     predictor = Predictor(folder)
-    run, is_gated = predictor.run, format == "int8"
+    run = predictor.run
     if isinstance(run, ExportedRun):
-        raise ConfigError(f"{folder}: is an export; export the run that it was made of ({run.export['source']['name']})")
+        raise ConfigError(
+            f"{folder}: is an export; export the run that it was made of ({run.export['source']['name']})"
+        )
     if os.path.lexists(out):
         raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
-    if not isinstance(predictor.agent, Predicts):
-        if format != "hf":
-            require(run, Predicts, f"be exported as {format}")
+    if format == "hf" and not isinstance(predictor.agent, Predicts):  # a masked language model
         publish(out, hugging_face_files(predictor, []), lambda temporary: None)
         return {}
-    lines = examples_of(predictor, data, is_gated=is_gated)
-    files = FORMATS[format](predictor, lines) | {f"{RUN}/{name}": content for name, content in run_files(run).items()}
-    files[EXAMPLES] = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-    export = {
-        "version": VERSION,
-        "format": format,
-        "source": {"name": run.config.name, "checkpoint": run.checkpoint.name, "sha256": sha256(run.manifest())},
-        "facts": run.facts,
-        "environment": versions(),
-        "files": {name: sha256(content) for name, content in files.items()},
-    }
+    require(run, Predicts, f"be exported as {format}")
+    lines = examples_of(predictor, data, is_gated=format == "int8")
+    files = FORMATS[format](predictor, lines) | run_files(run, lines)
+    export = export_values(run, format, files)
 
     def check(temporary: Path) -> None:
         write_synced(temporary / EXPORT, to_bytes(sealed(export)))
         export["check"] = compared(Predictor(temporary), lines)
-        refuse_different(export["check"], is_gated=is_gated, place=str(out))
+        refuse_different(export["check"], is_gated=format == "int8", place=str(out))
         write_synced(temporary / EXPORT, to_bytes(sealed(export)))
 
     publish(out, files, check)
@@ -69,7 +70,7 @@ def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[
 
 
 def publish(out: Path, files: Files, check: Callable[[Path], None]) -> None:
-    """Write a new folder with the files, that gets its name if `check` of it raises nothing."""
+    """Write a new folder with the files; it gets its name unless `check` of it raises."""
     with storage_errors(out, sum(map(len, files.values()))):
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(out.parent)
@@ -78,16 +79,29 @@ def publish(out: Path, files: Files, check: Callable[[Path], None]) -> None:
                 (temporary / name).parent.mkdir(exist_ok=True)
                 write_synced(temporary / name, content)
             check(temporary)
-            for folder in {(temporary / name).parent for name in files} | {temporary}:
+            for folder in {(temporary / name).parent for name in files}:
                 sync_folder(folder)
             temporary.rename(out)
         sync_folder(out.parent)
 
 
-def run_files(run: TrainedRun) -> Files:
-    """{name: content} of what the run's folder says of its texts and answers."""
-    kept = {name: content.encode() if isinstance(content, str) else content for name, content in run.artifacts.files().items()}
-    return {CONFIG: (run.folder / CONFIG).read_bytes()} | kept
+def run_files(run: TrainedRun, lines: list[dict[str, Any]]) -> Files:
+    """What every form keeps of a run: its config, its tokenizer and labels, and the examples."""
+    kept = {CONFIG: read_regular(run.folder / CONFIG), **run.artifacts.files()}
+    files = {f"{RUN}/{name}": text.encode() if isinstance(text, str) else text for name, text in kept.items()}
+    return files | {EXAMPLES: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()}
+
+
+def export_values(run: TrainedRun, format: str, files: Files) -> dict[str, Any]:
+    """The values of EXPORT.json, without the check."""
+    return {
+        "version": VERSION,
+        "format": format,
+        "source": {"name": run.config.name, "checkpoint": run.checkpoint.name, "sha256": sha256(run.manifest())},
+        "facts": run.facts,
+        "environment": versions(),
+        "files": {name: sha256(content) for name, content in files.items()},
+    }
 
 
 def sha256(content: bytes) -> str:

@@ -151,7 +151,7 @@ class Predictor:
         encoders: list[Any] = list(getattr(self.model, "encoders", []))
         if not encoders or not all(hasattr(encoder, "attention_of") for encoder in encoders):
             raise ConfigError(
-                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
+                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have, but not as a graph"
             )
         records = [record for record in self.reader("error").read(self.rows([text])) if record is not None]
         batch, found = self.agent.encode(records).collate(np.zeros(1, dtype=np.int64), EVALUATION), []

@@ -48,9 +48,7 @@ def to_onnx(model: nn.Module, fields: Sequence[dict[str, Tensor]]) -> bytes:
             verbose=False,
         )
     assert program is not None
-    content = io.BytesIO()
-    program.save(content)
-    return content.getvalue()
+    return bytes(program.model_proto.SerializeToString())
 
 
 class _Traced(nn.Module):
@@ -75,15 +73,19 @@ class OnnxLSTM(nn.Module):
     ONNX has the gates in the order input, output, forget, cell, torch has input, forget, cell, output.
     """
 
+    input_weight: Tensor  # (1, 4H, input size)
+    hidden_weight: Tensor  # (1, 4H, H)
+    bias: Tensor  # (1, 8H)
+
     def __init__(self, lstm: nn.LSTM) -> None:
         super().__init__()
         if lstm.num_layers > 1 or lstm.bidirectional or not lstm.batch_first:
             raise ValueError("only an LSTM of one layer and direction, batch first")
         self.hidden_size = lstm.hidden_size
         parts = {name: self._reordered(tensor.detach()) for name, tensor in lstm.named_parameters()}
-        self.register_buffer("input_weight", parts["weight_ih_l0"])  # (1, 4H, input size)
-        self.register_buffer("hidden_weight", parts["weight_hh_l0"])  # (1, 4H, H)
-        self.register_buffer("bias", torch.cat([parts["bias_ih_l0"], parts["bias_hh_l0"]], dim=1))  # (1, 8H)
+        self.register_buffer("input_weight", parts["weight_ih_l0"])
+        self.register_buffer("hidden_weight", parts["weight_hh_l0"])
+        self.register_buffer("bias", torch.cat([parts["bias_ih_l0"], parts["bias_hh_l0"]], dim=1))
 
     def _reordered(self, gates: Tensor) -> Tensor:
         """(4H, ...) -> (1, 4H, ...)."""
