@@ -106,13 +106,17 @@ class OnnxLSTM(nn.Module):
 
 
 def to_int8(content: bytes) -> bytes:
-    """The graph with its matrix products in 8 bits, weights once and activations at each run. Raises ImportError without onnx."""
+    """The graph in 8 bits: weights once, signed and scaled by channel, and activations at each run. Raises ImportError without onnx.
+
+    Of MiniLM on BBC News (223 texts) one scale a matrix changed 4 labels, or 1 unsigned, and a probability by 0.38 and 0.26; one
+    a channel changed 1 label, and a probability by 0.09.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as name, _quiet():
         whole, small = Path(name) / "whole.onnx", Path(name) / "small.onnx"
         whole.write_bytes(content)
-        quantize_dynamic(whole, small, weight_type=QuantType.QInt8)
+        quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
         return small.read_bytes()
 
 
