@@ -1,7 +1,7 @@
 """A trained Transformer in 8 bits beside the run itself and its graph in fp32: python benchmarks/export_speed.py RUN [ROUNDS]
 
-RUN holds the exports int8 and onnx (python main.py export RUN --format int8). Seconds a batch of random tokens, all of one length, on two
-threads: in each process the fastest of ten; the systems take turns.
+RUN holds the exports int8 and onnx (python main.py export RUN --format int8). Seconds a batch of random tokens, all of one length,
+on two threads: in each process the fastest of ten; the systems take turns.
 """
 
 import sys
@@ -22,7 +22,9 @@ def main(run: str, repeats: int) -> None:
         for batch in BATCHES:
             for length in LENGTHS:
                 seconds = {name: [each.result[f"{batch}x{length}"] for each in found] for name, found in runs.items()}
-                row(f"{batch} x {length}", seconds["run"], seconds[other], MUST_REACH[length] if other == "int8" else "")
+                row(
+                    f"{batch} x {length}", seconds["run"], seconds[other], MUST_REACH[length] if other == "int8" else ""
+                )
 
 
 if __name__ == "__main__":

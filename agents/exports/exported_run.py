@@ -38,7 +38,7 @@ ENCODER, LAST = "encoders.0.", "head.layers.0."  # our names of what transformer
 
 def open_run(folder: Path) -> TrainedRun:
     """The trained run in a folder, in whatever form it is there. Raises CheckpointError."""
-    if (folder / EXPORT).exists():
+    if any((folder / name).exists() for name in (EXPORT, f"{RUN}/{CONFIG}")):  # without the first it is damaged
         return ExportedRun(folder)
     if (folder / hub.CONFIG).is_file() and not (folder / CONFIG).exists():
         raise CheckpointError(

@@ -106,10 +106,10 @@ class OnnxLSTM(nn.Module):
 
 
 def to_int8(content: bytes) -> bytes:
-    """The graph in 8 bits: weights once, signed and scaled by channel, and activations at each run. Raises ImportError without onnx.
+    """The graph in 8 bits: weights once, scaled by channel, and activations at each run. Raises ImportError without onnx.
 
-    Of MiniLM on BBC News (223 texts) one scale a matrix changed 4 labels, or 1 unsigned, and a probability by 0.38 and 0.26; one
-    a channel changed 1 label, and a probability by 0.09.
+    Of MiniLM on BBC News (223 texts) one scale a matrix changed 4 labels, or 1 with unsigned weights, and a
+    probability by 0.38 and 0.26; one a channel changed 1 label, and a probability by 0.09.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -27,8 +27,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         write_jsonl(folder / "tiny.jsonl", tiny_rows())
-        (folder / "x.yaml").write_text(TINY_CONFIG)
+        config = TINY_CONFIG.replace("head:\n  hidden_sizes: [8]\n  dropout: 0.1\n", "").replace("epochs: 2", "epochs: 6")
+        (folder / "x.yaml").write_text(config)
         assert main(["x.yaml"]) == 0
+        assert json.loads((folder / "experiments/x/report.json").read_text())["test"]["accuracy"] == 1.0
         for form in FORMS:
             assert main(["export", "experiments/x", "--format", form, "--out", form]) == 0
     finally:
@@ -140,7 +142,7 @@ def test_texts_for_the_check_may_be_given(place: Path, capsys: pytest.CaptureFix
     assert "give some with --data FILE" in line
     write_jsonl(place / "texts.jsonl", [{"title": row["title"], "text": row["text"]} for row in tiny_rows(7)])
     assert "8 texts" in said(capsys, 0, *command, "--data", "texts.jsonl")
-    assert "no rows" in said(
+    assert "no column 'label'" in said(
         capsys, 3, "export", "experiments/x", "--out", "third", "--format", "int8", "--data", "texts.jsonl"
     )
 

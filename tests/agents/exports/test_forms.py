@@ -54,9 +54,7 @@ def assert_answers_alike(form: str) -> None:
         assert found == pytest.approx(wanted, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "pairs" else pytest.param(n, marks=pytest.mark.full) for n in CASES]
-)
+@pytest.mark.parametrize("name", [n if n == "pairs" else pytest.param(n, marks=pytest.mark.full) for n in CASES])
 def test_every_classifier_is_a_graph(workplace: Path, name: str) -> None:
     (workplace / "tiny.yaml").write_text(config_of(*CASES[name]))
     assert main(["tiny.yaml"]) == 0
