@@ -73,23 +73,26 @@ class ExportedRun(TrainedRun):
         return (self.folder / EXPORT).read_bytes()
 
     def weights(self) -> dict[str, Tensor]:
-        """Under our names."""
+        """Under our names, whatever names they have in the folder."""
         content = verified(self.folder, WEIGHTS, self.export)
         try:
             weights = safetensors.torch.load(content)
             if self.format == "bundle":
                 return weights
-            values = strict_json.parse(verified(self.folder, hub.CONFIG, self.export))
-            found, _ = from_hugging_face(weights, values)
+            return self._of_hugging_face(weights, strict_json.parse(verified(self.folder, hub.CONFIG, self.export)))
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder / WEIGHTS}: cannot be read as weights ({error})") from None
-        segments = f"{ENCODER}embeddings.segment.weight"
-        found = {
+
+    def _of_hugging_face(self, weights: dict[str, Tensor], values: dict[str, Any]) -> dict[str, Tensor]:
+        """The inverse of hugging_face.py; transformers has at least two segments, the run those of its config."""
+        found, _ = from_hugging_face(weights, values)
+        segments = found.pop("embeddings.segment.weight")[: self.config.model.type_vocab_size]
+        if len(segments):
+            found["embeddings.segment.weight"] = segments
+        return {
             name.replace("head.", LAST) if name.startswith("head.") else ENCODER + name: tensor
             for name, tensor in found.items()
         }
-        num_segments = self.config.model.type_vocab_size  # transformers has at least two
-        return found | {segments: found[segments][:num_segments]} if num_segments else without(found, segments)
 
     def load_model(self, agent: "BaseAgent") -> nn.Module:
         if MODELS[self.format] != GRAPH:
@@ -102,11 +105,6 @@ class ExportedRun(TrainedRun):
         except Exception as error:  # onnxruntime's own, which have no common base
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{self.folder / GRAPH}: is not a graph for onnxruntime ({reason})") from None
-
-
-def without(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """All but one."""
-    return {other: tensor for other, tensor in weights.items() if other != name}
 
 
 def read_export(folder: Path) -> dict[str, Any]:
