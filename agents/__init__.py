@@ -13,11 +13,11 @@ from typing import Any
 
 from agents.base import BaseAgent
 from agents.classification import ClassificationAgent
+from agents.exports.exported_run import open_run
 from agents.pretraining import PretrainingAgent
 from agents.regression import RegressionAgent
 from agents.running.abilities import Generates
 from agents.running.predictor import Predictor
-from agents.running.trained_run import TrainedRun
 from agents.seq2seq import Seq2SeqAgent
 from agents.similarity import SimilarityAgent
 from agents.translating.generator import Generator
@@ -92,5 +92,5 @@ def build_agent(config: Config, experiment: Experiment) -> BaseAgent:
 
 def load(folder: str | Path, device: str = "cpu") -> Predictor:
     """The trained model of a run's folder, such as experiments/bilstm: a `Generator` of one that writes texts."""
-    is_writer = issubclass(TrainedRun(Path(folder)).agent_type, Generates)
+    is_writer = issubclass(open_run(Path(folder)).agent_type, Generates)
     return (Generator if is_writer else Predictor)(folder, device)

@@ -20,6 +20,7 @@ from commands import (
     test,
     tokenizer,
     train,
+    verify,
     walk,
 )
 from commands import inspect as inspect_command
@@ -43,6 +44,7 @@ COMMANDS: dict[str, ModuleType] = {
     "list": list_command,
     "prepare": prepare,
     "export": export,
+    "verify": verify,
     "fill": fill,
     "minimal-pairs": minimal_pairs,
     "tokenizer": tokenizer,

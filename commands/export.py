@@ -1,23 +1,40 @@
-"""Write a trained or pre-trained BERT for another library: `hf` is what transformers loads."""
+"""Write a trained run in another form, and refuse one that does not give the run's answers."""
 
 import argparse
 from pathlib import Path
 
-SUMMARY = "write a trained BERT for Hugging Face transformers"
+SUMMARY = "write a trained run for transformers, for onnxruntime, in 8 bits, or as one folder"
+FORMATS = {
+    "hf": "Hugging Face transformers, for bert",
+    "onnx": "a graph for onnxruntime",
+    "int8": "that graph in 8 bits",
+    "bundle": "weights, report and model card in one folder",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, the format and where to."""
+    """RUN, the format, where to, and texts for the check."""
+    formats = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
     parser.add_argument("folder", metavar="RUN", help="a run's folder, such as experiments/bert")
-    parser.add_argument("--format", choices=["hf"], default="hf", help="hf (default): Hugging Face transformers")
-    parser.add_argument("--out", metavar="FOLDER", help="output folder, which must not exist; default RUN/hf")
+    parser.add_argument("--format", choices=list(FORMATS), default="hf", help=f"{formats}; default: hf")
+    parser.add_argument("--out", metavar="FOLDER", help="output folder, which must not exist; default RUN/FORMAT")
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="texts on which the export is compared with the run; default: of the run's own data",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the folder and say where it is."""
-    from agents.exports.hugging_face import export_hugging_face
+    """Write the folder, and say where it is and how its answers compare."""
+    from agents.exports.examples import describe
+    from agents.exports.writing import export_run
+    from utils.files.model_files import read_model_config
 
     folder = Path(options.folder)
-    out = Path(options.out) if options.out else folder / "hf"
-    architecture = export_hugging_face(folder, out)
-    print(f"{out}: load it with {architecture}.from_pretrained({str(out)!r})")
+    out = Path(options.out) if options.out else folder / options.format
+    check = export_run(folder, out, options.format, Path(options.data) if options.data else None)
+    print(f"{out}: {describe(check)}" if check else out)
+    if options.format == "hf":
+        (architecture,) = read_model_config(out)["architectures"]
+        print(f"load it with {architecture}.from_pretrained({str(out)!r})")

@@ -1,23 +1,21 @@
 """A trained classifier or a pre-trained BERT as the folder of a Hugging Face model: the same label names, the same logits."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 
+from agents.exports.exported_run import ENCODER, LAST
 from agents.running.building import build_corpus
-from agents.running.trained_run import TrainedRun
+from agents.running.predictor import Predictor
 from datasets.tokenizers.subword import SubwordTokenizer
 from graphs.conversion.hugging_face import to_config, to_hugging_face
 from utils.config.config import Config
-from utils.errors import ConfigError, StorageError
+from utils.errors import ConfigError
 from utils.files.hub import CONFIG
-from utils.files.model_files import write_model
-from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
+from utils.files.model_files import with_sums
 
-ENCODER, LAST = "encoders.0.", "head.layers.0."
 ARCHITECTURES = {  # by the agent, and whether the model tells pairs apart
     ("classification", False): "BertForSequenceClassification",
     ("pretraining", False): "BertForMaskedLM",
@@ -26,14 +24,11 @@ ARCHITECTURES = {  # by the agent, and whether the model tells pairs apart
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leave out segments that are not named
 
 
-def export_hugging_face(folder: Path, out: Path) -> str:
-    """Write the best weights, tokenizer and labels to the new folder `out`; -> the class of transformers that loads them.
-
-    Raises ConfigError for what BERT has no place for.
-    """
-    run = TrainedRun(folder)
+def hugging_face_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict[str, bytes]:
+    """{name: content} of a published model's folder. Raises ConfigError for what BERT has no place for."""
+    run = predictor.run
     config, tokenizer, labels = run.config, run.artifacts.tokenizer, list(run.artifacts.labels)
-    _check(config, folder)
+    _check(config, run.folder)
     found = run.weights()
     weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
     values = to_config(config.model, tokenizer.vocab_size, labels, ARCHITECTURES[config.agent, "pairs.weight" in found])
@@ -41,30 +36,22 @@ def export_hugging_face(folder: Path, out: Path) -> str:
     values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
     if config.data.get("multi_label"):
         values["problem_type"] = "multi_label_classification"
-    files = {
-        CONFIG: _json(values),
-        "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
-        "tokenizer.json": tokenizer.published().encode(),
-        "tokenizer_config.json": _json(
-            {
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": config.data.max_length,
-                "model_input_names": INPUTS,
-                "split_special_tokens": is_classifier,  # for which "[SEP]" in a text is five characters there, too
-                **tokens,
-            }
-        ),
-    }
-    if os.path.lexists(out):
-        raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
-    with storage_errors(out, sum(map(len, files.values()))):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out.parent)
-        with beside(out, is_folder=True) as temporary:
-            write_model(temporary, files)
-            temporary.rename(out)
-        sync_folder(out.parent)
-    return str(values["architectures"][0])
+    return with_sums(
+        {
+            CONFIG: _json(values),
+            "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
+            "tokenizer.json": tokenizer.published().encode(),
+            "tokenizer_config.json": _json(
+                {
+                    "tokenizer_class": "PreTrainedTokenizerFast",
+                    "model_max_length": config.data.max_length,
+                    "model_input_names": INPUTS,
+                    "split_special_tokens": is_classifier,  # for which "[SEP]" in a text is five characters there, too
+                    **tokens,
+                }
+            ),
+        }
+    )
 
 
 def _check(config: Config, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.exports.exported_run import open_run
 from agents.running.abilities import Predicts, require
 from agents.running.evaluating import evaluate
 from agents.running.given_text import fields_of
@@ -23,7 +24,6 @@ from datasets.tokenizers.processes import chunked
 from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, ConfigError
 from utils.machine.environment import start_facts
-from utils.runs.checkpoint import check_fits
 
 CHUNK, BATCH_SIZE = 1024, 64
 BATCH_TOKENS = BATCH_SIZE * 512  # of texts in many windows a batch holds fewer
@@ -37,7 +37,7 @@ class Predictor:
         self.worker = worker or Worker()
         self.run = self._opened(Path(folder))
         self.folder, self.config = self.run.folder, self.run.config
-        self.artifacts, weights = self.run.artifacts, self.run.weights()
+        self.artifacts = self.run.artifacts
         try:
             self.device = self.worker.choose_device(device)
         except ValueError as error:
@@ -47,15 +47,9 @@ class Predictor:
             self.worker.limit(float(self.config.distributed.timeout))
             if "compile_layers" in self.config.get("model", {}):  # a first text would wait for the compiler
                 self.config.model["compile_layers"] = False
-            fields = self.config.get("data", {}).get("fields", [])
-            if len(fields) > len(weights):  # thousands of encoders take their time, even on meta
-                raise ValueError(f"{len(fields):,} fields, {len(weights):,} weights")
             self.agent.artifacts = self.artifacts
             self.agent.take_up(self.run)
-            with torch.device("meta"):  # sizes are not believed before the weights have shown them
-                check_fits(weights, self.agent.build_model(self.artifacts).state_dict(), self.folder)
-            self.agent.model = self.agent.build_model(self.artifacts)
-            self.agent.model.load_state_dict(weights)
+            self.agent.model = self.run.load_model(self.agent)
             self.agent.loss = self.agent.build_loss(self.artifacts).to(self.device)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -66,8 +60,8 @@ class Predictor:
         self.worker.connect()
 
     def _opened(self, folder: Path) -> TrainedRun:
-        """The run, before its weights are read."""
-        return TrainedRun(folder)
+        """The run or the export of one, before its weights are read."""
+        return open_run(folder)
 
     @property
     def corpus(self) -> Corpus:
@@ -158,7 +152,7 @@ class Predictor:
         encoders: list[Any] = list(getattr(model, "encoders", []))
         if not encoders or not all(hasattr(encoder, "attention_of") for encoder in encoders):
             raise ConfigError(
-                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
+                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have, but not as a graph"
             )
         records = [record for record in self.reader("error").read(self.rows([text])) if record is not None]
         batch, found = self.agent.encode(records).collate(np.zeros(1, dtype=np.int64), EVALUATION), []

@@ -5,14 +5,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from utils.config.config import Config
 from utils.config.run_settings import RunSettings
 from utils.config.schema import check_config, lookup
 from utils.errors import CheckpointError, ConfigError
 from utils.files.storage import read_sealed
-from utils.runs.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
+from utils.runs.checkpoint import MANIFEST, CheckpointStore, check_fits, load_weights, read_manifest, refuse_other
 from utils.runs.saved import CONFIG, REPORT, saved_config
 
 if TYPE_CHECKING:
@@ -87,6 +88,18 @@ class TrainedRun:
         for name, (file, found) in self.artifacts.hashes.items():
             refuse_other(self.folder / file, name, found, facts, self.checkpoint)
         return weights
+
+    def load_model(self, agent: "BaseAgent") -> nn.Module:
+        """The agent's model with these weights. Raises CheckpointError, or what its parts raise for a config that is not theirs."""
+        weights = self.weights()
+        fields = self.config.get("data", {}).get("fields", [])
+        if len(fields) > len(weights):  # thousands of encoders take their time, even on meta
+            raise ValueError(f"{len(fields):,} fields, {len(weights):,} weights")
+        with torch.device("meta"):  # sizes are not believed before the weights have shown them
+            check_fits(weights, agent.build_model(self.artifacts).state_dict(), self.folder)
+        model = agent.build_model(self.artifacts)
+        model.load_state_dict(weights)
+        return model
 
     def manifest(self) -> bytes:
         """The best checkpoint's list of files with their hashes."""

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from agents import build, load
 from agents.classifying.teacher import logits_of as own_logits
+from agents.exports import writing
 from agents.running.predictor import Predictor
 from main import main
 from utils.errors import GlassboxError
-from utils.files import model_files
 
 
 @pytest.fixture
@@ -354,9 +354,9 @@ def test_an_export_is_whole_or_absent_and_half_a_copy_is_refused(
     published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build("tiny.yaml").run()
-    real = model_files.write_synced
-    for number in range(1, 6):
-        calls = iter(range(1, 9))
+    real = writing.write_synced
+    for number in range(1, 12):
+        calls = iter(range(1, 12))
 
         def full(path: Path, data: bytes, number: int = number, calls: Iterator[int] = calls) -> None:
             if next(calls) == number:
@@ -365,7 +365,7 @@ def test_an_export_is_whole_or_absent_and_half_a_copy_is_refused(
             real(path, data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(model_files, "write_synced", full)
+            patch.setattr(writing, "write_synced", full)
             assert main(["export", "experiments/tiny", "--out", "out"]) == 5
         assert "out: cannot be written: No space left on device" in capsys.readouterr().err
         assert not [path.name for path in Path().iterdir() if path.name.startswith((".tmp-", "out"))]

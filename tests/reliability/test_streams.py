@@ -47,6 +47,7 @@ COMMANDS = {
     "walk": ["walk", "experiments/tiny", "--text", "boil the rice"],
     "list": ["list"],
     "export": ["export", "experiments/bert", "--out", "out"],
+    "verify": ["verify", "experiments/bert"],
     "pretrain": ["documents.yaml", "name=again"],
     "test of documents": ["test", "experiments/documents", "--data", "tiny.txt"],
     "fill": ["fill", "experiments/documents", "chess [MASK] met"],
@@ -67,7 +68,7 @@ CASES = [(command, out, error) for command in COMMANDS for out, error in KINDS]
 if not IS_FULL:  # every command once, and every kind
     CASES = [(command, *KINDS[3 * i % len(KINDS)]) for i, command in enumerate(COMMANDS)]
 STOPPING = ("predict", "generate", "generate --json", "dry run")  # once nothing that they write arrives
-FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2, "serve": 4}
+FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2, "serve": 4, "verify": 4}
 FULL = "standard output: cannot be written: No space left on device"
 
 

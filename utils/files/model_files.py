@@ -19,7 +19,7 @@ from torch import Tensor
 from utils.errors import CheckpointError
 from utils.files import strict_json
 from utils.files.hub import CONFIG, WEIGHTS
-from utils.files.storage import read_regular, readable, sync_folder, write_synced
+from utils.files.storage import read_regular, readable
 from utils.files.torch_archive import load_state
 
 SUMS = "SHA256SUMS"
@@ -55,13 +55,10 @@ def read_model_weights(folder: Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
-def write_model(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files of a model, and SHA256SUMS (as `sha256sum -c` reads it) last."""
-    for name, data in files.items():
-        write_synced(folder / name, data)
+def with_sums(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A published model's files by name, and the SHA256SUMS of them."""
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
-    write_synced(folder / SUMS, sums.encode())
-    sync_folder(folder)
+    return {**files, SUMS: sums.encode()}
 
 
 def known_sha256(path: Path) -> str | None:

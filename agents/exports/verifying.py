@@ -1,0 +1,22 @@
+"""Scores the examples of an export again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agents.exports.examples import compared, refuse_different
+from agents.exports.exported_run import EXAMPLES, EXPORT, ExportedRun, verified
+from agents.running.predictor import Predictor
+from utils.errors import CheckpointError
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """How its answers compare with those of the run that it was made of. Raises CheckpointError where they differ, or a file."""
+    predictor = Predictor(folder)
+    run = predictor.run
+    if not isinstance(run, ExportedRun):
+        raise CheckpointError(f"{folder}: is a run, not an export of one ({EXPORT} is missing)")
+    lines = [json.loads(line) for line in verified(folder, EXAMPLES, run.export).decode().splitlines()]
+    result = compared(predictor, lines)
+    refuse_different(result, is_gated=run.format == "int8", place=str(folder))
+    return result

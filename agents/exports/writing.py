@@ -1,0 +1,114 @@
+"""Writes a trained run in another form, once that form is seen to give the run's answers."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.exports.bundle import bundle_files
+from agents.exports.examples import compared, examples_of, refuse_different
+from agents.exports.exported_run import EXAMPLES, EXPORT, RUN, VERSION, ExportedRun
+from agents.exports.graph import int8_files, onnx_files
+from agents.exports.hugging_face import hugging_face_files
+from agents.running.abilities import Predicts, require
+from agents.running.predictor import Predictor
+from agents.running.trained_run import TrainedRun
+from utils.errors import ConfigError, StorageError
+from utils.files.storage import (
+    beside,
+    read_regular,
+    remove_leftovers,
+    sealed,
+    storage_errors,
+    sync_folder,
+    write_synced,
+)
+from utils.machine.environment import versions
+from utils.runs.saved import CONFIG
+
+Files = dict[str, bytes]  # by their names in the export's folder
+FORMATS: dict[str, Callable[[Predictor, list[dict[str, Any]]], Files]] = {
+    "hf": hugging_face_files,
+    "onnx": onnx_files,
+    "int8": int8_files,
+    "bundle": bundle_files,
+}
+
+
+def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[str, Any]:
+    """Write the new folder `out`; -> how its answers compare with the run's, empty for a run that answers no rows.
+
+    data: texts for the comparison; None for the run's own. Raises ConfigError for a run that has no such form, and CheckpointError,
+    without leaving a folder, for an export that does not pass.
+    """
+    predictor = Predictor(folder)
+    run = predictor.run
+    if isinstance(run, ExportedRun):
+        raise ConfigError(
+            f"{folder}: is an export; export the run that it was made of ({run.export['source']['name']})"
+        )
+    if os.path.lexists(out):
+        raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
+    if format == "hf" and not isinstance(predictor.agent, Predicts):  # a masked language model
+        publish(out, hugging_face_files(predictor, []), lambda temporary: None)
+        return {}
+    require(run, Predicts, f"be exported as {format}")
+    lines = examples_of(predictor, data, is_gated=format == "int8")
+    files = FORMATS[format](predictor, lines) | run_files(run, lines)
+    export = export_values(run, format, files)
+
+    def check(temporary: Path) -> None:
+        write_synced(temporary / EXPORT, to_bytes(sealed(export)))
+        export["check"] = compared(Predictor(temporary), lines)
+        refuse_different(export["check"], is_gated=format == "int8", place=str(out))
+        write_synced(temporary / EXPORT, to_bytes(sealed(export)))
+
+    publish(out, files, check)
+    return dict(export["check"])
+
+
+def publish(out: Path, files: Files, check: Callable[[Path], None]) -> None:
+    """Write a new folder with the files; it gets its name unless `check` of it raises."""
+    with storage_errors(out, sum(map(len, files.values()))):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out.parent)
+        with beside(out, is_folder=True) as temporary:
+            for name, content in files.items():
+                (temporary / name).parent.mkdir(exist_ok=True)
+                write_synced(temporary / name, content)
+            check(temporary)
+            for folder in {(temporary / name).parent for name in files}:
+                sync_folder(folder)
+            temporary.rename(out)
+        sync_folder(out.parent)
+
+
+def run_files(run: TrainedRun, lines: list[dict[str, Any]]) -> Files:
+    """What every form keeps of a run: its config, its tokenizer and labels, and the examples."""
+    kept = {CONFIG: read_regular(run.folder / CONFIG), **run.artifacts.files()}
+    files = {f"{RUN}/{name}": text.encode() if isinstance(text, str) else text for name, text in kept.items()}
+    return files | {EXAMPLES: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()}
+
+
+def export_values(run: TrainedRun, format: str, files: Files) -> dict[str, Any]:
+    """The values of EXPORT.json, without the check."""
+    return {
+        "version": VERSION,
+        "format": format,
+        "source": {"name": run.config.name, "checkpoint": run.checkpoint.name, "sha256": sha256(run.manifest())},
+        "facts": run.facts,
+        "environment": versions(),
+        "files": {name: sha256(content) for name, content in files.items()},
+    }
+
+
+def sha256(content: bytes) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def to_bytes(values: Mapping[str, Any]) -> bytes:
+    """As JSON."""
+    return json.dumps(values, indent=1, ensure_ascii=False).encode()
