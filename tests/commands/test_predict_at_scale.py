@@ -120,7 +120,11 @@ def test_the_calibration_is_made_once_for_a_checkpoint(
     assert answers(capsys, "--calibrate") == first, "a damaged one is made again"
 
 
-@pytest.mark.parametrize("words", ANSWERS, ids=lambda words: " ".join(words) or "plain")
+@pytest.mark.parametrize(
+    "words",
+    [ANSWERS[-1], *(pytest.param(words, marks=pytest.mark.full) for words in ANSWERS[:-1])],
+    ids=lambda words: " ".join(words) or "plain",
+)
 def test_every_way_gives_the_same_lines(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     """Standard output, a file, two processes, one text at a time, CSV and Parquet."""
     code, expected, err = predict(capsys, "--input", "texts.jsonl", *words)
@@ -181,7 +185,14 @@ def killed_at(process: int, path: Path, size: int, delay: float) -> int:
     return ended(process)
 
 
-@pytest.mark.parametrize("words", [[], ["--jobs", "2"], ["--top-k", "1"]], ids=["one", "jobs", "csv"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="one"),
+        pytest.param(["--jobs", "2"], id="jobs", marks=pytest.mark.full),
+        pytest.param(["--top-k", "1"], id="csv", marks=pytest.mark.full),
+    ],
+)
 def test_killed_at_any_moment_it_loses_and_doubles_no_line(
     folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
