@@ -114,7 +114,11 @@ class ClassificationAgent(BaseAgent):
     def predictions(self, batch: TextBatch, outputs: Tensor) -> list[tuple[Any, Any]]:
         """The probability of each label and what is predicted, for each text."""
         decisions = self.kind.decide(outputs).tolist()
-        return list(zip(self.kind.probabilities(outputs).cpu().numpy(), decisions, strict=True))
+        return list(zip(self.probabilities(outputs).cpu().numpy(), decisions, strict=True))
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Logits (B, L) -> the probability of each label (B, L)."""
+        return self.kind.probabilities(outputs)
 
     def answer(self, prediction: tuple[Any, Any]) -> dict[str, Any]:
         return self.kind.answer(self.labels, *prediction)

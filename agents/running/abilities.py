@@ -14,6 +14,13 @@ class Predicts(Protocol):
 
 
 @runtime_checkable
+class Classifies(Protocol):
+    """Gives labels probabilities: the options of `predict` that concern those."""
+
+    def probabilities(self, outputs: Any) -> Any: ...
+
+
+@runtime_checkable
 class ScoresTokens(Protocol):
     """Fills gaps and scores sentences: `fill`, `minimal-pairs`."""
 

@@ -31,14 +31,23 @@ def labelled_records(
     """Records, and a function that says how many rows were read, used and skipped once they are all taken."""
     corpus = predictor.corpus
     if path is None:
-        if "test" not in corpus.splits:
-            raise ConfigError(f"{predictor.folder}: this run has no test split (data.split); give a file with --data")
-        _warn_of_other_data(predictor)
-        scan = corpus.scan()
-        return corpus.records("test", scan.rows["test"]), lambda: scan.report["test"]
+        return split_records(predictor, "test", "give a file with --data")
     rows = rows_of(predictor, path, format, encoding)
     reader = predictor.reader(on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, has_target=True)
     return used_records(reader, rows, path, "rows"), reader.counts
+
+
+def split_records(
+    predictor: Predictor, split: str, way_out: str
+) -> tuple[Iterator[Record], Callable[[], dict[str, Any]]]:
+    """The records of one of the run's own splits, and their counts. Raises ConfigError, with a way out, where there is none."""
+    corpus = predictor.corpus
+    if split not in corpus.splits:
+        name = {"valid": "validation"}.get(split, split)
+        raise ConfigError(f"{predictor.folder}: this run has no {name} split (data.split); {way_out}")
+    _warn_of_other_data(predictor, split)
+    scan = corpus.scan()
+    return corpus.records(split, scan.rows[split]), lambda: scan.report[split]
 
 
 def used_records(reader: RecordReader, rows: Iterator[Row], path: Path, what: str) -> Iterator[Record]:
@@ -48,12 +57,12 @@ def used_records(reader: RecordReader, rows: Iterator[Row], path: Path, what: st
         raise DataError(f"{path}: has no {what} to test on; {describe_counts(counts, 'used')}")
 
 
-def _warn_of_other_data(predictor: Predictor) -> None:
+def _warn_of_other_data(predictor: Predictor, split: str) -> None:
     """The split is made of the files as they are now; of others than those of the training it may take texts that were learnt."""
     if data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer) != predictor.run.facts.get("data"):
         logger.warning(
-            "warning: the data has changed since %s was trained: its test split may hold texts of the training",
-            predictor.folder,
+            "warning: the data has changed since %s was trained: its %s split may hold texts of the training",
+            *(predictor.folder, split),
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,17 @@ class Predictor:
 
     def predict_records(self, records: Iterable[Record | Skipped]) -> Iterator[dict[str, Any]]:
         """A line of predictions.jsonl for each record, in order; only a chunk of them for each process is in memory."""
-        for chunks in chunked(chunked(records, CHUNK), self.worker.size):
-            own = [self._lines(chunk) for chunk in chunks[self.worker.rank : self.worker.rank + 1]]
-            for found in self.worker.gathered(own):
-                for lines in found:
-                    yield from lines
+        for lines in self.shared(self.lines, chunked(records, CHUNK)):
+            yield from lines
 
-    def _lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
+    def shared(self, function: Callable[[Any], Any], chunks: Iterable[Any]) -> Iterator[Any]:
+        """What a function makes of each chunk, in order, each made by one of the processes."""
+        for group in chunked(chunks, self.worker.size):
+            for found in self.worker.gathered([function(chunk) for chunk in group[self.worker.rank :][:1]]):
+                yield from found
+
+    def lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
+        """The lines of some records, made in this process."""
         predicted = self._predicted([record for record in records if isinstance(record, Record)])
         return [
             next(predicted)
@@ -123,9 +127,13 @@ class Predictor:
             return
         examples, found = self.agent.encode(records), dict[int, Any]()
         for batch, outputs in self.outputs(examples):
-            found |= zip(batch.rows.tolist(), self.agent.predictions(batch, outputs), strict=True)
+            found |= zip(batch.rows.tolist(), self.answers(batch, outputs), strict=True)
         for row, (record, is_cut) in enumerate(zip(records, examples.truncated, strict=True)):
-            yield prediction_line(self.corpus, record, self.agent.answer(found[row]), truncated=is_cut)
+            yield prediction_line(self.corpus, record, found[row], truncated=is_cut)
+
+    def answers(self, batch: Any, outputs: Any) -> list[dict[str, Any]]:
+        """What a line says of each text of a batch, whose outputs are those of the model."""
+        return [self.agent.answer(prediction) for prediction in self.agent.predictions(batch, outputs)]
 
     @torch.no_grad()
     def outputs(self, examples: Examples) -> Iterator[tuple[Batch, Any]]:

@@ -91,7 +91,7 @@ class Generator(Predictor):
     def _fields_of(self, text: Any) -> dict[str, Any]:
         return {self.corpus.fields[0]: text}
 
-    def _lines(self, records: list[Numbered]) -> list[dict[str, Any]]:  # type: ignore[override]
+    def lines(self, records: list[Numbered]) -> list[dict[str, Any]]:  # type: ignore[override]
         written = iter(self._written([(i, each) for i, each in records if isinstance(each, Record)]))
         return [
             next(written) if isinstance(each, Record) else {"id": each.id, "predicted": None, "problem": each.problem}

@@ -6,7 +6,18 @@ from typing import Any
 from datasets.rows.corpus import Corpus
 from datasets.rows.records import Record
 
-OWN_KEYS = {"id", "gold", "predicted", "probabilities", "truncated", "problem", "attention", "fields"}
+OWN_KEYS = {
+    "id",
+    "gold",
+    "predicted",
+    "abstained",
+    "label_set",
+    "probabilities",
+    "truncated",
+    "problem",
+    "attention",
+    "fields",
+}
 
 
 def texts_by_field(fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import numpy as np
 from datasets.tokenizers.tokens import Tokens
 
 WORTH_A_SORT = 4_000_000  # n-grams: 32 MB
+FACTOR = np.uint64(0x9E3779B97F4A7C15)  # of multiplicative hashing: 2**64 divided by the golden ratio
+LOAD = 2  # slots for each code, at least
 FIRST_WORD = 2  # lower ids are padding and unknown, which are in no n-gram
 
 
@@ -22,6 +24,7 @@ class NgramTable:
     def __init__(self, order: int, min_count: int) -> None:
         self.order, self.min_count = order, min_count
         self.codes: list[np.ndarray] = [np.zeros(0, dtype=np.int64) for _ in range(order - 1)]
+        self._indexes: dict[int, CodeIndex] = {}  # by order, of the codes as they are now
 
     @property
     def size(self) -> int:
@@ -43,7 +46,7 @@ class NgramTable:
         first_id = num_words
         for level in range(2, self.order + 1):
             positions, codes = self._occurrences(tokens, num_words, level)
-            index, is_known = _find(self.codes[level - 2], codes)
+            index, is_known = self._find(level, codes)
             texts.append(texts[0][positions[is_known]])
             ids.append((first_id + index[is_known]).astype(np.int32))
             first_id += len(self.codes[level - 2])
@@ -73,6 +76,13 @@ class NgramTable:
         table.codes = [np.array(codes, dtype=np.int64) for codes in values["codes"]]
         return table
 
+    def _find(self, level: int, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(index in the table of an order, whether it is present) of each code."""
+        index = self._indexes.get(level)
+        if index is None or index.codes is not self.codes[level - 2]:
+            index = self._indexes[level] = CodeIndex(self.codes[level - 2])
+        return index.find(codes)
+
     def _start(self, level: int) -> int:
         return sum(map(len, self.codes[:level]))
 
@@ -90,7 +100,7 @@ class NgramTable:
             positions, codes = positions[is_ngram], prefix[is_ngram] * num_words + last[is_ngram]
             if n == level:
                 return positions, codes
-            index, is_known = _find(self.codes[n - 2], codes)
+            index, is_known = self._find(n, codes)
             positions, prefix = positions[is_known], index[is_known]
         raise ValueError(f"level must be at least 2, got {level}")
 
@@ -120,11 +130,40 @@ def _merged(
     return merged, total
 
 
-def _find(table: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(index in the sorted table, whether it is present) of each code."""
-    if len(table) == 0:
-        return np.zeros(len(codes), dtype=np.int64), np.zeros(len(codes), dtype=bool)
-    order = np.argsort(codes)  # in this order a search goes through the table once, which is 2.5 times faster
-    index = np.empty(len(codes), dtype=np.int64)
-    index[order] = np.minimum(np.searchsorted(table, codes[order]), len(table) - 1)
-    return index, table[index] == codes
+class CodeIndex:
+    """The positions of distinct codes (N,) int64: a hash table with linear probing (Knuth 1998, section 6.4) in arrays.
+
+    Among 50,000 codes a lookup takes a tenth of the time of a binary search.
+    """
+
+    def __init__(self, codes: np.ndarray) -> None:
+        self.codes = codes
+        self.bits = max(1, int(LOAD * len(codes)).bit_length())
+        self.slots = np.full(2**self.bits, -1, dtype=np.int32)  # the position of a code, or -1
+        todo, slots = np.arange(len(codes), dtype=np.int32), self._first_slots(codes)
+        while len(todo):
+            is_free = self.slots[slots] < 0
+            self.slots[slots[is_free]] = todo[is_free]  # of several codes in one slot, the last stays
+            is_left = self.slots[slots] != todo
+            todo, slots = todo[is_left], self._next(slots[is_left])
+
+    def find(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(position, whether it is present) of each of any codes (M,); the position of an absent one means nothing."""
+        if len(self.codes) == 0:
+            return np.zeros(len(codes), dtype=np.int32), np.zeros(len(codes), dtype=bool)
+        slots = self._first_slots(codes)
+        found = self.slots[slots]
+        is_known = (self.codes[found] == codes) & (found >= 0)
+        left = np.flatnonzero(~is_known & (found >= 0))  # another code is in their slot
+        while len(left):
+            slots[left] = self._next(slots[left])
+            found[left] = self.slots[slots[left]]
+            is_known[left] = (self.codes[found[left]] == codes[left]) & (found[left] >= 0)
+            left = left[~is_known[left] & (found[left] >= 0)]
+        return found, is_known
+
+    def _first_slots(self, codes: np.ndarray) -> np.ndarray:
+        return ((codes.astype(np.uint64) * FACTOR) >> np.uint64(64 - self.bits)).astype(np.int64)
+
+    def _next(self, slots: np.ndarray) -> np.ndarray:
+        return (slots + 1) & (len(self.slots) - 1)

@@ -15,10 +15,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
-from utils.errors import DataError
+from utils.errors import DataError, GlassboxError
 
 CHUNK = 1000  # records a worker gets at a time
 MEMORY = 2**32  # bytes, see `try_apart`
+KILLED = DataError("a tokenisation worker was killed (out of memory?); data.num_workers: 1 needs none")
 Item = TypeVar("Item")
 _function: Callable[[Any], Any] | None = None  # in a worker: the function to apply
 
@@ -69,9 +70,16 @@ def _tried(function: Callable[[], Any], sender: Any) -> None:
 class Workers:
     """Pool of processes that apply one function, started with the first chunk; with num_workers 1, this process applies it."""
 
-    def __init__(self, function: Callable[[Any], Any], num_workers: int, *, are_threads: bool = False) -> None:
-        """are_threads: threads instead of processes, for a function that spends its time in NumPy."""
-        self.function, self.num_workers = function, num_workers
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        num_workers: int,
+        *,
+        are_threads: bool = False,
+        death: GlassboxError = KILLED,
+    ) -> None:
+        """are_threads: threads instead of processes, for a function that spends its time in NumPy; death: raised if one dies."""
+        self.function, self.num_workers, self.death = function, num_workers, death
         self._pool: Executor | None = None
         self._submit: Callable[[Any], Future[Any]] | None = None
         if num_workers > 1 and are_threads:
@@ -97,7 +105,7 @@ class Workers:
                 self._pool.shutdown(wait=is_waiting, cancel_futures=True)
 
     def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
-        """Apply the function to each chunk, in order. Raises DataError if a worker dies."""
+        """Apply the function to each chunk, in order. Raises `death` if a worker dies."""
         if self._submit is None:
             yield from map(self.function, chunks)
             return
@@ -110,9 +118,7 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            raise DataError(
-                "a tokenisation worker was killed (out of memory?); data.num_workers: 1 needs none"
-            ) from None
+            raise self.death from None
 
 
 def _start(function: Callable[[Any], Any]) -> None:

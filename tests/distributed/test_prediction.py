@@ -136,3 +136,44 @@ def test_two_processes_write_what_one_does(lab: Lab) -> None:
             written.append((lab.folder / path).read_text())
         assert written[0] == written[1]
         assert len(written[0].splitlines()) == 1300
+
+
+ANSWERS = ["--calibrate", "--top-k", "2", "--abstain-below", "0.5", "--coverage", "0.8"]
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "answers.csv"])
+def test_options_of_answers_are_those_of_one_process(lab: Lab, name: str) -> None:
+    """The first time the calibration is made, by the first of two processes; then both read it."""
+    (lab.path("run") / "calibration.json").unlink(missing_ok=True)
+    found = []
+    for size in (2, 1):
+        words = ["--input", "texts.jsonl", "--output", f"{size}-{name}", *ANSWERS]
+        job = Job(lab, size, "predict", "experiments/run", *words)
+        assert job.wait() == [0] * size, job.errors
+        for line in ("temperature", "abstained from", "80% coverage, sets of "):
+            assert sum(line in text for text in job.errors) == 1, job.errors
+        found.append((lab.folder / f"{size}-{name}").read_text())
+    assert found[0] == found[1]
+
+
+def test_two_processes_go_on_from_what_is_there(lab: Lab) -> None:
+    rows = tiny_rows(2500)
+    (lab.folder / "going.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n")
+    words = ["predict", "experiments/run", "--input", "going.jsonl", "--output", "going.out"]
+    job = Job(lab, 1, *words)
+    assert job.wait() == [3]
+    lines = lab.folder / "going.out.partial" / "lines.jsonl"
+    assert len(lines.read_text().splitlines()) == 2048
+    write_jsonl(lab.folder / "going.jsonl", rows)
+    job = Job(lab, 2, *words, "--resume")
+    assert job.wait() == [0, 0], job.errors
+    one = Job(lab, 1, *words[:-1], "whole.out")
+    assert one.wait() == [0]
+    assert (lab.folder / "going.out").read_text() == (lab.folder / "whole.out").read_text()
+    assert not lines.parent.exists()
+
+
+def test_jobs_are_refused(lab: Lab) -> None:
+    job = Job(lab, 2, "predict", "experiments/run", "--input", "texts.jsonl", "--jobs", "2")
+    assert {7} <= set(job.wait()) <= {7, 143}
+    assert "--jobs goes without torchrun, which has started processes already" in job.causes[0]

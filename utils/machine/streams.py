@@ -13,6 +13,7 @@ import re
 import select
 import stat
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from utils.errors import ReaderGone, StorageError
@@ -46,10 +47,20 @@ def to_json(values: Any, stream: TextIO) -> str:
 
     On a terminal, control (U+009B) and direction (U+202E) characters are written as escapes, which is the same JSON.
     """
-    line = json.dumps(values, ensure_ascii=not is_utf8(stream))
-    if stream.isatty() and not line.isprintable():
-        line = "".join(character if character.isprintable() else _escaped(character) for character in line)
-    return line + "\n"
+    return json_writer(stream)(values)
+
+
+def json_writer(stream: TextIO) -> Callable[[Any], str]:
+    """`to_json` for many lines of one stream."""
+    encode, is_terminal = json.JSONEncoder(ensure_ascii=not is_utf8(stream)).encode, stream.isatty()
+
+    def line_of(values: Any) -> str:
+        line = encode(values)
+        if is_terminal and not line.isprintable():
+            line = "".join(character if character.isprintable() else _escaped(character) for character in line)
+        return line + "\n"
+
+    return line_of
 
 
 def _escaped(character: str) -> str:

@@ -30,7 +30,7 @@ ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 # What a run and its TensorBoard log leave in the run's folder; --fresh removes nothing else, not even an export of the run.
 KNOWN = re.compile(
-    r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions\.jsonl"
+    r"config\.yaml|report\.json|labels\.json|tokenizer\.json|metrics\.jsonl|run\.log|predictions\.jsonl|calibration\.json"
     r"|checkpoints/(damaged-)?step-\d+/(model\.safetensors|state\.pt|MANIFEST\.json)"
     r"|profile\.pt\.trace\.json"
     r"|(summaries/)?(projector_config\.pbtxt|projector/(test_texts|vocabulary-[^/]*)\.(bytes|tsv))"

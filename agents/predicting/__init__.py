@@ -1,0 +1,1 @@
+"""What `predict` does beyond one process and the bare answer: calibration, sets of labels, several processes, files."""
