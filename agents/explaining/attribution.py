@@ -64,6 +64,10 @@ class Explainer:
 
     def __init__(self, predictor: Predictor, method: str, label: str | None = None) -> None:
         require(predictor.run, Explains, "explain")
+        if not has_gradients(predictor):
+            raise ConfigError(
+                f"{predictor.folder}: a graph of onnxruntime has no gradients; explain the run it was exported from"
+            )
         able = methods_of(predictor)
         if method not in able:
             reason = f"model {predictor.config.model.name} has no attention" if method in METHODS else "unknown method"
@@ -181,6 +185,11 @@ METHODS: dict[str, Callable[[Predictor, EmbeddedText, Evidence], tuple[np.ndarra
     "gradient_x_input": gradient_x_input,
     "attention_rollout": attention_rollout,
 }
+
+
+def has_gradients(predictor: Predictor) -> bool:
+    """Whether the model is one of ours, and no graph of another library."""
+    return hasattr(predictor.model, "encoders")
 
 
 def methods_of(predictor: Predictor) -> list[str]:

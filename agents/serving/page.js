@@ -80,7 +80,7 @@ async function showLabels(run, body, parent) {
     if (ordered.length > MAX_LABELS) element(parent, "p", "note", `and ${ordered.length - MAX_LABELS} more labels`);
   }
   truncated(parent, line);
-  await showWords(body, parent);
+  if (run.words) await showWords(body, parent);
 }
 
 // Blue: the word speaks for what is predicted; orange: against it.

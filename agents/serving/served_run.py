@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.explaining.attribution import has_gradients
+from agents.exports.exported_run import open_run
 from agents.running.abilities import Generates, ScoresTokens
 from agents.running.predictor import Predictor
-from agents.running.trained_run import TrainedRun
 from agents.serving.batching import Batcher
 from agents.translating.generator import Generator
 from datasets.rows.records import Record, Skipped
@@ -18,7 +19,7 @@ class ServedRun:
     """A run under its name. Raises CheckpointError where the folder holds no usable run."""
 
     def __init__(self, name: str, folder: Path, device: str, *, max_batch: int = 64, max_waiting: int = 1024) -> None:
-        agent = TrainedRun(folder).agent_type
+        agent = open_run(folder).agent_type
         self.name = name
         # Equal texts get equal answers: nothing is drawn at random, whatever the run's own options say.
         self.predictor = (
@@ -44,7 +45,9 @@ class ServedRun:
     def described(self) -> dict[str, Any]:
         """What a client must know to ask it."""
         mask = {"mask": self.scorer.mask} if self.scorer is not None else {}
-        return {"name": self.name, "kind": self.kind, "fields": self.fields, "labels": self.labels, **mask}
+        can_explain = self.kind in ("labels", "number") and has_gradients(self.predictor)
+        known = {"name": self.name, "kind": self.kind, "fields": self.fields, "labels": self.labels}
+        return known | {"words": can_explain} | mask
 
     def records(self, texts: Sequence[Mapping[str, str]]) -> list[Record | Skipped]:
         """Texts, given by their fields, as records; Skipped, with the reason, for one that cannot be used."""

@@ -7,6 +7,7 @@ import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from agents.running.predictor import Predictor
+from agents.serving.served_run import open_runs
 from main import main
 
 pytest.importorskip("onnx")
@@ -86,3 +87,12 @@ def test_a_number(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert found == pytest.approx(wanted, rel=1e-4)
     assert main(["export", "experiments/tiny", "--format", "int8", "--out", "int8"]) == 2
     assert "int8 is judged by its labels" in capsys.readouterr().err
+
+
+def test_a_graph_is_served_and_not_explained(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "name=a"]) == 0
+    assert main(["export", "experiments/a", "--format", "onnx", "--out", "graph"]) == 0
+    served = open_runs(["graph", "experiments/a"], "cpu")
+    assert [served[name].described()["words"] for name in ("graph", "a")] == [False, True]
+    assert main(["explain", "graph", "--text", "a king"]) == 2
+    assert "graph: a graph of onnxruntime has no gradients" in capsys.readouterr().err

@@ -28,11 +28,11 @@ def test_the_runs_are_described(port: int) -> None:
     found = {run.pop("name"): run for run in ask(port, "/runs")[1]["runs"]}
     labels, fields = ["chess", "cooking", "sailing"], ["title", "text"]
     assert found == {
-        "gaps": {"kind": "gaps", "fields": ["text"], "labels": [], "mask": "[MASK]"},
-        "labels": {"kind": "labels", "fields": fields, "labels": labels},
-        "number": {"kind": "number", "fields": fields, "labels": []},
-        "pairs": {"kind": "labels", "fields": fields, "labels": labels},
-        "writer": {"kind": "text", "fields": ["text"], "labels": []},
+        "gaps": {"kind": "gaps", "fields": ["text"], "labels": [], "mask": "[MASK]", "words": False},
+        "labels": {"kind": "labels", "fields": fields, "labels": labels, "words": True},
+        "number": {"kind": "number", "fields": fields, "labels": [], "words": True},
+        "pairs": {"kind": "labels", "fields": fields, "labels": labels, "words": True},
+        "writer": {"kind": "text", "fields": ["text"], "labels": [], "words": False},
     }
     assert ask(port, "/health")[:2] == (200, {"status": "ok", "waiting": dict.fromkeys(found, 0)})
 
