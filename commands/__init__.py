@@ -11,6 +11,7 @@ from commands import (
     find_lr,
     generate,
     minimal_pairs,
+    new,
     predict,
     prepare,
     sweep,
@@ -40,5 +41,6 @@ COMMANDS: dict[str, ModuleType] = {
     "fill": fill,
     "minimal-pairs": minimal_pairs,
     "tokenizer": tokenizer,
+    "new": new,
 }
 SHARED = ("train", "test", "predict", "generate")  # commands that can run on several ranks, under torchrun
