@@ -10,14 +10,14 @@ import contextlib
 import keyword
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
 
 from commands.templates import KINDS, Edit, Kind, templates_of
 from utils.errors import ConfigError
 from utils.files import source_edits
-from utils.files.storage import atomic_write, readable, storage_errors
+from utils.files.storage import beside, readable, storage_errors, write_synced
 
 SUMMARY = "add a model, agent, loss, dataset, metric, command or experiment"
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> None:
     edits = [edit.of(names) for edit in kind.edits]
     new = templates_of(options.kind, names)
     above = {edit.path: new.pop(edit.path, None) for edit in edits}
-    check_free(kind, edits, names, list(new))
+    check_files(names["name"], list(new))
+    check_tables(kind, edits, names["name"], names["command"])
     changed = {edit.path: edited(edit, above[edit.path]) for edit in edits}
     write(new, changed)
     print(Template(described(kind, edits, list(new))).substitute(names))
@@ -70,73 +71,80 @@ def names_of(name: str) -> dict[str, str]:
     return {"name": name, "Name": "".join(map(str.capitalize, name.split("_"))), "command": name.replace("_", "-")}
 
 
-def check_free(kind: Kind, edits: Sequence[Edit], names: Mapping[str, str], new: Sequence[str]) -> None:
-    """Raise ConfigError for a name that a file, an entry of a table or something in the module of the table has."""
-    name = names["name"]
+def check_files(name: str, new: Sequence[str]) -> None:
+    """Raise ConfigError where a file or a run of the name exists."""
     places = [ROOT / path for path in (*new, f"experiments/{name}")]
     places += [path.with_suffix("") for path in places if path.suffix == ".py"]  # a package would hide the module
-    same = (ROOT / "tests").rglob(f"test_{name}.py")  # pytest wants a different name for each test file
-    if taken := [path for path in (*places, *same) if os.path.lexists(path)]:
+    places += (ROOT / "tests").rglob(f"test_{name}.py")  # pytest wants a different name for each test file
+    if taken := [path for path in places if os.path.lexists(path)]:
         raise ConfigError(f"new: {taken[0].relative_to(ROOT)} exists; choose another name than {name}")
+
+
+def check_tables(kind: Kind, edits: Sequence[Edit], name: str, command: str) -> None:
+    """Raise ConfigError where a table has the name, or the module of the table uses it for something else."""
     for path, table in (*((edit.path, edit.table) for edit in edits), *kind.others):
-        if {name, names["command"]} & set(source_edits.keys_of(source_of(path), table)):
-            raise ConfigError(f"new: {table} in {path} has an entry {name}; choose another name")
+        with source_of(path) as source:
+            if {name, command} & set(source_edits.keys_of(source, table)):
+                raise ConfigError(f"new: {table} in {path} has an entry {name}; choose another name")
     for edit in edits:
-        if edit.symbol in {*source_edits.names_in(source_of(edit.path)), *dir(builtins), *kind.reserved}:
-            raise ConfigError(
-                f"new: {edit.symbol} means something else in {edit.path}; choose another name than {name}"
-            )
+        with source_of(edit.path) as source:
+            if edit.symbol in {*source_edits.names_in(source), *dir(builtins), *kind.reserved}:
+                raise ConfigError(f"new: {edit.symbol} has a meaning in {edit.path}; choose another name than {name}")
 
 
-def source_of(path: str) -> str:
-    """The text of a Python file of the checkout."""
+@contextlib.contextmanager
+def source_of(path: str) -> Iterator[str]:
+    """The text of a Python file of the checkout, for a block that parses it."""
     try:
         with readable(ROOT / path):
-            return (ROOT / path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            yield (ROOT / path).read_text(encoding="utf-8")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConfigError(f"new: {path} takes no new entry: {error}") from None
 
 
 def edited(edit: Edit, above: str | None) -> str:
     """The text of a file with its new entry; above: code for the place above the table."""
-    try:
-        return edit.apply(source_of(edit.path), above)
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"{edit.path}: takes no new entry: {error}") from None
+    with source_of(edit.path) as source:
+        return edit.apply(source, above)
 
 
-def write(new: Mapping[str, str], changed: Mapping[str, str]) -> None:
-    """Write all files or, after an error, none; the tables last, as they name the new files."""
-    with contextlib.ExitStack() as undo:
-        for path, text in new.items():
-            target = ROOT / path
-            for folder in [parent for parent in reversed(target.parents) if not parent.exists()]:
-                undo.callback(folder.rmdir)
-                with storage_errors(folder):
-                    folder.mkdir()
-            undo.callback(target.unlink, missing_ok=True)
-            atomic_write(target, text)
-        for path, text in changed.items():
-            undo.callback(restore, ROOT / path, source_of(path))
-            atomic_write(ROOT / path, text)
+def write(new: dict[str, str], changed: dict[str, str]) -> None:
+    """Write all files or, after an error, none: first all as temporary files, so that a full disk changes nothing."""
+    with contextlib.ExitStack() as temporary, contextlib.ExitStack() as undo:
+        staged = {path: stage(temporary, path, text) for path, text in (new | changed).items()}
+        old = {path: stage(temporary, path, (ROOT / path).read_text(encoding="utf-8")) for path in changed}
+        for path, file in staged.items():  # the tables last, as they name the new files
+            undo.callback(put_back, ROOT / path, old.get(path))
+            with storage_errors(ROOT / path):
+                file.replace(ROOT / path)
         undo.pop_all()
 
 
-def restore(path: Path, text: str) -> None:
-    """Write the old text, unless it is still there."""
-    if path.read_text(encoding="utf-8") != text:
-        atomic_write(path, text)
+def stage(stack: contextlib.ExitStack, path: str, text: str) -> Path:
+    """The temporary file of a path, which the stack removes unless it has been renamed."""
+    with storage_errors(ROOT / path):
+        file = stack.enter_context(beside(ROOT / path))
+        write_synced(file, text.encode())
+    return file
+
+
+def put_back(path: Path, old: Path | None) -> None:
+    """Undo the renaming to a path that held the content of another file before, or nothing."""
+    if old is None:
+        path.unlink(missing_ok=True)
+    else:
+        old.replace(path)
 
 
 def described(kind: Kind, edits: Sequence[Edit], new: Sequence[str]) -> str:
     """What was written, what to edit, and the commands to go on with; with placeholders."""
     test = next(path for path in new if Path(path).name.startswith("test_"))
     has_config = any(path.startswith("configs/") for path in new)
-    sections = {
+    sections: dict[str, Sequence[str]] = {
         "written": new,
         "entries": [f"{edit.path}: {edit.table}" for edit in edits],
         "edit": [*kind.to_edit, *["configs/$name.yaml: before you commit it, what it reaches"] * has_config],
-        "use": [kind.use],
+        "use": kind.use,
         "test": [f"python -m pytest {test} {kind.tests}"],
     }
     return "\n".join(

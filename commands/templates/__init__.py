@@ -48,7 +48,7 @@ class Kind:
     tests: str  # tests of all parts of the kind, besides the one that is written
     others: tuple[tuple[str, str], ...] = ()  # (file, table): other tables that must not have the name either
     reserved: tuple[str, ...] = ()  # names that mean something else
-    use: str = "python main.py configs/$name.yaml"
+    use: tuple[str, ...] = ("python main.py configs/$name.yaml",)
 
 
 AGENTS, ENCODERS = ("agents/__init__.py", "AGENTS"), ("graphs/models/__init__.py", "ENCODERS")
@@ -136,13 +136,13 @@ KINDS = {
             "tests/reliability/test_streams.py: in COMMANDS, a call of it, which is tested with closed and full streams",
         ),
         tests="tests/reliability/test_streams.py -k '$name or $command'",
-        use='python main.py $command experiments/boe --text "A late goal"      (after python main.py configs/boe.yaml)',
+        use=("python main.py configs/boe.yaml", 'python main.py $command experiments/boe --text "A late goal"'),
     ),
     "experiment": Kind(
         edits=(),
         to_edit=(
             "configs/$name.yaml: `base` is any config of the folder, below it stands what differs from it",
-            "tests/configs/test_$name.py: the base, and what differs",
+            "tests/test_$name.py: the base, and what differs",
         ),
         tests="tests/test_architecture.py",
     ),
