@@ -54,6 +54,7 @@ COMMANDS = {
     "generate": ["generate", "experiments/pairs", "--input", "tiny.txt"],
     "generate --json": ["generate", "experiments/pairs", "--input", "tiny.txt", "--json"],
     "prepare": ["prepare", "papers", "--source", "papers", "--out", "split"],
+    "new": ["new", "loss", "mine"],
     "help": ["--help"],
     "refused": ["tiny.yaml", "model.hiden_size=3"],
     "usage": ["tiny.yaml", "--nope"],
@@ -64,7 +65,7 @@ CASES = [(command, out, error) for command in COMMANDS for out, error in KINDS]
 if not IS_FULL:  # every command once, and every kind
     CASES = [(command, *KINDS[3 * i % len(KINDS)]) for i, command in enumerate(COMMANDS)]
 STOPPING = ("predict", "generate", "generate --json", "dry run")  # once nothing that they write arrives
-FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2}
+FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2, "new": 2}
 FULL = "standard output: cannot be written: No space left on device"
 
 
