@@ -5,12 +5,14 @@ from pathlib import Path
 
 from conftest import ROOT
 
-IGNORED = shutil.ignore_patterns(".*", "__pycache__", "data", "experiments")
+IGNORED = shutil.ignore_patterns(".git", ".venv*", ".*cache", ".hypothesis", "__pycache__", "data", "experiments")
 
 
 def copied(folder: Path) -> Path:
     """Copy the tree to a folder that does not exist yet."""
     shutil.copytree(ROOT, folder, ignore=IGNORED)
+    (folder / "experiments").mkdir()
+    shutil.copy(ROOT / "experiments" / "README.md", folder / "experiments")
     return folder
 
 
