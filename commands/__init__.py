@@ -13,6 +13,7 @@ from commands import (
     find_lr,
     generate,
     minimal_pairs,
+    new,
     predict,
     prepare,
     serve,
@@ -48,5 +49,6 @@ COMMANDS: dict[str, ModuleType] = {
     "fill": fill,
     "minimal-pairs": minimal_pairs,
     "tokenizer": tokenizer,
+    "new": new,
 }
 SHARED = ("train", "test", "predict", "generate")  # commands that can run on several ranks, under torchrun

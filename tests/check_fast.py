@@ -17,6 +17,7 @@ SHARED = (  # a folder or file, and what tests all that is in it
     ("graphs/models", "tests/graphs/models/test_encoders.py"),
     ("graphs/losses", "tests/graphs/losses/test_losses.py"),
     ("benchmarks", "tests/test_benchmarks.py"),
+    ("commands/templates", "tests/commands/test_new.py"),
     ("main.py", "tests/test_bad_input.py"),
 )
 
@@ -34,7 +35,7 @@ def tests_of(path: Path, root: Path) -> set[Path]:
     """The test files of a changed file; both relative to the root."""
     if path.name.startswith("test_"):
         return {path} if (root / path).exists() else set()
-    if path.suffix not in (".py", ".md"):
+    if path.suffix not in (".py", ".md", ".txt"):
         return set()
     folder = root / "tests" / path.parent
     patterns = (f"test_{path.stem}.py", f"test_{path.stem}_*.py")

@@ -25,6 +25,8 @@ from conftest import ROOT
         ("tests/conftest.py", []),
         ("configs/bilstm.yaml", []),
         ("utils/errors.py", []),
+        ("commands/templates/loss/configs/NAME.yaml.txt", ["tests/commands/test_new.py"]),
+        ("requirements.txt", []),
     ],
 )
 def test_a_file_has_its_tests(path: str, tests: list[str]) -> None:

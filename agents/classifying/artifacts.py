@@ -26,7 +26,7 @@ class LabelArtifacts(TextArtifacts):
 
     @classmethod
     def placeholder(cls, config: Config) -> Self:
-        labels = ["a", "b", *(config.loss.get("class_weights") or {})]
+        labels = ["a", "b", *(config.get("loss", {}).get("class_weights") or {})]
         return replace(super().placeholder(config), labels=labels)
 
     @property

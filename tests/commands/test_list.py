@@ -13,6 +13,8 @@ from main import main
 from utils.optimizers.building import OPTIMIZERS
 from utils.optimizers.schedules import SCHEDULERS
 
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/*.yaml"))
+
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict:
     assert main(["list", "--json"]) == 0
@@ -184,7 +186,7 @@ def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.Cap
         (["configs/blstm.yaml"], "configs/blstm.yaml: no such config; did you mean configs/bilstm.yaml?"),
         (["config/bilstm.yml"], "config/bilstm.yml: no such config; did you mean configs/bilstm.yaml?"),
         (["bilstm"], "bilstm: no such config; did you mean configs/bilstm.yaml?"),
-        (["zzz.yaml"], "zzz.yaml: no such config; there are configs/annotators.yaml, configs/bert.yaml, "),
+        (["zzz.yaml"], f"zzz.yaml: no such config; there are {', '.join(CONFIGS)}"),
     ],
 )
 def test_a_misspelt_word_is_told_what_was_meant(

@@ -58,6 +58,7 @@ COMMANDS = {
     "generate --json": ["generate", "experiments/pairs", "--input", "tiny.txt", "--json"],
     "prepare": ["prepare", "papers", "--source", "papers", "--out", "split"],
     "serve": ["serve", "nowhere", "--port", "0"],
+    "new": ["new", "loss", "mine"],
     "help": ["--help"],
     "refused": ["tiny.yaml", "model.hiden_size=3"],
     "usage": ["tiny.yaml", "--nope"],
@@ -68,7 +69,7 @@ CASES = [(command, out, error) for command in COMMANDS for out, error in KINDS]
 if not IS_FULL:  # every command once, and every kind
     CASES = [(command, *KINDS[3 * i % len(KINDS)]) for i, command in enumerate(COMMANDS)]
 STOPPING = ("predict", "generate", "generate --json", "dry run")  # once nothing that they write arrives
-FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2, "serve": 4, "verify": 4}
+FAILURES = {"refused": 2, "usage": 2, "board": 2, "sweep": 2, "curve": 2, "serve": 4, "verify": 4, "new": 2}
 FULL = "standard output: cannot be written: No space left on device"
 
 
