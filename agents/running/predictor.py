@@ -158,9 +158,13 @@ class Predictor:
         (layers, heads, T, T): row i is how token i shares its attention. Raises ConfigError for a model that has none."""
         model: Any = self.model
         encoders: list[Any] = list(getattr(model, "encoders", []))
-        if not encoders or not all(hasattr(encoder, "attention_of") for encoder in encoders):
+        if not encoders:
             raise ConfigError(
-                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have, but not as a graph"
+                f"{self.folder}: a graph of onnxruntime shows no attention; ask the run it was exported from"
+            )
+        if not all(hasattr(encoder, "attention_of") for encoder in encoders):
+            raise ConfigError(
+                f"{self.folder}: model {self.config.model.name} has no attention; transformer and bert have"
             )
         records = [record for record in self.reader("error").read(self.rows([text])) if record is not None]
         batch, found = self.agent.encode(records).collate(np.zeros(1, dtype=np.int64), EVALUATION), []
