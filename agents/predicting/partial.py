@@ -74,6 +74,10 @@ class Partial:
             if self.is_resumed and (self.folder / FACTS).exists():
                 self._refuse_other_run()
             else:
+                if self.lines.exists() and self.lines.stat().st_size:
+                    logger.info(
+                        "beginning anew: what was predicted so far in %s is dropped (kept by --resume)", self.folder
+                    )
                 self.lines.unlink(missing_ok=True)
                 atomic_write(self.folder / FACTS, json.dumps(sealed({"facts": self.facts})))
             self.file = os.fdopen(os.open(self.lines, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
