@@ -1,8 +1,8 @@
 """Twenty exercises in this code base: python exercises/exercise.py list, or start, hint, check or restore and a number.
 
 An exercise is a file exercises/STAGE/NUMBER_NAME.toml: a passage of one file of the tree, what `start` puts in its place (a planted
-bug, or a hole to fill), a task, a hint, and the tests that grade it. The original is the last commit, so there is no state: `git diff`
-shows the solution. docs/tutorials/06_exercises.md is the page for learners.
+bug, or a hole to fill), a task, a hint, and the tests that grade it. The original is the last commit, so there is no other state,
+and `git diff` shows the solution. docs/tutorials/06_exercises.md is the page for learners.
 
 Exit codes: 0 done, or passed; 1 not passed; 2 usage, or a file that is not as expected, which is then left as it is.
 """
@@ -101,7 +101,7 @@ def check(exercise: Exercise) -> int:
     if importlib.util.find_spec("pytest") is None:
         raise Refused("pytest is not installed: pip install -r requirements-dev.txt")
     command = [sys.executable, "-m", "pytest", "--no-header", "--tb=no", "-rfEs", *exercise.graders]
-    environment = os.environ | {"COLUMNS": "300", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"COLUMNS": "300"}  # or pytest cuts what a test says
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     lines = (result.stdout + result.stderr).splitlines()
     bad = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "SKIPPED "))]
