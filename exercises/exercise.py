@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import itertools
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ATTEMPTS = ROOT / ".cache" / "exercises"  # what `restore` has removed, as patches
-MOST_SHOWN = 8  # failed tests
 
 
 class Refused(Exception):
@@ -110,9 +110,8 @@ def check(exercise: Exercise) -> int:
             f"passed: exercise {exercise.number}, {exercise.title}\ngit diff {exercise.file} shows what still differs"
         )
         return 0
-    print(f"not passed: exercise {exercise.number}, {exercise.title}", *(bad or lines)[:MOST_SHOWN], sep="\n  ")
-    if len(bad) > MOST_SHOWN:
-        print(f"  and {len(bad) - MOST_SHOWN} more")
+    firsts = {re.split(r"[ \[]", line)[1]: line for line in reversed(bad)}  # of the cases of each test
+    print(f"not passed: exercise {exercise.number}, {exercise.title}", *(firsts.values() or lines), sep="\n  ")
     print("in full: python -m pytest " + " ".join(f"'{grader}'" for grader in exercise.graders))
     return 1
 

@@ -17,6 +17,8 @@ SHARED = (  # a folder or file, and what tests all that is in it
     ("graphs/models", "tests/graphs/models/test_encoders.py"),
     ("graphs/losses", "tests/graphs/losses/test_losses.py"),
     ("benchmarks", "tests/test_benchmarks.py"),
+    ("exercises", "tests/tutorials/test_exercises.py"),
+    ("docs/tutorials/06_exercises.md", "tests/tutorials/test_exercises.py"),
     ("main.py", "tests/test_bad_input.py"),
 )
 
