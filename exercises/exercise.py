@@ -171,6 +171,8 @@ def main(arguments: list[str]) -> int:
     except (Refused, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
