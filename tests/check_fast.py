@@ -18,6 +18,8 @@ SHARED = (  # a folder or file, and what tests all that is in it
     ("graphs/losses", "tests/graphs/losses/test_losses.py"),
     ("benchmarks", "tests/test_benchmarks.py"),
     ("commands/templates", "tests/commands/test_new.py"),
+    ("exercises", "tests/tutorials/test_exercises.py"),
+    ("docs/tutorials/06_exercises.md", "tests/tutorials/test_exercises.py"),
     ("main.py", "tests/test_bad_input.py"),
 )
 
@@ -35,7 +37,7 @@ def tests_of(path: Path, root: Path) -> set[Path]:
     """The test files of a changed file; both relative to the root."""
     if path.name.startswith("test_"):
         return {path} if (root / path).exists() else set()
-    if path.suffix not in (".py", ".md", ".txt"):
+    if path.suffix not in (".py", ".md", ".txt", ".toml"):
         return set()
     folder = root / "tests" / path.parent
     patterns = (f"test_{path.stem}.py", f"test_{path.stem}_*.py")

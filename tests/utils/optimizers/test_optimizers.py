@@ -210,11 +210,13 @@ def test_norm_and_clipping_are_torchs(scale: float, max_norm: float | None) -> N
     model, twin = small_model(), small_model()
     for each in (model, twin):
         fill_gradients(each, scale)
-    norm = Updater(model, torch.optim.SGD(model.parameters()), max_norm).apply(GOOD, lambda: "")
+    norm = Updater(model, torch.optim.SGD(model.parameters(), lr=0.1), max_norm).apply(GOOD, lambda: "")
     expected = nn.utils.clip_grad_norm_(twin.parameters(), math.inf if max_norm is None else max_norm)
+    torch.optim.SGD(twin.parameters(), lr=0.1).step()
     torch.testing.assert_close(norm, expected)
     for parameter, other in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, other.grad)
+        torch.testing.assert_close(parameter, other)  # clipped before the step, not after it
 
 
 @pytest.mark.parametrize("max_norm", [0.01, 1.0, None])
