@@ -13,7 +13,7 @@ from utils.config.schema import Section, construct
 
 
 class SimilarityAgent(ClassificationAgent):
-    """Trains a siamese encoder: a classifier of pairs whose two fields share an encoder, and whose head reads their cosine.
+    """Trains a siamese encoder of pairs of texts: one encoder for both fields, and a head that reads their cosine.
 
     The loss, the metrics and the predictions are those of classification with two labels.
     """

@@ -38,13 +38,22 @@ ENCODER, LAST = "encoders.0.", "head.layers.0."  # our names of what transformer
 
 def open_run(folder: Path) -> TrainedRun:
     """The trained run in a folder, in whatever form it is there. Raises CheckpointError."""
-    if any((folder / name).exists() for name in (EXPORT, f"{RUN}/{CONFIG}")):  # without the first it is damaged
+    names = [name for name in (EXPORT, f"{RUN}/{CONFIG}", hub.CONFIG, CONFIG) if _holds(folder, name)]
+    if {EXPORT, f"{RUN}/{CONFIG}"} & set(names):  # without the first it is damaged
         return ExportedRun(folder)
-    if (folder / hub.CONFIG).is_file() and not (folder / CONFIG).exists():
+    if names == [hub.CONFIG]:
         raise CheckpointError(
             f"{folder}: is a published model that this program did not export; name it in init_from to train on it"
         )
     return TrainedRun(folder)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether a folder has a file; of one that may not be looked into, whoever reads it says so."""
+    try:
+        return (folder / name).exists()
+    except PermissionError:
+        return False
 
 
 class ExportedRun(TrainedRun):

@@ -95,7 +95,7 @@ def test_options_have_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> 
         ("train", "(section)", "precision"): ("one of float32, mixed, auto", "float32"),
         ("freeze", "(section)", "layers"): ("int or all", "all"),
         ("average", "(section)", "decay"): ("float", 0.999),
-        ("loss", "(agent classification)", "r_drop"): ("float", 0.0),
+        ("loss", "(agent classification, similarity)", "r_drop"): ("float", 0.0),
         ("model", "transformer", "compile_layers"): ("bool", False),
         ("(top level)", "(section)", "seed"): ("int", 1),
     }
@@ -165,7 +165,7 @@ def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.Cap
     found = listed(capsys)
     assert main(["list", "loss", "focal", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "loss": {name: found["loss"][name] for name in ("focal", "(agent classification)")}
+        "loss": {name: found["loss"][name] for name in ("focal", "(agent classification, similarity)")}
     }
     assert main(["list", "model", "bilstm"]) == 0
     text = capsys.readouterr().out
