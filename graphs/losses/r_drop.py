@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class RDrop:
-    """Symmetric KL divergence between two forward passes with different dropout masks, added to any loss.
+    """Symmetric KL divergence of two forward passes with other dropout masks, added to any loss.
 
     r_drop: R-Drop: weight alpha of the KL term in the paper's equation; the authors' code weights it twice as much; 0: off
     """
