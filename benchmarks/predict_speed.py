@@ -1,9 +1,9 @@
 """Texts per second of `predict`, end to end, on BBC News: python benchmarks/predict_speed.py BOE [BILSTM MINILM]
 
 Folders of runs of boe.yaml, bilstm.yaml, and bert_minilm.yaml with model.pooling=pooler, which transformers has. All articles go
-through `predict --input -` again and again; measured is from the line after the first chunk to the last. The bag of embeddings takes
-turns with fastText (words and pairs, 10 dimensions, which reads a file and writes nothing), in one process and with --jobs 2; MiniLM
-with a transformers pipeline over its export with batches of 32, on as many threads.
+through `predict --input -` again and again; measured is from the line after the first chunk to the last. The bag takes
+turns with fastText (words and pairs, 10 dimensions, which reads a file and writes nothing), in one process and with --jobs 2;
+MiniLM with a transformers pipeline over its export with batches of 32, on as many threads.
 """
 
 import json
