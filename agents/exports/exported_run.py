@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.running.trained_run import TrainedRun
+from graphs.conversion.encoder_decoder import KINDS, from_theirs
 from graphs.conversion.hugging_face import from_hugging_face
 from graphs.conversion.onnx import OnnxModel
 from utils.errors import CheckpointError, ConfigError
@@ -85,6 +86,8 @@ class ExportedRun(TrainedRun):
 
     def _of_hugging_face(self, weights: dict[str, Tensor], values: dict[str, Any]) -> dict[str, Tensor]:
         """The inverse of hugging_face.py; transformers has at least two segments, the run those of its config."""
+        if values["model_type"] in KINDS:
+            return from_theirs(weights, values["model_type"])
         found, _ = from_hugging_face(weights, values)
         segments = found.pop("embeddings.segment.weight")[: self.config.model.type_vocab_size]
         if len(segments):

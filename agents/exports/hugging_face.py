@@ -6,7 +6,7 @@ from typing import Any
 
 import safetensors.torch
 
-from agents.exports.exported_run import ENCODER, LAST
+from agents.exports.exported_run import ENCODER, LAST, WEIGHTS
 from agents.running.building import build_corpus
 from agents.running.predictor import Predictor
 from datasets.tokenizers.subword import SubwordTokenizer
@@ -38,20 +38,26 @@ def hugging_face_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict[st
         values["problem_type"] = "multi_label_classification"
     return with_sums(
         {
-            CONFIG: _json(values),
-            "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
-            "tokenizer.json": tokenizer.published().encode(),
-            "tokenizer_config.json": _json(
-                {
-                    "tokenizer_class": "PreTrainedTokenizerFast",
-                    "model_max_length": config.data.max_length,
-                    "model_input_names": INPUTS,
-                    "split_special_tokens": is_classifier,  # for which "[SEP]" in a text is five characters there, too
-                    **tokens,
-                }
-            ),
+            CONFIG: to_json(values),
+            WEIGHTS: safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
+            **tokenizer_files(tokenizer, config.data.max_length, INPUTS, is_split=is_classifier),
         }
     )
+
+
+def tokenizer_files(
+    tokenizer: SubwordTokenizer, max_length: int | None, inputs: list[str], *, is_split: bool = True
+) -> dict[str, bytes]:
+    """The files of PreTrainedTokenizerFast; is_split: "[SEP]" in a text is five characters there, too."""
+    values = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "model_input_names": inputs,
+        "split_special_tokens": is_split,
+        "clean_up_tokenization_spaces": False,
+        **special_tokens(tokenizer),
+    }
+    return {"tokenizer.json": tokenizer.published().encode(), "tokenizer_config.json": to_json(values)}
 
 
 def _check(config: Config, folder: Path) -> None:
@@ -61,7 +67,7 @@ def _check(config: Config, folder: Path) -> None:
     """
     if config.agent not in [agent for agent, _ in ARCHITECTURES]:
         raise ConfigError(
-            f"{folder}: is a run of agent {config.agent}, and export writes classifiers and pre-trained models"
+            f"{folder}: is a run of agent {config.agent}, and export as hf writes classifiers, pre-trained models and text-to-text models"
         )
     if config.model.name != "bert":
         raise ConfigError(
@@ -95,5 +101,6 @@ def special_tokens(tokenizer: SubwordTokenizer) -> dict[str, str]:
     return {f"{role}_token": name for role, name in names if tokenizer.tokenizer.token_to_id(name) is not None}
 
 
-def _json(values: Any) -> bytes:
+def to_json(values: Any) -> bytes:
+    """The content of a JSON file."""
     return json.dumps(values, indent=1, ensure_ascii=False).encode()

@@ -150,11 +150,8 @@ def to_config(
     options: Mapping[str, Any], vocab_size: int, labels: list[str], architecture: str = "BertForSequenceClassification"
 ) -> dict[str, Any]:
     """The config.json of one of transformers' BERTs for our Bert's options. Raises ValueError for another activation."""
-    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
-    if options["activation"] not in activations:
-        raise ValueError(f"model.activation {options['activation']} is not one of BERT's: {', '.join(activations)}")
     values = {theirs: options[ours] for theirs, ours in _BERT_OPTIONS.items()}
-    values["hidden_act"] = activations[options["activation"]]
+    values["hidden_act"] = to_activation(options["activation"])
     values["type_vocab_size"] = max(2, options["type_vocab_size"])
     own = options.get("classifier_dropout")
     values["classifier_dropout"] = options["dropout"] if own is None else own
@@ -163,6 +160,14 @@ def to_config(
         values["id2label"] = {str(i): label for i, label in enumerate(labels)}
         values["label2id"] = {label: i for i, label in enumerate(labels)}
     return values
+
+
+def to_activation(name: str) -> str:
+    """Our name of an activation -> that of transformers. Raises ValueError for one that is not there."""
+    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
+    if name not in activations:
+        raise ValueError(f"needs model.activation {', '.join(activations)}, this run has {name}")
+    return activations[name]
 
 
 def _modern(name: str) -> str:
