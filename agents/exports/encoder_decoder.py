@@ -39,7 +39,7 @@ def encoder_decoder_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict
         raise ConfigError(f"{run.folder}: export as hf {error}; train it with that") from None
     files = {
         CONFIG: to_json(values),
-        WEIGHTS: safetensors.torch.save(to_theirs(run.weights(), values["model_type"]), metadata={"format": "pt"}),
+        WEIGHTS: safetensors.torch.save(to_theirs(run.weights(), values), metadata={"format": "pt"}),
         GENERATION: to_json(generation_values(options, **ids)),
         **tokenizer_files(tokenizer, config.data.max_length, INPUTS),
     }

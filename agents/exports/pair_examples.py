@@ -40,7 +40,7 @@ def _answers(predictor: Predictor, records: list[Record]) -> list[dict[str, Any]
     agent: Any = predictor.agent
     translator, found = agent.translator(), dict[int, dict[str, Any]]()
     greedy = replace(agent.options, beam_size=1, sample=False)
-    for batch in batches_of(encode_pairs(agent.corpus, agent.artifacts.tokenizer, records)):  # type: ignore[arg-type]
+    for batch in batches_of(encode_pairs(agent.corpus, agent.artifacts.tokenizer, records)):
         pairs: Any = batch.to(predictor.device)
         log_probs = predictor.model(pairs).log_softmax(dim=-1).gather(1, pairs.labels[:, None])[:, 0]  # (N,)
         lengths = pairs.target_mask.sum(dim=1).tolist()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from graphs.conversion.hugging_face import to_activation
+from graphs.layers.positions import sinusoids
 
 CLASSES = {
     ("post", "sinusoidal"): ("marian", "MarianMTModel"),
@@ -26,7 +27,9 @@ CLASSES = {
 }
 KINDS = {kind for kind, _ in CLASSES.values()}
 NEEDED = {"tie_embeddings": "all", "norm_eps": 1e-5}
+LEARNED = "blenderbot"  # the kind whose positions are
 ENCODER, TABLE, THEIR_TABLE = "encoders.0.", "encoders.0.embeddings.token.weight", "model.shared.weight"
+POSITIONS = "embeddings.position.weight"
 NAMES = {  # ours -> theirs, several where ours are joined
     "embeddings.position": ["embed_positions"],
     "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
@@ -42,7 +45,13 @@ NAMES = {  # ours -> theirs, several where ours are joined
     "final_norm": ["layer_norm"],
 }
 OURS = {theirs: (ours, place) for ours, names in NAMES.items() for place, theirs in enumerate(names)}
-READERS = ("qkv", "query", "key_value", "up")  # maps from hidden states; all others give hidden states
+READERS = (
+    "qkv",
+    "query",
+    "key_value",
+    "up",
+)  # maps from hidden states; others, but for tables of them, give hidden states
+TABLES = ("token", "position")
 
 
 def to_config(
@@ -58,14 +67,16 @@ def to_config(
     is_learned = options["positions"] == "learned"
     if (options["norm"], options["positions"]) not in CLASSES:
         needed = "model.norm pre" if is_learned else "model.positions sinusoidal"
-        raise ValueError(
-            f"needs {needed}, this run has norm {options['norm']} with positions {options['positions']}"
-        )
+        raise ValueError(f"needs {needed}, this run has norm {options['norm']} with positions {options['positions']}")
     kind, architecture = CLASSES[options["norm"], options["positions"]]
     sizes = {
         f"{side}_{theirs}": options[ours]
         for side in ("encoder", "decoder")
-        for theirs, ours in {"attention_heads": "num_heads", "ffn_dim": "intermediate_size", "layers": "num_layers"}.items()
+        for theirs, ours in {
+            "attention_heads": "num_heads",
+            "ffn_dim": "intermediate_size",
+            "layers": "num_layers",
+        }.items()
     }
     return sizes | {
         "architectures": [architecture],
@@ -88,9 +99,15 @@ def to_config(
     }
 
 
-def to_theirs(weights: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """Our EncoderDecoder's tensors under the names of a class, and in the order of its dimensions."""
-    found = {}
+def to_theirs(weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Our EncoderDecoder's tensors under the names of the class in config.json, and in the order of its dimensions.
+
+    Sinusoids are among them: transformers would compute the same, but Pegasus reports them as missing.
+    """
+    kind, found = values["model_type"], dict[str, Tensor]()
+    if kind != LEARNED:
+        waves = sinusoids(torch.arange(values["max_position_embeddings"]), values["d_model"])
+        weights = {**weights, **{f"{side}{POSITIONS}": waves for side in ("", ENCODER)}}
     for name, tensor in _reordered(weights, kind, is_back=False).items():
         names = _their_names(name)
         found |= {theirs: part.contiguous() for theirs, part in zip(names, tensor.chunk(len(names)), strict=True)}
@@ -103,7 +120,11 @@ def from_theirs(weights: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
     for name, tensor in weights.items():
         ours, place = _our_name(name)
         parts.setdefault(ours, {})[place] = tensor
-    joined = {name: torch.cat([found[place] for place in sorted(found)]) for name, found in parts.items()}
+    joined = {
+        name: torch.cat([found[place] for place in sorted(found)])
+        for name, found in parts.items()
+        if kind == LEARNED or not name.endswith(POSITIONS)
+    }
     return _reordered(joined, kind, is_back=True)
 
 
@@ -134,7 +155,7 @@ def _parts(name: str) -> tuple[str, str, str]:
 
 def _reordered(weights: Mapping[str, Tensor], kind: str, *, is_back: bool) -> dict[str, Tensor]:
     """Weights for hidden states whose even dimensions come first, or back: see above."""
-    if kind == "blenderbot":  # whose positions are learned
+    if kind == LEARNED:
         return dict(weights)
     dimensions = torch.arange(weights[TABLE].shape[1])
     order = torch.cat([dimensions[0::2], dimensions[1::2]])
@@ -142,8 +163,8 @@ def _reordered(weights: Mapping[str, Tensor], kind: str, *, is_back: bool) -> di
     found = {}
     for name, tensor in weights.items():
         part, tensor_kind = name.split(".")[-2:]
-        if name == TABLE or (part in READERS and tensor_kind == "weight"):
-            found[name] = tensor[:, order]
+        if part in READERS:
+            found[name] = tensor[:, order] if tensor_kind == "weight" else tensor
         else:
-            found[name] = tensor if part in READERS else tensor[order]
+            found[name] = tensor[:, order] if part in TABLES else tensor[order]
     return found
