@@ -177,7 +177,7 @@ def to_activation(name: str) -> str:
     """Our name of an activation -> that of transformers. Raises ValueError for one that is not there."""
     activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     if name not in activations:
-        raise ValueError(f"needs model.activation {', '.join(activations)}, this run has {name}")
+        raise ValueError(f"needs model.activation {', '.join(sorted(activations))}, this run has {name}")
     return activations[name]
 
 
