@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from agents.exports.exported_run import WEIGHTS
 from agents.exports.hugging_face import special_tokens, to_json, tokenizer_files
@@ -11,6 +12,7 @@ from agents.running.predictor import Predictor
 from datasets.tokenizers.pair import sides_of
 from graphs.conversion.encoder_decoder import to_config, to_theirs
 from graphs.generation.options import GenerationOptions
+from graphs.layers.positions import sinusoids
 from utils.errors import ConfigError
 from utils.files.hub import CONFIG
 from utils.files.model_files import with_sums
@@ -37,9 +39,11 @@ def encoder_decoder_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict
         values = to_config(config.model, tokenizer.vocab_size, longest, **ids)
     except ValueError as error:
         raise ConfigError(f"{run.folder}: export as hf {error}; train it with that") from None
+    waves = sinusoids(torch.arange(longest), config.model.hidden_size)
+    weights = to_theirs(run.weights(), values["model_type"], waves)
     files = {
         CONFIG: to_json(values),
-        WEIGHTS: safetensors.torch.save(to_theirs(run.weights(), values), metadata={"format": "pt"}),
+        WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
         GENERATION: to_json(generation_values(options, **ids)),
         **tokenizer_files(tokenizer, config.data.max_length, INPUTS),
     }

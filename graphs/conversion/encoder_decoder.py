@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from graphs.conversion.hugging_face import to_activation
-from graphs.layers.positions import sinusoids
 
 CLASSES = {
     ("post", "sinusoidal"): ("marian", "MarianMTModel"),
@@ -99,15 +98,15 @@ def to_config(
     }
 
 
-def to_theirs(weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Our EncoderDecoder's tensors under the names of the class in config.json, and in the order of its dimensions.
+def to_theirs(weights: Mapping[str, Tensor], kind: str, sinusoids: Tensor) -> dict[str, Tensor]:
+    """Our EncoderDecoder's tensors under the names of a class, and in the order of its dimensions.
 
-    Sinusoids are among them: transformers would compute the same, but Pegasus reports them as missing.
+    sinusoids (P, H): of all positions, where they are not learned: transformers computes the same, but Pegasus would report them
+    as missing
     """
-    kind, found = values["model_type"], dict[str, Tensor]()
+    found = dict[str, Tensor]()
     if kind != LEARNED:
-        waves = sinusoids(torch.arange(values["max_position_embeddings"]), values["d_model"])
-        weights = {**weights, **{f"{side}{POSITIONS}": waves for side in ("", ENCODER)}}
+        weights = {**weights, POSITIONS: sinusoids, f"{ENCODER}{POSITIONS}": sinusoids}
     for name, tensor in _reordered(weights, kind, is_back=False).items():
         names = _their_names(name)
         found |= {theirs: part.contiguous() for theirs, part in zip(names, tensor.chunk(len(names)), strict=True)}

@@ -113,8 +113,8 @@ def test_what_is_damaged_or_answers_otherwise_is_refused(
         Path("hf", name).write_bytes(content)
     real = encoder_decoder.to_theirs
 
-    def scaled(weights: dict[str, torch.Tensor], values: dict[str, Any]) -> dict[str, torch.Tensor]:
-        return {name: 1.01 * tensor if "fc1" in name else tensor for name, tensor in real(weights, values).items()}
+    def scaled(*given: Any) -> dict[str, torch.Tensor]:
+        return {name: 1.01 * tensor if "fc1" in name else tensor for name, tensor in real(*given).items()}
 
     monkeypatch.setattr(encoder_decoder, "to_theirs", scaled)
     line = said(capsys, 4, "export", RUN, "--out", "other")
