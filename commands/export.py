@@ -5,7 +5,7 @@ from pathlib import Path
 
 SUMMARY = "write a trained run for transformers, for onnxruntime, in 8 bits, or as one folder"
 FORMATS = {
-    "hf": "Hugging Face transformers, for bert",
+    "hf": "Hugging Face transformers, for bert and encoder_decoder",
     "onnx": "a graph for onnxruntime",
     "int8": "that graph in 8 bits",
     "bundle": "weights, report and model card in one folder",

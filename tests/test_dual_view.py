@@ -82,7 +82,7 @@ def exported(agent: ClassificationAgent) -> dict[str, torch.Tensor]:
     }
     order = torch.tensor([agent.labels.index(label) for label in LABELS])
     weights |= {name: weights[name][order] for name in ("head.weight", "head.bias")}
-    return to_hugging_face(weights)
+    return to_hugging_face(weights, {"model_type": "bert"})
 
 
 def test_training_is_that_of_the_trainer(published: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -35,16 +35,21 @@ def _records(predictor: Predictor, path: Path | None, number: int, *, has_target
         reader = predictor.reader("skip", has_target=has_target)
         rows = rows_of(predictor, path, has_target=has_target)
         records = list(used_records(reader, rows, path, "rows"))
-        return [records[i] for i in _spread(len(records), number)]
+        return [records[i] for i in spread(len(records), number)]
+    return own_records(corpus, number)
+
+
+def own_records(corpus: Any, number: int) -> list[Record]:
+    """Records of the run's own data, evenly spread. Raises DataError where it is gone."""
     split = next(split for split in ("test", "valid", "train") if split in corpus.splits)
     try:
         found = corpus.scan().rows[split]
-        return list(corpus.records(split, found[_spread(len(found), number)]))
+        return list(corpus.records(split, found[spread(len(found), number)]))
     except DataError as error:
         raise DataError(f"{error}; an export is checked on texts: give some with --data FILE") from None
 
 
-def _spread(length: int, number: int) -> np.ndarray:
+def spread(length: int, number: int) -> np.ndarray:
     """At most `number` indices from 0 to length - 1, evenly spread: a file may be sorted by its labels."""
     return np.unique(np.linspace(0, length - 1, min(number, length)).astype(np.int64))
 

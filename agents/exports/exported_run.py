@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.running.trained_run import TrainedRun
+from graphs.conversion.encoder_decoder import KINDS, from_theirs
 from graphs.conversion.hugging_face import from_hugging_face
 from graphs.conversion.onnx import OnnxModel
 from utils.errors import CheckpointError, ConfigError
@@ -33,7 +34,13 @@ VERSION = 1
 GRAPH, WEIGHTS = "model.onnx", "model.safetensors"
 MODELS = {"hf": WEIGHTS, "onnx": GRAPH, "int8": GRAPH, "bundle": WEIGHTS}  # the file of the model in each format
 MAX_EXPORT = 2**20  # bytes
-ENCODER, LAST = "encoders.0.", "head.layers.0."  # our names of what transformers has
+ENCODER = "encoders.0."
+# The layers of our heads by their names in graphs/conversion, which does not convert DistilBERT's.
+HEADS = {
+    "bert": {"head.layers.0.": "head."},
+    "roberta": {"head.layers.0.": "head."},
+    "distilbert": {"head.layers.0.": "pre_classifier.", "head.layers.3.": "classifier."},
+}
 
 
 def open_run(folder: Path) -> TrainedRun:
@@ -93,15 +100,19 @@ class ExportedRun(TrainedRun):
             raise CheckpointError(f"{self.folder / WEIGHTS}: cannot be read as weights ({error})") from None
 
     def _of_hugging_face(self, weights: dict[str, Tensor], values: dict[str, Any]) -> dict[str, Tensor]:
-        """The inverse of hugging_face.py; transformers has at least two segments, the run those of its config."""
-        found, _ = from_hugging_face(weights, values)
-        segments = found.pop("embeddings.segment.weight")[: self.config.model.type_vocab_size]
-        if len(segments):
-            found["embeddings.segment.weight"] = segments
-        return {
-            name.replace("head.", LAST) if name.startswith("head.") else ENCODER + name: tensor
-            for name, tensor in found.items()
-        }
+        """The inverse of hugging_face.py; a BERT of transformers has at least two segments, the run those of its config."""
+        kind = values["model_type"]
+        if kind in KINDS:
+            return from_theirs(weights, kind)
+        found, others = from_hugging_face(weights, values)
+        found |= {name: weights[name] for name in others}
+        if (segments := found.pop("embeddings.segment.weight", None)) is not None and self.config.model.type_vocab_size:
+            found["embeddings.segment.weight"] = segments[: self.config.model.type_vocab_size]
+        renamed = {}
+        for name, tensor in found.items():
+            ours = next((ours for ours, theirs in HEADS[kind].items() if name.startswith(theirs)), None)
+            renamed[f"{ENCODER}{name}" if ours is None else f"{ours}{name.rsplit('.', 1)[1]}"] = tensor
+        return renamed
 
     def load_model(self, agent: "BaseAgent") -> nn.Module:
         if MODELS[self.format] != GRAPH:

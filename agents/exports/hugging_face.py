@@ -6,7 +6,7 @@ from typing import Any
 
 import safetensors.torch
 
-from agents.exports.exported_run import ENCODER, LAST
+from agents.exports.exported_run import ENCODER, HEADS, WEIGHTS
 from agents.running.building import build_corpus
 from agents.running.predictor import Predictor
 from datasets.tokenizers.subword import SubwordTokenizer
@@ -22,6 +22,7 @@ ARCHITECTURES = {  # by the agent, and whether the model tells pairs apart
     ("pretraining", True): "BertForPreTraining",
 }
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # some versions leave out segments that are not named
+WITHOUT_SEGMENTS = ["input_ids", "attention_mask"]
 
 
 def hugging_face_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict[str, bytes]:
@@ -29,29 +30,60 @@ def hugging_face_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict[st
     run = predictor.run
     config, tokenizer, labels = run.config, run.artifacts.tokenizer, list(run.artifacts.labels)
     _check(config, run.folder)
-    found = run.weights()
-    weights = {name.replace(LAST, "head.").removeprefix(ENCODER): tensor for name, tensor in found.items()}
-    values = to_config(config.model, tokenizer.vocab_size, labels, ARCHITECTURES[config.agent, "pairs.weight" in found])
-    tokens, is_classifier = special_tokens(tokenizer), config.agent == "classification"
-    values["pad_token_id"] = tokenizer.tokenizer.token_to_id(tokens["pad_token"]) if "pad_token" in tokens else 0
+    weights, is_classifier = run.weights(), config.agent == "classification"
+    architecture = _own_class(config, tokenizer) or ARCHITECTURES[config.agent, "pairs.weight" in weights]
+    padding = tokenizer.tokenizer.token_to_id(special_tokens(tokenizer).get("pad_token", ""))
+    try:
+        values = to_config(config.model, tokenizer.vocab_size, labels, architecture, padding or 0)
+    except ValueError as error:
+        raise ConfigError(f"{run.folder}: export {error}; train it with that") from None
     if config.data.get("multi_label"):
         values["problem_type"] = "multi_label_classification"
+    for ours, theirs in HEADS[values["model_type"]].items():
+        weights = {name.replace(ours, theirs).removeprefix(ENCODER): tensor for name, tensor in weights.items()}
+    inputs = INPUTS if values["model_type"] == "bert" else WITHOUT_SEGMENTS
     return with_sums(
         {
-            CONFIG: _json(values),
-            "model.safetensors": safetensors.torch.save(to_hugging_face(weights), metadata={"format": "pt"}),
-            "tokenizer.json": tokenizer.published().encode(),
-            "tokenizer_config.json": _json(
-                {
-                    "tokenizer_class": "PreTrainedTokenizerFast",
-                    "model_max_length": config.data.max_length,
-                    "model_input_names": INPUTS,
-                    "split_special_tokens": is_classifier,  # for which "[SEP]" in a text is five characters there, too
-                    **tokens,
-                }
-            ),
+            CONFIG: to_json(values),
+            WEIGHTS: safetensors.torch.save(to_hugging_face(weights, values), metadata={"format": "pt"}),
+            **tokenizer_files(tokenizer, config.data.max_length, inputs, is_split=is_classifier),
         }
     )
+
+
+def _own_class(config: Config, tokenizer: SubwordTokenizer) -> str | None:
+    """DistilBERT's or RoBERTa's class where it computes what the run does, as of a run that began with their weights."""
+    if config.agent != "classification":
+        return None
+    if _is_distilbert(config):
+        return "DistilBertForSequenceClassification"
+    begin = tokenizer.tokenizer.token_to_id("<s>")
+    is_roberta = begin is not None and tokenizer.special.single[0] == (begin,)
+    if is_roberta and config.model.type_vocab_size == 1 and special_tokens(tokenizer).get("pad_token") == "<pad>":
+        return "RobertaForSequenceClassification"
+    return None
+
+
+def _is_distilbert(config: Config) -> bool:
+    """No segments, and a head of one hidden layer with a ReLU on the first token's state."""
+    options = config.model
+    is_encoder = options.type_vocab_size == 0 and options.norm_eps == 1e-12
+    return is_encoder and options.pooling == "cls" and config.head.hidden_sizes == [options.hidden_size]
+
+
+def tokenizer_files(
+    tokenizer: SubwordTokenizer, max_length: int | None, inputs: list[str], *, is_split: bool = True
+) -> dict[str, bytes]:
+    """The files of PreTrainedTokenizerFast; is_split: "[SEP]" in a text is five characters there, too."""
+    values = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "model_input_names": inputs,
+        "split_special_tokens": is_split,
+        "clean_up_tokenization_spaces": False,
+        **special_tokens(tokenizer),
+    }
+    return {"tokenizer.json": tokenizer.published().encode(), "tokenizer_config.json": to_json(values)}
 
 
 def _check(config: Config, folder: Path) -> None:
@@ -61,7 +93,7 @@ def _check(config: Config, folder: Path) -> None:
     """
     if config.agent not in [agent for agent, _ in ARCHITECTURES]:
         raise ConfigError(
-            f"{folder}: is a run of agent {config.agent}, and export writes classifiers and pre-trained models"
+            f"{folder}: is a run of agent {config.agent}, and export as hf writes classifiers, pre-trained and text-to-text models"
         )
     if config.model.name != "bert":
         raise ConfigError(
@@ -79,7 +111,7 @@ def _check(config: Config, folder: Path) -> None:
         "one encoder (data.join_fields, data.pair or one field)": (build_corpus(config).num_encoder_texts, 1),
     }
     for name, (found, wanted) in needed.items():
-        if found != wanted:
+        if found != wanted and not (_is_distilbert(config) and name in ("model.pooling", "head.hidden_sizes")):
             raise ConfigError(f"{folder}: export needs {name} {wanted}, this run has {found}; train it with that")
     if config.data.long_texts != "head":
         raise ConfigError(
@@ -95,5 +127,6 @@ def special_tokens(tokenizer: SubwordTokenizer) -> dict[str, str]:
     return {f"{role}_token": name for role, name in names if tokenizer.tokenizer.token_to_id(name) is not None}
 
 
-def _json(values: Any) -> bytes:
+def to_json(values: Any) -> bytes:
+    """The content of a JSON file."""
     return json.dumps(values, indent=1, ensure_ascii=False).encode()

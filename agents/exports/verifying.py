@@ -2,12 +2,19 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from agents.exports.examples import compared, refuse_different
+from agents.exports import examples, pair_examples
 from agents.exports.exported_run import EXAMPLES, EXPORT, ExportedRun, verified
+from agents.running.abilities import Generates
 from agents.running.predictor import Predictor
 from utils.errors import CheckpointError
+
+
+def checks_of(predictor: Predictor) -> ModuleType:
+    """What its answers are compared by: `examples_of`, `compared` and `refuse_different`."""
+    return pair_examples if isinstance(predictor.agent, Generates) else examples
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -17,6 +24,7 @@ def verify(folder: Path) -> dict[str, Any]:
     if not isinstance(run, ExportedRun):
         raise CheckpointError(f"{folder}: is a run, not an export of one ({EXPORT} is missing)")
     lines = [json.loads(line) for line in verified(folder, EXAMPLES, run.export).decode().splitlines()]
-    result = compared(predictor, lines)
-    refuse_different(result, is_gated=run.format == "int8", place=str(folder))
+    checks = checks_of(predictor)
+    result: dict[str, Any] = checks.compared(predictor, lines)
+    checks.refuse_different(result, is_gated=run.format == "int8", place=str(folder))
     return result

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.exports.bundle import bundle_files
-from agents.exports.examples import compared, examples_of, refuse_different
+from agents.exports.encoder_decoder import encoder_decoder_files
 from agents.exports.exported_run import EXAMPLES, EXPORT, RUN, VERSION, ExportedRun
 from agents.exports.graph import int8_files, onnx_files
 from agents.exports.hugging_face import hugging_face_files
-from agents.running.abilities import Predicts, require
+from agents.exports.verifying import checks_of
+from agents.running.abilities import Generates, Predicts, require
 from agents.running.predictor import Predictor
 from agents.running.trained_run import TrainedRun
 from utils.errors import ConfigError, StorageError
@@ -51,18 +52,21 @@ def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[
         )
     if os.path.lexists(out):
         raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
-    if format == "hf" and not isinstance(predictor.agent, Predicts):  # a masked language model
+    is_generation = format == "hf" and isinstance(predictor.agent, Generates)
+    if format == "hf" and not is_generation and not isinstance(predictor.agent, Predicts):  # a masked language model
         publish(out, hugging_face_files(predictor, []), lambda temporary: None)
         return {}
-    require(run, Predicts, f"be exported as {format}")
-    lines = examples_of(predictor, data, is_gated=format == "int8")
-    files = FORMATS[format](predictor, lines) | run_files(run, lines)
+    if not is_generation:
+        require(run, Predicts, f"be exported as {format}")
+    checks, is_gated = checks_of(predictor), format == "int8"
+    lines = checks.examples_of(predictor, data, is_gated=is_gated)
+    files = (encoder_decoder_files if is_generation else FORMATS[format])(predictor, lines) | run_files(run, lines)
     export = export_values(run, format, files)
 
     def check(temporary: Path) -> None:
         write_synced(temporary / EXPORT, to_bytes(sealed(export)))
-        export["check"] = compared(Predictor(temporary), lines)
-        refuse_different(export["check"], is_gated=format == "int8", place=str(out))
+        export["check"] = checks.compared(Predictor(temporary), lines)
+        checks.refuse_different(export["check"], is_gated=is_gated, place=str(out))
         write_synced(temporary / EXPORT, to_bytes(sealed(export)))
 
     publish(out, files, check)

@@ -99,7 +99,7 @@ def our_names(names: Iterable[str], kind: str) -> dict[str, str]:
 def from_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors of a published model, and its config.json -> ({our name: tensor}, the names of unused tensors).
 
-    `head.weight` and `head.bias` among them are those of BERT's or RoBERTa's classifier; DistilBERT's is not supported.
+    `head.weight` and `head.bias` among them are those of BERT's or RoBERTa's classifier; DistilBERT's is not imported.
     """
     names = our_names(weights, values["model_type"])
     found = {ours: weights[theirs] for theirs, ours in names.items()}
@@ -131,12 +131,16 @@ def in_their_form(own: Mapping[str, Tensor], values: Mapping[str, Any], names: I
     return {in_file.get(name) or _renamed(name, of_kind) or name: tensor for name, tensor in split.items()}
 
 
-def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_hugging_face(weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[str, Tensor]:
     """Our Bert's tensors (`head.` those of the classifier, `tokens.` and `pairs.` of pre-training) -> the names of transformers.
 
-    There are always at least two segments: transformers' tokenizers give the second text of a pair segment 1 with any model.
-    Without segments (DistilBERT) both are zero; with one (RoBERTa) both equal it, as every token has that segment here.
+    values: the config.json, which names the class. A BERT always has at least two segments: its tokenizers give the second text
+    of a pair segment 1. Without segments (DistilBERT) both are zero; with one (RoBERTa) both equal it, as every token has that
+    segment here.
     """
+    if (kind := values["model_type"]) != "bert":
+        named = in_their_form(weights, values, ()).items()
+        return {name if "classifier." in name else f"{kind}.{name}": tensor.contiguous() for name, tensor in named}
     names = {
         ours: theirs if theirs.startswith("classifier.") else f"bert.{theirs}" for theirs, ours in BERT_NAMES.items()
     } | {ours: theirs for theirs, ours in BERT_HEADS.items()}
@@ -147,22 +151,34 @@ def to_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_config(
-    options: Mapping[str, Any], vocab_size: int, labels: list[str], architecture: str = "BertForSequenceClassification"
+    options: Mapping[str, Any],
+    vocab_size: int,
+    labels: list[str],
+    architecture: str = "BertForSequenceClassification",
+    pad_id: int = 0,
 ) -> dict[str, Any]:
-    """The config.json of one of transformers' BERTs for our Bert's options. Raises ValueError for another activation."""
-    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
-    if options["activation"] not in activations:
-        raise ValueError(f"model.activation {options['activation']} is not one of BERT's: {', '.join(activations)}")
-    values = {theirs: options[ours] for theirs, ours in _BERT_OPTIONS.items()}
-    values["hidden_act"] = activations[options["activation"]]
-    values["type_vocab_size"] = max(2, options["type_vocab_size"])
+    """The config.json of a class of transformers for our Bert's options. Raises ValueError for another activation."""
+    kind = architecture.partition("For")[0].lower()
+    ours = dict(options) | {"activation": to_activation(options["activation"])}
+    if kind == "bert":
+        ours["type_vocab_size"] = max(2, options["type_vocab_size"])
+    values = {theirs: ours[name] for theirs, name in _OPTIONS[kind].items()}
     own = options.get("classifier_dropout")
-    values["classifier_dropout"] = options["dropout"] if own is None else own
-    values |= {"architectures": [architecture], "model_type": "bert", "vocab_size": vocab_size, "pad_token_id": 0}
+    values[_CLASSIFIER_DROPOUT[kind][0]] = options["dropout"] if own is None else own
+    values |= {"architectures": [architecture], "model_type": kind, "vocab_size": vocab_size, "pad_token_id": pad_id}
+    values["max_position_embeddings"] += _first_position(values)
     if labels:
         values["id2label"] = {str(i): label for i, label in enumerate(labels)}
         values["label2id"] = {label: i for i, label in enumerate(labels)}
     return values
+
+
+def to_activation(name: str) -> str:
+    """Our name of an activation -> that of transformers. Raises ValueError for one that is not there."""
+    activations = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
+    if name not in activations:
+        raise ValueError(f"needs model.activation {', '.join(sorted(activations))}, this run has {name}")
+    return activations[name]
 
 
 def _modern(name: str) -> str:

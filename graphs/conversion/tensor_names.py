@@ -26,7 +26,7 @@ ROBERTA_NAMES = {
     "classifier.dense.": "pooler.",  # the first layer of RoBERTa's classifier is BERT's pooler, tanh included
     "classifier.out_proj.": "head.",
 }
-# DistilBERT's classifier cannot be imported: it applies a ReLU after `pre_classifier`, and the pooler here a tanh.
+# DistilBERT's classifier is exported, but cannot be imported: it applies a ReLU after `pre_classifier`, and the pooler here a tanh.
 DISTILBERT_NAMES = {
     **EMBEDDING_NAMES,
     "transformer.layer.#.attention.q_lin.": "layers.#.attention.query.",

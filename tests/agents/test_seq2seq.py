@@ -363,7 +363,7 @@ def test_bad_commands_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str
         ),
         (["test", RUN, "--data", "test.de", "--format", "text"], 3, "are one side of the pairs"),
         (["test", RUN, "--data", "empty.txt", "--data", "empty.txt"], 3, "has no pairs to test on"),
-        (["export", RUN], 2, "a run of agent seq2seq"),
+        (["export", RUN, "--format", "onnx"], 2, "a run of agent seq2seq"),
     ]:
         capsys.readouterr()
         assert main(words) == code, words

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
-from agents.exports import graph, writing
+from agents.exports import examples, graph
 from agents.running.predictor import Predictor
 from main import main
 
@@ -176,7 +176,7 @@ def test_the_folder_has_its_name_only_once_it_passed(place: Path, monkeypatch: p
         assert predictor.folder.name.startswith(".tmp-other")
         return real(predictor, lines)
 
-    real = writing.compared
-    monkeypatch.setattr(writing, "compared", look)
+    real = examples.compared
+    monkeypatch.setattr(examples, "compared", look)
     assert main(["export", "experiments/x", "--format", "bundle", "--out", "other"]) == 0
     assert json.loads(Path("other/EXPORT.json").read_text())["check"]["same_answer"] == 1.0

@@ -231,7 +231,7 @@ def test_pooler_and_classifier_are_those_of_hugging_face_both_ways() -> None:
     options = {**SIZES, "type_vocab_size": 2, "activation": "gelu", "dropout": 0.1, "attention_dropout": 0.1}
     config = to_config({**options, "norm_eps": 1e-12}, 60, ["a", "b", "c"])
     theirs = transformers.BertForSequenceClassification(transformers.BertConfig(**config)).eval()
-    theirs.load_state_dict(to_hugging_face(ours))
+    theirs.load_state_dict(to_hugging_face(ours, config))
     ids, mask = texts([9, 4, 1])
     with torch.no_grad():
         logits = theirs(input_ids=ids, attention_mask=mask.long()).logits
