@@ -92,7 +92,8 @@ def main(runs: Sequence[str]) -> None:
         if len(runs) > 1:
             compare("BiLSTM", lambda: ours(runs[1], rows, 3_000), None, "300 texts/s")
         if len(runs) > 2:
-            start([sys.executable, "main.py", "export", runs[2], "--out", str(folder / "hf")])
+            export = [sys.executable, "main.py", "export", runs[2], "--out", str(folder / "hf")]
+            subprocess.run(export, cwd=ROOT, check=True, stdout=sys.stderr)
             pipeline = speed_of("transformers_pipeline.py", folder / "hf", folder / "few.txt")
             compare("MiniLM, transformers", lambda: ours(runs[2], rows, CHUNK + 512), pipeline, "1.5")
 
