@@ -9,7 +9,7 @@ from datasets.rows.targets import Target
 
 
 class PairCorpus(Corpus):
-    """Options common to all data sets of text pairs.
+    """Options of all data sets of text pairs.
 
     source: the column with the texts that are read
     target: the column with the texts that are written

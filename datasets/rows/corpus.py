@@ -49,7 +49,7 @@ class _FileScan:
 
 
 class Corpus:
-    """Options common to all data sets: columns, splits, maximum length, bad rows.
+    """Options of all data sets: columns, splits, maximum length, bad rows.
 
     fields: the text columns, one or more
     id: the column with the row ids for predictions.jsonl; null: FILE:LINE

@@ -1,15 +1,14 @@
 """The siamese agent: what it refuses, and that its answer does not depend on the order of two texts."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_CONFIG, assert_refused, tiny_rows, write_jsonl
+from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from agents import load
+from main import main
 
-Run = Callable[..., "object"]
 CONFIG = (
     TINY_CONFIG.replace("classification", "similarity")
     .replace("hidden_sizes: [8]", "threshold: 0.2")
@@ -26,9 +25,8 @@ def siamese(workplace: Path) -> Path:
     return workplace
 
 
-def test_two_texts_in_either_order(run: Run, siamese: Path) -> None:
-    result = run("siamese.yaml", "train.num_epochs=8", "head.positive=yes", "name=s")
-    assert result.returncode == 0, result.stderr  # type: ignore[attr-defined]
+def test_two_texts_in_either_order(siamese: Path) -> None:
+    assert main(["siamese.yaml", "train.num_epochs=8", "head.positive=yes", "name=s"]) == 0
     report = json.loads((siamese / "experiments/s/report.json").read_text())
     assert report["test"]["accuracy"] > report["test"]["majority_accuracy"]
     predictor = load("experiments/s")
@@ -50,10 +48,13 @@ def test_two_texts_in_either_order(run: Run, siamese: Path) -> None:
         (["head={hidden_sizes: [3]}"], "hidden_sizes"),
     ],
 )
-def test_refusals(run: Run, siamese: Path, words: list[str], said: str) -> None:
-    assert_refused(run("siamese.yaml", *words), 2, said)  # type: ignore[arg-type]
+def test_refusals(siamese: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    assert main(["siamese.yaml", *words]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_three_labels_are_refused(run: Run, siamese: Path) -> None:
+def test_three_labels_are_refused(siamese: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_jsonl(siamese / "tiny.jsonl", tiny_rows())
-    assert_refused(run("siamese.yaml"), 2, "needs two labels", "chess, cooking, sailing")  # type: ignore[arg-type]
+    assert main(["siamese.yaml"]) == 2
+    assert "needs two labels" in (line := capsys.readouterr().err.splitlines()[-1])
+    assert "chess, cooking, sailing" in line

@@ -96,7 +96,7 @@ def own_children(pid: int) -> list[int]:
 def test_a_killed_process_loses_no_trial(workplace: Path, with_run: bool) -> None:
     """Of two processes one is killed, with or without the run that it has started: each trial is done once, from its checkpoint."""
     (workplace / "s.yaml").write_text(SWEEP)
-    words = ["train.num_epochs=60", "train.save_every=1 steps", "train.validate_every=20 epochs"]
+    words = ["train.num_epochs=30", "train.save_every=2 steps", "train.validate_every=10 epochs"]
     killed = started(workplace, *words)
     waited_for("experiments/s-trial0/checkpoints/step-1*")
     other = started(workplace, *words)
@@ -113,7 +113,7 @@ def test_a_killed_process_loses_no_trial(workplace: Path, with_run: bool) -> Non
     assert trials[0].user_attrs["starts"] == 2
     own = Path("experiments/s-trial0/run.log").read_text()
     assert ("resuming from step" in own) == with_run
-    assert report_of(0)["train"]["steps"] == 300
+    assert report_of(0)["train"]["steps"] == 150
 
 
 @pytest.mark.full
