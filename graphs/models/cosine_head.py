@@ -17,25 +17,37 @@ class CosineHead(nn.Module):
 
     scale: initial factor of the cosine, at least 0.01
     threshold: initial cosine above which a pair counts as the same
+    speed: factor of the learning rate of both; above 1 for fine-tuning, whose rate is too low for them
     positive: label of the pairs that mean the same; null: the last one in alphabetical order
     """
 
     def __init__(
-        self, labels: Sequence[str], *, scale: float = 10.0, threshold: float = 0.5, positive: str | None = None
+        self,
+        labels: Sequence[str],
+        *,
+        scale: float = 10.0,
+        threshold: float = 0.5,
+        speed: float = 1.0,
+        positive: str | None = None,
     ) -> None:
         super().__init__()
         if scale < 0.01:
             raise ValueError(f"scale must be at least 0.01, got {scale}")
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold must be a cosine, -1 to 1, got {threshold}")
-        # Of one dimension, as FSDP shards no scalars.
-        self.log_scale = nn.Parameter(torch.tensor([math.log(scale)]))
-        self.threshold = nn.Parameter(torch.tensor([float(threshold)]))
+        if speed <= 0:
+            raise ValueError(f"speed must be positive, got {speed}")
+        self.speed = speed
+        # Adam moves a parameter by about the rate a step, whatever its gradient: a factor in front of it moves further. Of one
+        # dimension, as FSDP shards no scalars.
+        self.log_scale = nn.Parameter(torch.tensor([math.log(scale) / speed]))
+        self.threshold = nn.Parameter(torch.tensor([threshold / speed]))
         self.same = labels.index(positive) if positive in labels else len(labels) - 1
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(B, 2 H) the vectors of both texts -> logits (B, 2)."""
         first, second = vectors.chunk(2, dim=-1)  # (B, H) each
-        logit = self.log_scale.exp() * (cosine_similarity(first, second) - self.threshold)  # (B,)
+        scale, threshold = (self.speed * self.log_scale).exp(), self.speed * self.threshold
+        logit = scale * (cosine_similarity(first, second) - threshold)  # (B,)
         other = torch.zeros_like(logit)
         return torch.stack([logit, other] if self.same == 0 else [other, logit], dim=-1)

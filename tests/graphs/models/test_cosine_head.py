@@ -21,14 +21,15 @@ def test_the_logits_are_those_of_the_cosine(positive: str | None, column: int) -
     assert torch.equal(logits[:, 1 - column], torch.zeros(3))
 
 
-def test_scale_and_threshold_learn() -> None:
-    head = CosineHead(["a", "b"], scale=2.0, threshold=0.1)
+@pytest.mark.parametrize("speed", [1.0, 20.0])
+def test_scale_and_threshold_learn(speed: float) -> None:
+    head = CosineHead(["a", "b"], scale=2.0, threshold=0.1, speed=speed)
     head(VECTORS)[:, 1].sum().backward()
     # d/d log scale = scale * sum(cosine - threshold) = 2 * (1.6 - 0.3); d/d threshold = -3 * scale
     assert head.log_scale.grad is not None
     assert head.threshold.grad is not None
-    assert head.log_scale.grad.item() == pytest.approx(2.6)
-    assert head.threshold.grad.item() == pytest.approx(-6.0)
+    assert head.log_scale.grad.item() == pytest.approx(2.6 * speed)
+    assert head.threshold.grad.item() == pytest.approx(-6.0 * speed)
 
 
 def test_both_texts_go_through_one_encoder() -> None:
@@ -48,7 +49,12 @@ def test_both_texts_go_through_one_encoder() -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"scale": 0.0}, "scale"), ({"threshold": 1.5}, "threshold"), ({"threshold": math.nan}, "threshold")],
+    [
+        ({"scale": 0.0}, "scale"),
+        ({"speed": 0.0}, "speed"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"threshold": math.nan}, "threshold"),
+    ],
 )
 def test_bad_options(options: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=f"^{words} must be"):
