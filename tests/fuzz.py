@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conftest import IS_FULL
 
-SECONDS = 600.0 if IS_FULL else 5.0
+SECONDS = 600.0 if IS_FULL else 3.0
 SLOW, GROWTH = 5.0, 500 * 2**20  # a mutant may take so many seconds, all of them so many bytes more than before
 STRANGE = [b"", b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\n", b'"', b"'", b"{", b"[", b"]" * 9, b",", b":",
            b"-1", b"0", b"1e999", b"NaN", b"null", b"true", b"9" * 30, b"2147483648", b"\\ud800", b"../", b"&a *a", b"!!x"]  # fmt: skip
