@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import ROOT
 
+from agents import AGENTS
 from commands.list import sentences_of
 from datasets import DATASETS, TOKENIZERS
 from graphs.losses import LOSSES
@@ -14,6 +15,12 @@ from utils.optimizers.building import OPTIMIZERS
 from utils.optimizers.schedules import SCHEDULERS
 
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def own_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the toy that other tests of this process may have entered (tests/reliability/toys.py)."""
+    monkeypatch.delitem(AGENTS, "masked", raising=False)
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict:
