@@ -76,7 +76,7 @@ def serve(server: "uvicorn.Server", listener: socket.socket, door: "Door") -> No
     """Answer until a signal comes. Raises Stopped, as the signal asks, once what was accepted is answered."""
     try:
         server.run([listener])
-    except Stopped as stop:  # uvicorn raises the signal anew when it has ended
+    except Stopped as stop:  # uvicorn raises the signal again once it has ended
         lost = door.accepted - door.answered
         late = f"; {counted(lost, 'accepted request')} had no answer after {DRAIN_SECONDS} s" if lost else ""
         message = f"stopped: {counted(door.answered, 'request')} answered{late}"

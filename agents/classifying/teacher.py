@@ -50,7 +50,7 @@ class Teacher:
             raise config.error(
                 "loss.teacher", f"loss.teacher: {folder} reads the field {unknown[0]!r}, which is not in data.fields"
             )
-        self.sha256 = hashlib.sha256(predictor.run.manifest()).hexdigest()
+        self.sha256 = predictor.run.sha256
         order = [labels.index(label) for label in own]
         self.all_logits = torch.from_numpy(self._cached(predictor, data)[:, order].copy())  # (N, L)
 

@@ -2,7 +2,7 @@
 
 DeYoung et al. 2020 (ERASER, https://aclanthology.org/2020.acl-main.408), section 4, at one share of the words. N: texts.
 
-Deletion removes words, with the white space before them, from the text as far as the model reads it; what is left is read anew.
+A deletion removes words and the white space before them from the part of the text that the model reads; the rest is tokenised again.
 """
 
 from typing import Any

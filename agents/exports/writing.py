@@ -101,7 +101,7 @@ def export_values(run: TrainedRun, format: str, files: Files) -> dict[str, Any]:
     return {
         "version": VERSION,
         "format": format,
-        "source": {"name": run.config.name, "checkpoint": run.checkpoint.name, "sha256": sha256(run.manifest())},
+        "source": {"name": run.config.name, "checkpoint": run.checkpoint.name, "sha256": run.sha256},
         "facts": run.facts,
         "environment": versions(),
         "files": {name: sha256(content) for name, content in files.items()},

@@ -1,6 +1,5 @@
 """Calibrated probabilities: the temperature that fits the validation split, kept in the run's folder. N: texts, L: labels."""
 
-import hashlib
 import json
 import logging
 from types import SimpleNamespace
@@ -53,23 +52,18 @@ def calibration_of(predictor: Predictor) -> Calibration:
         return _kept(predictor) or _made(predictor)
 
 
-def checkpoint_key(predictor: Predictor) -> str:
-    """sha256 of the checkpoint's list of files."""
-    return hashlib.sha256(predictor.run.manifest()).hexdigest()
-
-
 def _kept(predictor: Predictor) -> Calibration | None:
     """The calibration in the run's folder; None where there is none, or that of another checkpoint, or a damaged one."""
     try:
         values = read_sealed(predictor.folder / FILE)
-        return Calibration(**values["calibration"]) if values["checkpoint"] == checkpoint_key(predictor) else None
+        return Calibration(**values["calibration"]) if values["checkpoint"] == predictor.run.sha256 else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _made(predictor: Predictor) -> Calibration:
     calibration = calibrate(*validation_outputs(predictor), is_multi_label=predictor.config.data.multi_label)
-    values = sealed({"checkpoint": checkpoint_key(predictor), "calibration": calibration._asdict()})
+    values = sealed({"checkpoint": predictor.run.sha256, "calibration": calibration._asdict()})
     try:
         atomic_write(predictor.folder / FILE, json.dumps(values))
     except StorageError as error:  # a run that is shared read-only

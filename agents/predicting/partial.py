@@ -76,7 +76,7 @@ class Partial:
             else:
                 if self.lines.exists() and self.lines.stat().st_size:
                     logger.info(
-                        "beginning anew: what was predicted so far in %s is dropped (kept by --resume)", self.folder
+                        "starting over: the predictions so far in %s are discarded (--resume keeps them)", self.folder
                     )
                 self.lines.unlink(missing_ok=True)
                 atomic_write(self.folder / FACTS, json.dumps(sealed({"facts": self.facts})))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from agents.predicting.calibration import calibration_of, checkpoint_key
+from agents.predicting.calibration import calibration_of
 from agents.predicting.conformal import least_probability
 from agents.running.abilities import Classifies, require
 from agents.running.predictor import Predictor
@@ -76,7 +76,7 @@ class ShapedPredictor(Predictor):
     def facts(self) -> dict[str, Any]:
         """What decides the answers to a text, as plain values."""
         return {
-            "checkpoint": checkpoint_key(self),
+            "checkpoint": self.run.sha256,
             "top_k": self.shape.top_k,
             "abstain_below": self.shape.abstain_below,
             "temperature": None if self.temperature is None else self.temperature.tolist(),

@@ -71,7 +71,7 @@ def build_model(config: Config, vocab_size: int, num_labels: int, device: torch.
 
 
 def build_encoders(config: Config, count: int, vocab_size: int, num_labels: int, device: torch.device) -> list[Any]:
-    """So many encoders of the section `model`. A table's gradients are sparse where the optimizer can do with that, on a CPU."""
+    """`count` encoders of the section `model`. A table's gradients are sparse where the optimizer can do with that, on a CPU."""
     is_sparse = device.type == "cpu" and takes_sparse(config.optimizer)
     sizes = {"vocab_size": vocab_size, "sparse_gradients": is_sparse, "num_labels": num_labels}
     return [construct(config, "model", ENCODERS[config.model.name], config.model, **sizes) for _ in range(count)]

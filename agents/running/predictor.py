@@ -1,6 +1,5 @@
 """A trained run as a function: texts in, what its task says of them out."""
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -71,7 +70,7 @@ class Predictor:
 
     def _refuse_others(self) -> None:
         """Raise DistributedError where a process has other weights or another version, and so other answers."""
-        own = {"the checkpoint": hashlib.sha256(self.run.manifest()).hexdigest()} | start_facts(self.config)
+        own = {"the checkpoint": self.run.sha256} | start_facts(self.config)
         self.worker.refuse_different("run", self.run.facts | own)
 
     def predict(self, texts: Iterable[str | Mapping[str, Any]], *, on_bad_row: str = "error") -> list[dict[str, Any]]:

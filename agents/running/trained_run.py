@@ -1,6 +1,7 @@
 """The folder of a trained run: its config, its artifacts and its best weights, each verified against the others."""
 
 import functools
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,11 @@ class TrainedRun:
         model = agent.build_model(self.artifacts)
         model.load_state_dict(weights)
         return model
+
+    @property
+    def sha256(self) -> str:
+        """Of the best checkpoint's list of files, and so of the weights."""
+        return hashlib.sha256(self.manifest()).hexdigest()
 
     def manifest(self) -> bytes:
         """The best checkpoint's list of files with their hashes."""

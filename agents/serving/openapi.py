@@ -23,7 +23,7 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
         _body({"text": TEXT, "texts": {"type": "array", "items": TEXT}}, example={"texts": ["a text", "another one"]}),
     ),
     "/words": (
-        "By how much the predicted label's probability falls without each word",
+        "How much each word speaks for what is predicted: its gradient times its embedding",
         _body({"text": TEXT}, "text", example={"text": "a text"}),
     ),
     "/fill": (

@@ -141,7 +141,7 @@ def test_other_texts_and_another_run_are_refused(
     assert (code, "was made with checkpoint " in err) == (2, True)
     assert (unfinished[0] / "lines.jsonl").read_bytes() == before
     code, _, err = predict(capsys, "--input", "few.jsonl", "--output", "out.jsonl")
-    assert (code, "beginning anew" in err) == (0, True), "without --resume"
+    assert (code, "starting over" in err) == (0, True), "without --resume"
     assert not unfinished[0].exists()
 
 
