@@ -8,10 +8,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from commands.predict import STANDARD_INPUT, add_reading, output_file, text_of
+from commands.predict import STANDARD_INPUT, add_reading, output_file, records_of, text_of
 
 if TYPE_CHECKING:
-    from agents.explaining.attribution import Explainer
     from agents.explaining.pages import Html, Json, Terminal
 
 SUMMARY = "score the words of texts by their effect on a trained run's prediction"
@@ -66,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
     kind = _kind(options)
     predictor = Predictor(options.folder, options.device)
     explainer = Explainer(predictor, options.method, options.label)
-    records = _records(explainer, options)
+    text = text_of(options.text, predictor.corpus.fields)
+    records: Any = records_of(options, predictor, text)[0]
     similar = None
     if options.nearest:
         records = list(records)
@@ -84,22 +84,6 @@ def run(options: argparse.Namespace) -> None:
             board.add(line)
         file.write(page.end(check.summary() if check else None))
         file.flush()
-
-
-def _records(explainer: "Explainer", options: argparse.Namespace) -> Any:
-    """The records to explain."""
-    from agents.running.other_rows import SKIP_OPTION, rows_of
-    from datasets.formats.data_files import STDIN
-
-    predictor = explainer.predictor
-    reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
-    if options.text is not None:
-        reader.skip_option = ""
-        return reader.answers(
-            predictor.rows([text_of(options.text or "--" * isinstance(options.text, list), predictor.corpus.fields)])
-        )
-    path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
-    return reader.answers(rows_of(predictor, path, options.format, options.encoding, has_target=False))
 
 
 def _kind(options: argparse.Namespace) -> str:

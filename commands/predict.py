@@ -145,8 +145,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
 
     jobs, shape = Jobs(options.jobs), Shape(options.top_k, options.calibrate, options.abstain_below, options.coverage)
     predictor = ShapedPredictor(options.folder, options.device, worker, shape)
-    given = options.text or "--" * isinstance(options.text, list)
-    text, counts = text_of(given, predictor.corpus.fields), Counter[str]()
+    text, counts = text_of(options.text, predictor.corpus.fields), Counter[str]()
     records, reader = records_of(options, predictor, text)
     with sink_of(options, predictor) as sink:
         number, chunks = sink.whole(chunks_of(records), lambda lines: counts.update(predictor.counts(lines)))
@@ -202,8 +201,12 @@ def sink_of(options: argparse.Namespace, predictor: "ShapedPredictor") -> Iterat
         yield file
 
 
-def text_of(given: str, fields: list[str]) -> str | dict[str, Any]:
-    """Parse --text: a JSON object with some of several fields, or else the last field's text as it is."""
+def text_of(given: Any, fields: list[str]) -> str | dict[str, Any]:
+    """Parse --text: a JSON object with some of several fields, or else the last field's text as it is.
+
+    given: as argparse leaves it, None without --text, and a list for the text `--`
+    """
+    given = given or "--" * isinstance(given, list)
     try:
         values = strict_json.parse(given) if len(fields) > 1 else given
     except ValueError:

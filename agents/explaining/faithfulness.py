@@ -2,7 +2,7 @@
 
 DeYoung et al. 2020 (ERASER, https://aclanthology.org/2020.acl-main.408), section 4, at one share of the words. N: texts.
 
-A deletion removes words and the white space before them from the part of the text that the model reads; the rest is tokenised again.
+A deletion removes words and the white space before them from what the model reads of a text; the rest is tokenised again.
 """
 
 from typing import Any
