@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.explaining.embedded import EmbeddedText
 from agents.explaining.words import Reading
 from agents.running.abilities import Explains, require
-from agents.running.given_text import one_record
+from agents.running.given_text import given_record
 from agents.running.predictor import BATCH_SIZE, Predictor
 from datasets.rows.records import Record
 from datasets.tokenizers.processes import chunked
@@ -46,16 +46,10 @@ def explain(
     predictor: Predictor, text: str | Mapping[str, Any], *, method: str = "gradient_x_input", label: str | None = None
 ) -> list[tuple[str, str, float]]:
     """(field, word, score) of each word of a text, or of its fields. See `Explainer.explain` for errors."""
-    found = Explainer(predictor, method, label).explain(one_record(predictor.reader("error"), _values(predictor, text)))
+    found = Explainer(predictor, method, label).explain(given_record(predictor.corpus, text, None))
     words = found.reading.words
     pairs = zip(words, found.scores.tolist(), strict=True)
     return [(found.reading.fields[word.field], found.reading.text(word), score) for word, score in pairs]
-
-
-def _values(predictor: Predictor, text: str | Mapping[str, Any]) -> dict[str, Any]:
-    """A text given by hand as a row's values."""
-    (row,) = predictor.rows([text])
-    return row.values
 
 
 class Explainer:

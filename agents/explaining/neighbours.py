@@ -1,7 +1,6 @@
 """The training texts that a model finds most similar to a text, by the vectors that its head reads. Q: texts, H: vector size."""
 
 import heapq
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.running.other_rows import warn_of_other_data
 from agents.running.predictor import CHUNK, Predictor
-from agents.running.text_data import data_key
 from datasets.rows.predictions import texts_by_field
 from datasets.rows.records import Record
 from datasets.tokenizers.processes import chunked
-
-logger = logging.getLogger("glassbox")
 
 
 def nearest(predictor: Predictor, records: Sequence[Record], count: int) -> list[list[dict[str, Any]]]:
@@ -24,10 +21,7 @@ def nearest(predictor: Predictor, records: Sequence[Record], count: int) -> list
     The training rows are read once more, a chunk at a time. Raises DataError where they cannot be; warns where they have changed.
     """
     corpus = predictor.corpus
-    if data_key(predictor.config, corpus, predictor.artifacts.tokenizer) != predictor.run.facts.get("data"):
-        logger.warning(
-            "warning: the data has changed since %s was trained: its training texts may be others", predictor.folder
-        )
+    warn_of_other_data(predictor, "its training texts may be others")
     queries = unit_vectors(predictor, records)
     found: list[list[tuple[float, int, Record]]] = [[] for _ in records]
     number = 0

@@ -45,7 +45,7 @@ def split_records(
     if split not in corpus.splits:
         name = {"valid": "validation"}.get(split, split)
         raise ConfigError(f"{predictor.folder}: this run has no {name} split (data.split); {way_out}")
-    _warn_of_other_data(predictor, split)
+    warn_of_other_data(predictor, f"its {split} split may hold texts of the training")
     scan = corpus.scan()
     return corpus.records(split, scan.rows[split]), lambda: scan.report[split]
 
@@ -57,13 +57,10 @@ def used_records(reader: RecordReader, rows: Iterator[Row], path: Path, what: st
         raise DataError(f"{path}: has no {what} to test on; {describe_counts(counts, 'used')}")
 
 
-def _warn_of_other_data(predictor: Predictor, split: str) -> None:
-    """The split is made of the files as they are now; of others than those of the training it may take texts that were learnt."""
+def warn_of_other_data(predictor: Predictor, consequence: str) -> None:
+    """Splits are made of the files as they are now: of others than those of the training they are others, too."""
     if data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer) != predictor.run.facts.get("data"):
-        logger.warning(
-            "warning: the data has changed since %s was trained: its %s split may hold texts of the training",
-            *(predictor.folder, split),
-        )
+        logger.warning("warning: the data has changed since %s was trained: %s", predictor.folder, consequence)
 
 
 def rows_of(
