@@ -8,7 +8,6 @@ It writes report.md, report.html and audit.json to a new folder. docs/auditing.m
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +70,8 @@ def run(options: argparse.Namespace) -> None:
     """Audit, and write the report."""
     from agents.auditing.report import as_terminal
     from agents.running.other_rows import check_format
-    from utils.errors import ConfigError, StorageError
+    from utils.errors import ConfigError
+    from utils.files.storage import refuse_existing
     from utils.runs.run_log import set_up_console
 
     set_up_console()
@@ -80,8 +80,7 @@ def run(options: argparse.Namespace) -> None:
         if getattr(options, name) < least:
             raise ConfigError(f"command line: --{name} must be at least {least}, got {getattr(options, name)}")
     out = Path(options.out or Path(options.folder) / f"audit-{Path(options.data).name.partition('.')[0]}")
-    if os.path.lexists(out):
-        raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
+    refuse_existing(out)
     found = audit(options)
     write(found, out)
     print(as_terminal(found))
@@ -154,16 +153,10 @@ def pairs_of(given: Sequence[str], option: str) -> dict[str, str]:
 def write(found: "Audit", out: Path) -> None:
     """Write the reports to the new folder `out`, which is complete or absent."""
     from agents.auditing.report import as_html, as_markdown, as_values
-    from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder, write_synced
+    from utils.files.storage import new_folder, write_synced
 
     values = json.dumps(as_values(found), indent=1, ensure_ascii=True, allow_nan=False)
     files = {"report.md": as_markdown(found), "report.html": as_html(found), "audit.json": values + "\n"}
-    with storage_errors(out, sum(map(len, files.values()))):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out.parent)
-        with beside(out, is_folder=True) as temporary:
-            for name, text in files.items():
-                write_synced(temporary / name, text.encode("utf-8", "backslashreplace"))
-            sync_folder(temporary)
-            temporary.rename(out)
-        sync_folder(out.parent)
+    with new_folder(out, sum(map(len, files.values()))) as temporary:
+        for name, text in files.items():
+            write_synced(temporary / name, text.encode("utf-8", "backslashreplace"))

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,13 @@ from agents.exports.bundle import bundle_files
 from agents.exports.encoder_decoder import encoder_decoder_files
 from agents.exports.exported_run import EXAMPLES, EXPORT, RUN, VERSION, ExportedRun
 from agents.exports.graph import int8_files, onnx_files
-from agents.exports.hugging_face import hugging_face_files
+from agents.exports.hugging_face import hugging_face_files, to_json
 from agents.exports.verifying import checks_of
 from agents.running.abilities import Generates, Predicts, require
 from agents.running.predictor import Predictor
 from agents.running.trained_run import TrainedRun
-from utils.errors import ConfigError, StorageError
-from utils.files.storage import (
-    beside,
-    read_regular,
-    remove_leftovers,
-    sealed,
-    storage_errors,
-    sync_folder,
-    write_synced,
-)
+from utils.errors import ConfigError
+from utils.files.storage import new_folder, read_regular, refuse_existing, sealed, write_synced
 from utils.machine.environment import versions
 from utils.runs.saved import CONFIG
 
@@ -50,8 +41,7 @@ def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[
         raise ConfigError(
             f"{folder}: is an export; export the run that it was made of ({run.export['source']['name']})"
         )
-    if os.path.lexists(out):
-        raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
+    refuse_existing(out)
     is_generation = format == "hf" and isinstance(predictor.agent, Generates)
     if format == "hf" and not is_generation and not isinstance(predictor.agent, Predicts):  # a masked language model
         publish(out, hugging_face_files(predictor, []), lambda temporary: None)
@@ -64,10 +54,10 @@ def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[
     export = export_values(run, format, files)
 
     def check(temporary: Path) -> None:
-        write_synced(temporary / EXPORT, to_bytes(sealed(export)))
+        write_synced(temporary / EXPORT, to_json(sealed(export)))
         export["check"] = checks.compared(Predictor(temporary), lines)
         checks.refuse_different(export["check"], is_gated=is_gated, place=str(out))
-        write_synced(temporary / EXPORT, to_bytes(sealed(export)))
+        write_synced(temporary / EXPORT, to_json(sealed(export)))
 
     publish(out, files, check)
     return dict(export["check"])
@@ -75,18 +65,11 @@ def export_run(folder: Path, out: Path, format: str, data: Path | None) -> dict[
 
 def publish(out: Path, files: Files, check: Callable[[Path], None]) -> None:
     """Write a new folder with the files; it gets its name unless `check` of it raises."""
-    with storage_errors(out, sum(map(len, files.values()))):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out.parent)
-        with beside(out, is_folder=True) as temporary:
-            for name, content in files.items():
-                (temporary / name).parent.mkdir(exist_ok=True)
-                write_synced(temporary / name, content)
-            check(temporary)
-            for folder in {(temporary / name).parent for name in files}:
-                sync_folder(folder)
-            temporary.rename(out)
-        sync_folder(out.parent)
+    with new_folder(out, sum(map(len, files.values()))) as temporary:
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            write_synced(temporary / name, content)
+        check(temporary)
 
 
 def run_files(run: TrainedRun, lines: list[dict[str, Any]]) -> Files:
@@ -111,8 +94,3 @@ def export_values(run: TrainedRun, format: str, files: Files) -> dict[str, Any]:
 def sha256(content: bytes) -> str:
     """In hexadecimal."""
     return hashlib.sha256(content).hexdigest()
-
-
-def to_bytes(values: Mapping[str, Any]) -> bytes:
-    """As JSON."""
-    return json.dumps(values, indent=1, ensure_ascii=False).encode()

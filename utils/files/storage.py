@@ -119,6 +119,26 @@ def beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
                 remove(temporary)
 
 
+def refuse_existing(out: Path) -> None:
+    """Raise StorageError where a command's new folder would replace something."""
+    if os.path.lexists(out):
+        raise StorageError(f"{out}: already exists; remove it, or give another folder with --out")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, num_bytes: int) -> Iterator[Path]:
+    """A temporary folder, to be filled by the block; it becomes `path` only then. Raises StorageError."""
+    with storage_errors(path, num_bytes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
+        with beside(path, is_folder=True) as temporary:
+            yield temporary
+            for folder in (temporary, *(found for found in temporary.rglob("*") if found.is_dir())):
+                sync_folder(folder)
+            temporary.rename(path)
+        sync_folder(path.parent)
+
+
 def _created(path: Path, *, is_folder: bool) -> tuple[Path, int]:
     while True:
         temporary = unfinished(path)
