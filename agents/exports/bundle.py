@@ -1,12 +1,12 @@
 """A trained run as one folder: what prediction needs, and what it is: weights, report, environment, model card."""
 
 import importlib.metadata
-import json
 from typing import Any
 
 import safetensors.torch
 
 from agents.exports.exported_run import WEIGHTS
+from agents.exports.hugging_face import to_json
 from agents.exports.model_card import model_card
 from agents.running.predictor import Predictor
 from utils.files.storage import sealed
@@ -24,9 +24,9 @@ def bundle_files(predictor: Predictor, lines: list[dict[str, Any]]) -> dict[str,
     card = model_card(run.config, list(run.artifacts.labels), run.report, run.facts, len(lines))
     files = {
         WEIGHTS: safetensors.torch.save(run.weights(), metadata={"format": "pt"}),
-        ENVIRONMENT: json.dumps(environment, indent=1).encode(),
+        ENVIRONMENT: to_json(environment),
         CARD: card.encode(),
     }
     if run.report:
-        files[REPORT] = json.dumps(sealed(run.report), indent=1, ensure_ascii=False).encode()
+        files[REPORT] = to_json(sealed(run.report))
     return files

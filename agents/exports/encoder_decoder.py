@@ -1,6 +1,5 @@
 """A generation run as the folder of a Hugging Face model: the same logits, and the same search by default."""
 
-import json
 from typing import Any
 
 import safetensors.torch
@@ -48,7 +47,7 @@ def encoder_decoder_files(predictor: Predictor, _: list[dict[str, Any]]) -> dict
         **tokenizer_files(tokenizer, config.data.max_length, INPUTS),
     }
     if run.report:  # which knows the length penalty that was chosen
-        files[REPORT] = json.dumps(sealed(run.report), indent=1, ensure_ascii=False).encode()
+        files[REPORT] = to_json(sealed(run.report))
     return with_sums(files)
 
 

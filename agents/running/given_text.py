@@ -29,7 +29,7 @@ def given_record(corpus: Corpus, text: str | Mapping[str, Any], answer: str | No
 
 def one_record(reader: RecordReader, values: dict[str, Any]) -> Record:
     """The record of a row given by hand. Raises DataError where it is none."""
-    reader.on_bad_row, reader.needs_id = "error", False
+    reader.on_bad_row, reader.skip_option, reader.needs_id = "error", "", False
     (record,) = reader.read([Row("command line", values)])
     assert record is not None
     return record
