@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.analysis.paired import LEVEL, t_quantile
+from utils.analysis.paired import LEVEL, t_quantile, wilson_interval
 
 NUM_RESAMPLES = 1000
 TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
@@ -26,14 +26,10 @@ NOTHING = Estimate(math.nan, math.nan, math.nan)
 
 
 def of_share(count: int, total: int) -> Estimate:
-    """A proportion with Wilson's score interval (Wilson 1927), which is right at 0 and at 1, too."""
+    """A proportion with Wilson's interval."""
     if not total:
         return NOTHING
-    z, share = t_quantile(math.inf), count / total
-    scale = 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    reach = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
-    return Estimate(share, max(0.0, middle - reach), min(1.0, middle + reach))
+    return Estimate(count / total, *wilson_interval(count, total))
 
 
 def of_mean(values: np.ndarray) -> Estimate:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import scipy.stats
 import yaml
 
+from utils.analysis.paired import wilson_interval
 from utils.config.config import Config
 from utils.errors import counted, printable
 
@@ -85,8 +85,8 @@ def _scalars(report: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 def _interval(share: float, number: int) -> str:
-    interval = scipy.stats.binomtest(round(share * number), number).proportion_ci(0.95, method="wilson")
-    return f" [{interval.low:.4f}, {interval.high:.4f}]"
+    low, high = wilson_interval(round(share * number), number)
+    return f" [{low:.4f}, {high:.4f}]"
 
 
 def _limits(config: Config, report: Mapping[str, Any]) -> Iterator[str]:

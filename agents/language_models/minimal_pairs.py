@@ -5,6 +5,7 @@ from typing import Any
 
 from agents.language_models.scoring import Scorer
 from datasets.sources.minimal_pairs import Pair
+from utils.analysis.paired import wilson_interval
 from utils.machine.progress_bar import StepBar
 
 
@@ -33,12 +34,5 @@ def _by(pairs: Sequence[Pair], right: Sequence[bool], key: Callable[[Pair], str]
 
 def _accuracy(right: Sequence[bool]) -> dict[str, float]:
     """With its 95% interval (Wilson 1927)."""
-    from scipy.stats import binomtest  # 1 s that only this command needs
-
-    interval = binomtest(sum(right), len(right)).proportion_ci(0.95, method="wilson")
-    return {
-        "accuracy": sum(right) / len(right),
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "pairs": len(right),
-    }
+    low, high = wilson_interval(sum(right), len(right))
+    return {"accuracy": sum(right) / len(right), "low": low, "high": high, "pairs": len(right)}

@@ -147,3 +147,12 @@ def t_quantile(freedom: float) -> float:
     if math.isinf(freedom):
         return float(special.ndtri((1 + LEVEL) / 2))
     return float(special.stdtrit(freedom, (1 + LEVEL) / 2))
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """The 95% score interval of a proportion (Wilson 1927), which is right at 0 and at 1, too."""
+    z, share = t_quantile(math.inf), count / total
+    scale = 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / scale
+    reach = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
+    return max(0.0, middle - reach), min(1.0, middle + reach)
