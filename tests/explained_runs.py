@@ -1,8 +1,8 @@
 """Trained runs of every kind that can be explained, each made once."""
 
 import atexit
+import contextlib
 import functools
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -71,13 +71,9 @@ def folder() -> Path:
 @functools.cache
 def trained(name: str) -> Path:
     """The run of a variant, trained for an epoch when it is first asked for; not to be changed."""
-    before = Path.cwd()
-    os.chdir(folder())
-    try:
+    with contextlib.chdir(folder()):
         config = {"number": "regression.yaml", "siamese": "similarity.yaml"}.get(name, "classification.yaml")
         assert main([config, *VARIANTS[name], "train.num_epochs=1", "optimizer.lr=0.005", f"name={name}"]) == 0
-    finally:
-        os.chdir(before)
     return folder() / "experiments" / name
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from agents.explaining.attribution import Explainer, Explanation
 from agents.explaining.faithfulness import Faithfulness
+from datasets.rows.predictions import skipped_line
 from datasets.rows.records import Record, Skipped
 
 
@@ -18,7 +19,7 @@ def lines_of(
     similar = iter(nearest or ())
     for record in records:
         if isinstance(record, Skipped):
-            yield {"id": record.id, "predicted": None, "problem": record.problem}
+            yield skipped_line(record)
             continue
         found = explainer.explain(record)
         if check is not None:

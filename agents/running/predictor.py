@@ -17,7 +17,7 @@ from datasets.batches.examples import EVALUATION, Batch, Examples
 from datasets.batches.order import cut, ordered_batches
 from datasets.formats.rows import Row
 from datasets.rows.corpus import Corpus
-from datasets.rows.predictions import prediction_line
+from datasets.rows.predictions import prediction_line, skipped_line
 from datasets.rows.records import Record, RecordReader, Skipped
 from datasets.tokenizers.processes import chunked
 from utils.distributed.worker import Worker
@@ -113,12 +113,7 @@ class Predictor:
     def lines(self, records: list[Record | Skipped]) -> list[dict[str, Any]]:
         """The lines of some records, made in this process."""
         predicted = self._predicted([record for record in records if isinstance(record, Record)])
-        return [
-            next(predicted)
-            if isinstance(record, Record)
-            else {"id": record.id, "predicted": None, "problem": record.problem}
-            for record in records
-        ]
+        return [next(predicted) if isinstance(record, Record) else skipped_line(record) for record in records]
 
     def _predicted(self, records: list[Record]) -> Iterator[dict[str, Any]]:
         """The line of each record."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets.rows.corpus import Corpus
-from datasets.rows.records import Record
+from datasets.rows.records import Record, Skipped
 
 OWN_KEYS = {
     "id",
@@ -24,6 +24,11 @@ def texts_by_field(fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any
     """The texts by field name, or nested under `fields` if a field's name clashes with another key."""
     named = dict(zip(fields, texts, strict=True))
     return {"fields": named} if named.keys() & OWN_KEYS else named
+
+
+def skipped_line(record: Skipped) -> dict[str, Any]:
+    """The line of a row that could not be used."""
+    return {"id": record.id, "predicted": None, "problem": record.problem}
 
 
 def prediction_line(corpus: Corpus, record: Record, answer: Mapping[str, Any], *, truncated: bool) -> dict[str, Any]:

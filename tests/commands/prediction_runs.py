@@ -1,7 +1,7 @@
 """Trained runs, and texts of many chunks, for the tests of `predict`."""
 
+import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,12 @@ CONFIGS = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of each of CONFIGS."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", [row | {"length": len(row["text"])} for row in tiny_rows()])
         for name, config in CONFIGS.items():
             (folder / f"{name}.yaml").write_text(config)
             assert main([f"{name}.yaml"]) == 0, name
-    finally:
-        os.chdir(before)
     return folder
 
 
