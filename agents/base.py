@@ -1,56 +1,34 @@
 """The life of every run: build -> (resume) -> train -> validate -> test on the best checkpoint -> report.
 
-This file holds the loop and only the loop. What differs from task to task is in task.py, what every run needs around its model in
-running/.
+This file holds the loop alone. What differs from task to task is in task.py; assembled_task.py builds, restores and saves the parts
+of a run.
 """
 
 import logging
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from agents.running import assembly
-from agents.running.building import build_optimizer
-from agents.running.evaluating import evaluate
-from agents.task import Task
+from agents.assembled_task import AssembledTask
+from agents.running.evaluating import evaluate, split_batches
 from datasets.batches.ahead import made_ahead
 from datasets.batches.examples import Batch
 from utils.errors import counted
 from utils.machine import signals
 from utils.machine.progress_bar import StepBar
-from utils.machine.threads import ThreadWatch
 from utils.metrics.base import Metrics
-from utils.runs.experiment import Experiment
-from utils.runs.run_log import RunLog
 from utils.runs.run_report import final_report
-from utils.training.run_state import RunState
-from utils.training.settings import TrainSettings
 from utils.training.train_meter import TEXTS, TOKENS, sizes_of
 from utils.training.validation import describe, judge
 
 logger = logging.getLogger("glassbox")
 
 
-class BaseAgent(Task):
-    """A run: owns the data, the model, the loss and the optimizer, and takes them through the loop."""
-
-    def prepare(self, experiment: Experiment) -> None:
-        """Read the data and build the model, loss and optimizer of a run whose folder is claimed."""
-        self.experiment, self.settings, self.state = experiment, TrainSettings(**self.config.train), RunState()
-        self.log = RunLog(experiment.folder, is_on=self.worker.is_first, monitor=self.settings.metric)
-        self.threads = ThreadWatch(is_on=self.device.type == "cpu" and self.worker.size == 1)
-        self.data = self.read_data()
-        self.artifacts = self.data.artifacts
-        assembly.save_artifacts(experiment, self.artifacts)
-        self.model = self.build_model(self.artifacts)
-        self.load_initial_weights()
-        self.model = self.worker.place(self.model, self.device, self.config.distributed.strategy)
-        self.loss = self.build_loss(self.artifacts).to(self.device)
-        self.optimizer = build_optimizer(self.config, self.model)
+class BaseAgent(AssembledTask):
+    """A run: takes a task and its parts through the loop."""
 
     def run(self) -> dict[str, Any]:
         """Train to the end, resuming where the run stands; -> the report. A finished run just returns it."""
@@ -136,7 +114,7 @@ class BaseAgent(Task):
         """Validate and save where the step just done makes that due; leave if a signal asks for it."""
         is_new = "valid" in self.data.loaders and self.state.validated_step != self.state.step
         is_validated = is_new and self.settings.is_validation_due(self.state) and self.validate()
-        number = self._signal()
+        number = self.signal()
         if number or is_validated or self.settings.is_save_due(self.state) or self.settings.is_done(self.state):
             self.save_checkpoint(is_changed=is_validated)
         if number:
@@ -147,7 +125,7 @@ class BaseAgent(Task):
         """Measure the validation split and take note of the best; False where a signal has cut it short."""
         with self.checkpointer.evaluated_weights():
             values = self.evaluate("valid", self.new_metrics())
-            if self._signal():
+            if self.signal():
                 return False
             self.show_validation(values)
         gain, is_best = judge(values, self.state, self.settings, len(self.data.loaders["valid"]))
@@ -163,22 +141,11 @@ class BaseAgent(Task):
 
     def evaluate(self, split: str, metrics: Metrics, answers: list[tuple[int, Any]] | None = None) -> dict[str, float]:
         """Loss and metrics of a split; answers: see agents/running/evaluating.py. A signal cuts it short."""
-        values = evaluate(self, self._eval_batches(split), metrics, answers)
+        values = evaluate(self, split_batches(self, split), metrics, answers)
         self.model.train()
         return values
 
-    def _eval_batches(self, split: str) -> Iterator[Batch]:
-        """The batches of a split, up to the one after which a signal is there; a line a minute tells how many texts are done."""
-        loader, done = self.data.loaders[split], 0
-        bar = StepBar(-(-len(loader) // self.worker.size), f"evaluating {split}", "texts")
-        for batch in made_ahead(loader.eval_batches(), is_on=self.device.type == "cuda"):
-            yield batch
-            done += 0 if batch.is_filler else len(batch.rows)
-            bar.tell(done)
-            if self._signal():
-                return
-
-    def _signal(self) -> int:
+    def signal(self) -> int:
         """The signal that any of the processes has got and that asks for an end; 0 where none has."""
         return self.worker.largest(signals.received() or 0)
 
@@ -203,19 +170,3 @@ class BaseAgent(Task):
             self.log.report(report, self.state.step)
             self.experiment.finish(report)
         return report
-
-    def save_checkpoint(self, *, is_changed: bool = False) -> None:
-        """Everything that an exact resume needs; the updates so far are known to be finite."""
-        self.updater.check()
-        self.log.flush()
-        self.checkpointer.save(self.state.step, self.state.best_step, is_changed=is_changed)
-
-    def load_checkpoint(self) -> None:
-        """Restore the newest undamaged checkpoint of the run, or begin it."""
-        owned = (self.config, self.settings, self.state, self.data, self.model, self.optimizer)
-        parts = assembly.assemble(*owned, self.new_metrics(), self.experiment, self.device, self.log)
-        self.scheduler, self.freezing, self.precision, self.updater, self.meter, self.checkpointer, self.watch = parts
-        assembly.resume(self.checkpointer, self.state, self.settings, self.scheduler, self.optimizer)
-        self.experiment.begin(self.config)
-        is_validated = self.state.validated_step == self.state.step
-        self.log.open_at(self.state.step, self.config.fixed(), is_validated=is_validated)

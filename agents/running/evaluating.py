@@ -1,11 +1,13 @@
 """One evaluation, in training and after it: the loss, the metrics and the predictions of every example."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from datasets.batches.ahead import made_ahead
 from datasets.batches.examples import Batch
+from utils.machine.progress_bar import StepBar
 from utils.metrics.base import LossMeter, Metrics
 
 if TYPE_CHECKING:
@@ -37,3 +39,15 @@ def evaluate(
     if answers is not None:
         answers[:] = [answer for own in agent.worker.gathered_by_first(answers) for answer in own]
     return agent.summarize(losses.over(agent.worker).compute() | metrics.compute())
+
+
+def split_batches(agent: "BaseAgent", split: str) -> Iterator[Batch]:
+    """The batches of a split, up to the one after which a signal is there; a line a minute tells how many texts are done."""
+    loader, done = agent.data.loaders[split], 0
+    bar = StepBar(-(-len(loader) // agent.worker.size), f"evaluating {split}", "texts")
+    for batch in made_ahead(loader.eval_batches(), is_on=agent.device.type == "cuda"):
+        yield batch
+        done += 0 if batch.is_filler else len(batch.rows)
+        bar.tell(done)
+        if agent.signal():
+            return

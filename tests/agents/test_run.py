@@ -231,7 +231,7 @@ def test_a_signal_ends_an_evaluation_after_the_batch_under_way(
 ) -> None:
     agent = build("tiny.yaml")
     for number, num_texts in ((0, 24), (15, 16)):
-        monkeypatch.setattr(agent, "_signal", lambda number=number: number)
+        monkeypatch.setattr(agent, "signal", lambda number=number: number)
         metrics = agent.new_metrics()
         agent.evaluate("valid", metrics)
         assert int(metrics.counts.sum()) == num_texts

@@ -109,7 +109,7 @@ def tell_updates(to: str) -> None:
 
 def other_facts(values: dict[str, Any]) -> None:
     """The run believes to be on another machine."""
-    wrap("agents.running.assembly:environment_facts", lambda facts: lambda *arguments: facts(*arguments) | values)
+    wrap("agents.assembled_task:environment_facts", lambda facts: lambda *arguments: facts(*arguments) | values)
 
 
 def other_clock(seconds: float, rate: float) -> None:
