@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import small_documents
+import small_pairs
 import torch
 from conftest import ROOT, TINY_CONFIG, tiny_rows, write_jsonl
 
@@ -29,6 +31,15 @@ CONFIG = TINY_CONFIG.replace("num_epochs: 2", "num_epochs: 5") + (
 CONFIGS = {"bilstm": CONFIG, "bag_of_embeddings": CONFIG.replace(BILSTM, BAG)}
 assert BAG in CONFIGS["bag_of_embeddings"]
 MODELS = list(CONFIGS)
+
+# Other tasks: masks and pairs drawn anew in each epoch, a falling share of masks; a beam search at each validation.
+LOOP = "num_steps: 25, accumulation_steps: 2, max_grad_norm: 1.0, save_every: 3 steps, validate_every: 7 steps, log_every: 1}\n"
+TASKS = {
+    "pretraining": small_documents.CONFIG.replace("num_epochs: 2", LOOP[:-2]).replace("dropout: 0,", "dropout: 0.1,")
+    + "objective: {pairs: next_sentence, mask_share: {start: 0.3, end: 0.15}}\nscheduler: {name: linear, warmup_steps: 4}\n",
+    "seq2seq": small_pairs.CONFIG[: small_pairs.CONFIG.index("train: {num")] + f"train: {{batch_size: 16, {LOOP}",
+}
+assert all("num_steps: 25" in config for config in TASKS.values())
 Number = TypeVar("Number")
 TIMES = ("seconds", "texts_per_second", "tokens_per_second", "peak_memory_bytes")  # what no two runs have in common
 
@@ -97,7 +108,8 @@ class Lab:
     def __init__(self, folder: Path, num_rows: int = 120) -> None:
         self.folder = folder
         write_jsonl(folder / "tiny.jsonl", tiny_rows(num_rows))
-        for model, config in CONFIGS.items():
+        small_documents.write_corpus(folder)
+        for model, config in (CONFIGS | TASKS).items():
             (folder / f"{model}.yaml").write_text(config)
         self._num_starts = 0
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from faults import DIED
-from lab import MODELS, Lab, moment, of_tier
+from lab import MODELS, TASKS, Lab, moment, of_tier
 from test_fault_points import assert_at_most_one_interval_is_lost, assert_same_results, has_last_save
 
 NUM_RUNS, NUM_KILLS = of_tier(1, 6), of_tier(4, 100)  # for each model
@@ -18,7 +18,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", MODELS + of_tier([], list(TASKS)))
 def test_kills_at_random_moments_cost_nothing(lab: Lab, model: str) -> None:
     _, seconds = lab.control(model)
     num_runs = num_kills = 0
