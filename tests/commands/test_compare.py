@@ -112,6 +112,19 @@ def test_a_metric_that_no_report_has_is_counted(runs: Path, capsys: pytest.Captu
     assert "there is no metric 'acuracy' in all of these runs; known: loss, accuracy, macro_f1" in err
 
 
+def test_loss_and_areas_are_compared_over_rows_too(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for metric in ("loss", "auroc"):  # AUROC is in no report
+        out, _ = output(capsys, "--metric", metric)
+        assert "other rows and other seeds" in out
+        assert "seeds explain" in out
+    report = report_of(runs, "plain-seed1")
+    report.pop("digest")
+    report["test"]["loss"] += 1  # as an agent's own loss is, of which predictions say nothing
+    (runs / "plain-seed1" / "report.json").write_text(json.dumps(sealed(report)))
+    out, _ = output(capsys, "--metric", "loss")
+    assert "(other seeds)" in out
+
+
 def test_other_test_rows_are_refused_or_kept_apart(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tiny.yaml", "name=other", "train.num_epochs=1", "data.split_seed=5"]) == 0
     _, err = output(capsys, "experiments/plain-seed1", "experiments/other", code=2)

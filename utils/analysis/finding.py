@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.analysis.row_metrics import read_lines, row_metric, rows_key
+from utils.analysis.row_metrics import OF_SCORES, read_lines, row_metric, rows_key
 from utils.config.config import flatten
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.files.storage import read_regular, read_sealed
@@ -238,7 +238,8 @@ def first_difference(one: Run, other: Run) -> str:
 def chosen_metric(runs: Sequence[Run], asked: str | None) -> str:
     """The metric to compare by: the one asked for, or what most of the runs were chosen by. Raises ConfigError."""
     known = [name for name in runs[0].results if all(name in run.results for run in runs)]
-    counted = [name for name in (*METRICS, "ece") if all(row_metric(name, run.lines[:1], run.options) for run in runs)]
+    names = (*METRICS, *OF_SCORES)
+    counted = [name for name in names if all(row_metric(name, run.lines[:1], run.options) for run in runs)]
     monitored = [str((run.report.get("best") or {}).get("monitor", ""))[1:] for run in runs]
     default = max(sorted(set(monitored)), key=monitored.count)
     name = asked or (default if default in known else next((m for m in ("accuracy", "loss") if m in known), ""))

@@ -1,6 +1,6 @@
 """A run's predictions.jsonl as metrics of any rows: of all, or of rows drawn again. N: rows, B: resamples, L: labels, K: counts.
 
-Every metric of this project is a function of counts that rows add up to; drawing rows again weighs what each of them adds.
+All but AUROC are functions of counts that rows add up to; drawing rows again weighs what each of them adds.
 """
 
 import json
@@ -49,12 +49,45 @@ class RowMetric:
         return np.array([self.compute(sums) for sums in np.concatenate(parts)])
 
 
+@dataclass(frozen=True)
+class RankMetric:
+    """AUROC as `AreaUnderCurve` (utils/metrics/scores.py) defines it, by ranks instead of bins. scores, is_gold: (N, L)."""
+
+    scores: np.ndarray
+    is_gold: np.ndarray
+
+    def on_all(self) -> float:
+        """As of `RowMetric`."""
+        return float(self.on(np.ones((1, len(self.scores))))[0])
+
+    def on(self, weights: np.ndarray) -> np.ndarray:
+        """As of `RowMetric`: the mean of the labels' areas, of those that some drawn rows have and others have not."""
+        areas = np.stack([self._of_label(label, weights) for label in range(self.scores.shape[1])])  # (L, B)
+        is_defined = ~np.isnan(areas)
+        return np.where(is_defined, areas, 0.0).sum(axis=0) / np.maximum(is_defined.sum(axis=0), 1)
+
+    def _of_label(self, label: int, weights: np.ndarray) -> np.ndarray:
+        """(B,): the share of (positive, negative) pairs that its scores order rightly, a tie half; NaN without a pair."""
+        order = np.argsort(self.scores[:, label], kind="stable")
+        scores, is_gold = self.scores[order, label], self.is_gold[order, label]
+        starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))  # of equal scores
+        areas = []
+        for start in range(0, len(weights), CHUNK):
+            drawn = weights[start : start + CHUNK, order].astype(float)
+            positive = np.add.reduceat(drawn * is_gold, starts, axis=1)
+            negative = np.add.reduceat(drawn, starts, axis=1) - positive
+            wins = (positive * (negative.cumsum(axis=1) - negative / 2)).sum(axis=1)
+            with np.errstate(invalid="ignore"):
+                areas.append(wins / (positive.sum(axis=1) * negative.sum(axis=1)))
+        return np.concatenate(areas)
+
+
 def rows_key(lines: Lines) -> str:
     """What tells test sets apart: texts and gold answers, in order; not what a run made of them, nor where the files are."""
     return digest_of({"rows": [[line[key] for key in sorted(line) if key not in OF_A_RUN] for line in lines]})
 
 
-def row_metric(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric | None:
+def row_metric(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric | RankMetric | None:
     """The metric of that name on the rows of a run; None where its predictions do not hold it. options: of the run, dotted."""
     if not lines:
         return None
@@ -62,12 +95,16 @@ def row_metric(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric
         return _of_sacrebleu(name, lines, options)
     if "gold" not in lines[0]:
         return None
-    if name in ("absolute_error", "root_mean_squared_error") and isinstance(lines[0]["gold"], float):
-        return _of_numbers(name, lines)
-    if name == "ece" and "probabilities" in lines[0]:
-        return _of_confidence(lines)
+    if isinstance(lines[0]["gold"], float):
+        is_loss = name == "loss" and options.get("agent") == "regression"
+        return _of_numbers(name, lines) if is_loss or name in ("absolute_error", "root_mean_squared_error") else None
+    if "probabilities" in lines[0]:
+        if name == "loss":
+            return _of_loss(lines, options)
+        if name in OF_SCORES:
+            return OF_SCORES[name](lines)
     is_of_labels = name in known_metrics(is_multi_label=isinstance(lines[0]["gold"], list))
-    return _of_labels(name, lines) if is_of_labels and not isinstance(lines[0]["gold"], float) else None
+    return _of_labels(name, lines) if is_of_labels else None
 
 
 def right_rows(lines: Lines) -> np.ndarray | None:
@@ -113,11 +150,53 @@ def _of_confidence(lines: Lines) -> RowMetric:
     return RowMetric(counts, lambda sums: float(np.abs(sums[:-1]).sum() / max(sums[-1], 1.0)))
 
 
+def _probabilities(lines: Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, L) each: the probability of each label, that of its being wrong, without rounding near 1, and whether it is gold."""
+    labels = list(lines[0]["probabilities"])
+    shares = np.array([list(line["probabilities"].values()) for line in lines])
+    is_gold = np.array([[label in _labels(line["gold"]) for label in labels] for line in lines])
+    if isinstance(lines[0]["gold"], list):
+        return shares, 1 - shares, is_gold
+    others = shares.sum(axis=1, keepdims=True) - shares
+    is_top = np.arange(len(labels)) == shares.argmax(axis=1)[:, None]
+    return shares, np.where(is_top, np.where(is_top, 0.0, shares).sum(axis=1, keepdims=True), others), is_gold
+
+
+def _of_ranks(lines: Lines) -> RankMetric:
+    shares, others, is_gold = _probabilities(lines)
+    with np.errstate(divide="ignore"):
+        return RankMetric(np.log(shares) - np.log(others), is_gold)
+
+
+def _of_loss(lines: Lines, options: Mapping[str, Any]) -> RowMetric | None:
+    """The losses of graphs/losses in evaluation; None for others, and where a probability that they need was rounded to 0."""
+    shares, others, is_gold = _probabilities(lines)
+    weights = np.array([options.get(f"loss.class_weights.{label}", 1.0) for label in lines[0]["probabilities"]])
+    smoothing, name = options.get("loss.label_smoothing") or 0.0, options.get("loss.name")
+    with np.errstate(divide="ignore"):
+        own, of_others = -weights * np.log(shares), -np.log(others)
+    if name == "binary_cross_entropy":
+        losses, divisors = np.where(is_gold, own, of_others).mean(axis=1), np.ones(len(lines))
+    elif name in ("cross_entropy", "distillation", "focal"):
+        gamma = options.get("loss.gamma", 2.0) if name == "focal" else 0.0
+        losses = (1 - smoothing) * np.where(is_gold, own * others**gamma, 0.0).sum(axis=1)
+        losses += smoothing * own.mean(axis=1) if smoothing else 0.0
+        divisors = np.where(is_gold, weights, 0.0).sum(axis=1)
+    else:
+        return None
+    counts = np.stack([losses, divisors], axis=1)
+    return RowMetric(counts, lambda sums: float(sums[0] / (sums[1] or 1.0))) if np.isfinite(losses).all() else None
+
+
 def _of_numbers(name: str, lines: Lines) -> RowMetric:
+    """The loss of a regression is the squared error."""
     errors = np.array([abs(line["predicted"] - line["gold"]) for line in lines], dtype=float)
-    is_root = name == "root_mean_squared_error"
-    counts = np.stack([errors**2 if is_root else errors, np.ones_like(errors)], axis=1)
-    return RowMetric(counts, lambda sums: float((sums[0] / sums[1]) ** (0.5 if is_root else 1.0)))
+    power, root = (1, 1.0) if name == "absolute_error" else (2, 0.5 if name == "root_mean_squared_error" else 1.0)
+    counts = np.stack([errors**power, np.ones_like(errors)], axis=1)
+    return RowMetric(counts, lambda sums: float((sums[0] / sums[1]) ** root))
+
+
+OF_SCORES: dict[str, Callable[[Lines], RowMetric | RankMetric]] = {"ece": _of_confidence, "auroc": _of_ranks}
 
 
 def _of_sacrebleu(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMetric:
