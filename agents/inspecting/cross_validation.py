@@ -8,6 +8,7 @@ import torch
 
 from agents.base import BaseAgent
 from agents.inspecting.rehearsal import prepared, train_steps
+from agents.running.abilities import Classifies
 from agents.running.predictor import batches_of
 from datasets.batches.examples import Batch, Examples
 from datasets.rows.records import Record
@@ -43,10 +44,7 @@ def label_errors(config: Config) -> tuple[LabelErrors, list[Record], list[str]]:
     -> the suspects, the training records, the labels' names. Raises ConfigError for a task without one label a row, DataError for
     too few rows.
     """
-    if config.agent != "classification" or config.data.multi_label:
-        raise ConfigError(
-            "inspect: --labels needs rows with one label each: agent: classification, without data.multi_label"
-        )
+    _check(config)
     with prepared(config) as agent:
         data: Any = agent.data
         labels, names = np.asarray(data.splits["train"].columns["label"]), list(agent.artifacts.labels)
@@ -65,6 +63,17 @@ def label_errors(config: Config) -> tuple[LabelErrors, list[Record], list[str]]:
         found = predicted(config, ~is_left_out, number)
         probabilities[np.ix_(is_left_out, known)] = found[:, known]
     return find_label_errors(probabilities, labels), records, names
+
+
+def _check(config: Config) -> None:
+    """Raise ConfigError for a task whose rows have not one label each."""
+    from agents import AGENTS  # which imports all agents
+
+    able = [name for name, agent in AGENTS.items() if issubclass(agent, Classifies)]
+    if config.agent not in able or config.data.multi_label:
+        raise ConfigError(
+            f"inspect: --labels needs rows with one label each: agent {' or '.join(able)}, without data.multi_label"
+        )
 
 
 def predicted(config: Config, is_learnt: np.ndarray, number: int) -> np.ndarray:

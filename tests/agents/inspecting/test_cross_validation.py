@@ -120,11 +120,31 @@ def test_planted_errors_in_bbc_news_are_found(workplace: Path, capsys: pytest.Ca
     assert sum(row["id"] in surest for row in wrong) >= 0.5 * len(wrong)
 
 
-def test_other_tasks_are_refused(run: Run, workplace: Path) -> None:
-    rows: list[dict[str, Any]] = [{**row, "label": i} for i, row in enumerate(tiny_rows())]
+def test_pairs_of_a_similarity_are_judged(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pairs of one text twice, or of two texts without a common word; some labels are wrong."""
+    words = [f"word{i} other{i} third{i}" for i in range(6)]
+    rows: list[dict[str, Any]] = []
+    for i in range(120):
+        is_same = i % 2 == 0
+        second = words[i % 6] if is_same else words[(i + 1) % 6]
+        label = "yes" if is_same != (i in (14, 33, 52, 71)) else "no"
+        rows.append({"id": f"r{i}", "title": f"{words[i % 6]} n{i}", "text": f"{second} m{i}", "label": label})
     write_jsonl(workplace / "tiny.jsonl", rows)
-    (workplace / "r.yaml").write_text((workplace / "tiny.yaml").read_text().replace("classification", "regression"))
-    assert_refused(run("inspect", "r.yaml", "--labels"), 2, "one label each")
+    similarity = (workplace / "tiny.yaml").read_text().replace("classification", "similarity")
+    (workplace / "s.yaml").write_text(similarity.replace("hidden_sizes: [8]\n  dropout: 0.1", "scale: 5"))
+    assert main(["inspect", "s.yaml", BAG[0], BAG[3], "data.id=id", "data.split=[1, 0, 0]", "--labels", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 120
+    assert {line["id"] for line in lines[:6]} >= {"r14", "r33", "r52", "r71"}
+    assert lines[0]["suggested"] != lines[0]["label"]
+
+
+@pytest.mark.parametrize(("agent", "words"), [("regression", []), ("classification", ["data.multi_label=true"])])
+def test_other_tasks_are_refused(run: Run, workplace: Path, agent: str, words: list[str]) -> None:
+    (workplace / "r.yaml").write_text((workplace / "tiny.yaml").read_text().replace("classification", agent))
+    assert_refused(
+        run("inspect", "r.yaml", *words, "--labels"), 2, "one label each: agent classification or similarity"
+    )
 
 
 def test_too_few_rows_are_refused(run: Run, workplace: Path) -> None:
