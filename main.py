@@ -19,7 +19,7 @@ commands (python main.py COMMAND --help):
 {commands}
 
 exit codes: 0 ok; 1 a bug in Glassbox; 2 config or usage; 3 data; 4 no usable checkpoint or run; 5 storage, or a run in use;
-6 a loss that is not finite; 7 distributed; 130 and 143 after Ctrl-C and SIGTERM: run the same command to resume.
+6 a loss that is not finite; 7 distributed; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP: run the same command to resume.
 Standard output counts as storage: 5 if it cannot be written, 0 if its reader has gone.
 """
 

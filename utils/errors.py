@@ -88,7 +88,7 @@ class Unsaid(DistributedError):
 
 
 class Stopped(SystemExit):
-    """SIGINT or SIGTERM ended the work; exit code 128 + signal number, as shells expect.
+    """SIGINT, SIGTERM or SIGHUP ended the work; exit code 128 + signal number, as shells expect.
 
     It may be raised at any line, so it is not an Exception: a handler of those would take it for a failure of its own.
     """

@@ -58,7 +58,8 @@ def _tried(function: Callable[[], Any], sender: Any) -> None:
     os.dup2(nowhere, 2)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent kills it
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent kills it
     try:
         function()
         sender.send("")
@@ -125,7 +126,8 @@ def _start(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
     gc.disable()  # thousands of lists of words, without cycles
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's signals reach the whole group; the parent ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,5 +1,6 @@
 """`--seeds`: a run for each seed, as it would be alone; a signal, a failure and bad input."""
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,10 @@ from utils.machine import signals
 from utils.machine.slots import slots_of
 from utils.runs.launching import Job, JobFailed, Queue, run_all
 
+# Makes its standard input the session's terminal, as a login does, and becomes the command.
+IN_A_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 AT_ONCE = str(min(2, len(os.sched_getaffinity(0))))
 
 
@@ -75,6 +80,36 @@ def test_a_signal_stops_all_and_the_same_command_resumes(run: Run, workplace: Pa
         "tiny.yaml", f"train.num_epochs={max(20, max(steps) // 5 + 1)}", *words[2:]
     )  # more of it would take long
     assert again.returncode == 0, again.stderr
+    assert all((folder / "report.json").exists() for folder in folders)
+
+
+def test_a_closed_terminal_stops_all_with_a_checkpoint(run: Run, workplace: Path) -> None:
+    """A session with a terminal of its own, whose other end is closed: SIGHUP, and an error for each line on stderr."""
+    words = ["tiny.yaml", "train.num_epochs=100000", "train.validate_every=10 epochs", "name=tiny", "--seeds", "2"]
+    terminal, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, sys.executable, str(ROOT / "main.py"), *words, "--jobs", AT_ONCE],
+        cwd=workplace,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    folders = [workplace / f"experiments/tiny-seed{seed}" for seed in range(1, int(AT_ONCE) + 1)]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not all((folder / "metrics.jsonl").exists() for folder in folders):
+        os.set_blocking(terminal, False)
+        with contextlib.suppress(BlockingIOError):
+            os.read(terminal, 2**16)
+        time.sleep(0.1)
+    os.close(terminal)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    assert not any((folder / "report.json").exists() for folder in folders)
+    steps = [json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] for folder in folders]
+    done = run(words[0], f"train.num_epochs={max(20, max(steps) // 5 + 1)}", *words[2:])
+    assert done.returncode == 0, done.stderr  # nothing is left running, which would hold a run's folder
+    assert done.stderr.count("resuming from step") == len(folders)
     assert all((folder / "report.json").exists() for folder in folders)
 
 

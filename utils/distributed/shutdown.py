@@ -56,7 +56,7 @@ def _ignore_signals() -> None:
     """Torchrun ends all ranks as soon as one is gone; that one is to be named first."""
     for _ in range(2):
         with contextlib.suppress(Stopped):  # one came together with the end, most often for the same reason
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in signals.ENDING:
                 signal.signal(number, signal.SIG_IGN)
 
 

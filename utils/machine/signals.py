@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one asks the loop to finish its step and save, a second one exits at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one asks the loop to finish its step and save, a second one exits at once."""
 
 import functools
 import os
@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 
 from utils.errors import Stopped
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_SIGNAL = "GLASSBOX_ONE_SIGNAL"  # set for a process whose starter passes signals on, and ends it if need be
 
 _received: list[int] = []
 _is_graceful: list[bool] = []
 _raised: list[int] = []  # the signals that raised at once
 _owner: list[int] = []  # the process that handles signals; its workers start as copies of it
+_hung_up: list[int] = []  # SIGHUP, if it has come
 _first: list[int] = []  # the first signal, if it is the only one that counts; `only_the_first` starts it with a 0
 
 
@@ -25,8 +27,9 @@ def handle(number: int, frame: FrameType | None) -> None:
     """Record the first signal while a loop watches for it; exit at once otherwise. A save in progress is complete or absent."""
     if _owner and _owner[0] != os.getpid():
         return  # a newly forked worker, which has not yet set its own handlers
-    if len(_first) > 1:
-        return
+    if len(_first) > 1 or (number == signal.SIGHUP and (_received or _raised or _hung_up)):
+        return  # both the kernel and the shell send SIGHUP where a terminal is closed
+    _hung_up.extend([number] * (number == signal.SIGHUP))
     if _first:
         _first.append(number)
     _obey(number, frame)
@@ -72,14 +75,14 @@ def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Install the handlers of SIGINT and SIGTERM during the block; outside the main thread this does nothing."""
+    """Install the handlers during the block; outside the main thread this does nothing. An ignored SIGHUP stays so, as by nohup."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old: dict[int, Callable[..., Any] | int | None] = {
-        n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)
-    }
+    heard = [n for n in ENDING if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    old: dict[int, Callable[..., Any] | int | None] = {n: signal.signal(n, handle) for n in heard}
     old_hook, _owner[:], _raised[:], _first[:] = sys.unraisablehook, [os.getpid()], [], []
+    _hung_up.clear()
     sys.unraisablehook = functools.partial(_repeat, old_hook)
     if os.environ.get(ONE_SIGNAL):
         only_the_first()

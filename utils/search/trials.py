@@ -11,6 +11,7 @@ from typing import Any
 from utils.config.config import RUNS
 from utils.errors import CheckpointError
 from utils.files.storage import read_sealed
+from utils.machine import signals
 from utils.runs.launching import Job, JobFailed, Process, Queue
 from utils.runs.saved import METRICS, REPORT
 from utils.search.study import Owned, Study
@@ -18,7 +19,7 @@ from utils.search.study import Owned, Study
 POLL = 1.0  # seconds between two looks at the storage and at the validations
 MAX_STARTS = 5  # of a trial whose run is killed
 MAX_FAILURES = 3  # of the first trials, after which the sweep ends
-STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+STOPPED = [128 + number for number in signals.ENDING]
 TAKE_UP = (128 + signal.SIGKILL, 5)  # killed, as for want of memory; and storage
 
 logger = logging.getLogger("glassbox")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first is noted while a loop watches for it, every other one ends the work at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first is noted while a loop watches for it, every other one ends the work at once."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ def loop(work: Callable[[], object]) -> None:
         work()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_without_a_loop_a_signal_leaves_at_once(number: int, code: int) -> None:
     with pytest.raises(
         Stopped,
@@ -39,7 +39,7 @@ def test_without_a_loop_a_signal_leaves_at_once(number: int, code: int) -> None:
     assert caught.value.exit_code == code
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_loop_notes_the_first_signal_and_leaves_when_it_is_ready(number: int, code: int) -> None:
     with signals.graceful():
         assert signals.received() is None
@@ -49,6 +49,28 @@ def test_a_loop_notes_the_first_signal_and_leaves_when_it_is_ready(number: int, 
             signals.leave("saved")
     assert caught.value.exit_code == code
     assert signals.received() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_is_never_a_second_signal(number: int) -> None:
+    """Its SIGHUP comes from the kernel and from the shell."""
+    with signals.graceful():
+        send(number)
+        send(signal.SIGHUP)
+        assert signals.received() == number
+        with pytest.raises(Stopped, match="saved"):
+            signals.leave("saved")
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    """As nohup starts a command."""
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.installed():
+            send(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, old)
 
 
 def test_a_second_signal_does_not_wait_for_the_loop() -> None:
