@@ -10,8 +10,9 @@ import torch
 from agents.base import BaseAgent
 from agents.inspecting.flops import count_flops
 from agents.inspecting.rehearsal import timed_step
-from datasets.batches.examples import Batch
+from datasets.batches.examples import EVALUATION, Batch
 from datasets.batches.loader import Loader
+from datasets.batches.order import ordered_batches
 from utils.machine.environment import peak_memory_bytes
 from utils.training.settings import Interval
 
@@ -78,17 +79,18 @@ def validations(every: str, num_steps: int, steps_per_epoch: int) -> int:
 @torch.no_grad()
 def evaluation(agent: BaseAgent, loader: Loader) -> float:
     """Estimated seconds of one evaluation, from batches of all sizes."""
+    lengths = loader.examples.lengths(EVALUATION)
+    batches = ordered_batches(lengths, batch_size=loader.batch_size, batch_tokens=loader.batch_tokens)
+    sizes = np.array([lengths[rows].sum() for rows in batches])
+    chosen = sampled(sizes, min(NUM_BATCHES, len(sizes)))
     agent.model.eval()
-    sizes = np.array([batch.num_tokens for batch in loader.eval_batches()])
-    chosen, seconds = set(sampled(sizes, min(NUM_BATCHES, len(sizes))).tolist()), 0.0
-    for place, batch in enumerate(loader.eval_batches()):
-        if place in chosen:
-            started = time.perf_counter()
-            terms, _ = agent.compute_loss(batch.to(agent.device))
-            [float(term) for term in terms.values()]  # waits for the device
-            seconds += time.perf_counter() - started
+    started = time.perf_counter()
+    for place in chosen:
+        terms, _ = agent.compute_loss(loader.examples.collate(batches[place], EVALUATION).to(agent.device))
+        [float(term) for term in terms.values()]  # waits for the device
+    seconds = time.perf_counter() - started
     agent.model.train()
-    return seconds * float(sizes.sum()) / max(1, float(sizes[list(chosen)].sum()))
+    return seconds * float(sizes.sum()) / max(1, float(sizes[chosen].sum()))
 
 
 def operations(agent: BaseAgent, batch: Batch) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agents.base import BaseAgent
 
 ROOT = Path(__file__).parents[2]
-LAYER = re.compile(r"(?P<stack>(?:.*\.)?\w*layers)\.(?P<number>\d+)")
+LAYER = re.compile(r"(?P<stack>.*?layers)\.(?P<number>\d+)")  # a part of one of several equal layers
 
 
 class Part(NamedTuple):

@@ -1,6 +1,5 @@
 """One text's way through a model: its tokens, each tensor made of them, and with an answer each gradient on the way back."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -8,9 +7,8 @@ import torch
 from torch import Tensor
 
 from agents.base import BaseAgent
+from agents.inspecting.model_view import LAYER
 from agents.inspecting.tracing import Made, Numbers, Trace
-
-LAYER = re.compile(r"(?P<stack>.*?layers)\.(?P<number>\d+)")  # a part of one of several equal layers
 
 
 class Walk(NamedTuple):

@@ -12,9 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from agents import checked_config
-from agents.inspecting.costs import estimate, sampled, validations
+from agents.inspecting.costs import estimate, evaluation, sampled, validations
 from agents.inspecting.flops import count_flops
 from agents.inspecting.rehearsal import rehearsal, train_steps
+from datasets.batches.examples import EVALUATION
+from datasets.store.store import SplitData
 from main import main
 
 
@@ -85,6 +87,27 @@ def test_an_estimate_beside_the_run(workplace: Path) -> None:
     assert 1 / 3 < costs.train_seconds / report["train"]["seconds"] < 3
     assert costs.flops_per_token > 6 * 2 * 4 * 100 * 116  # two fields of which each token is in one
     assert costs.device_bytes is None
+
+
+def test_an_evaluation_is_estimated_from_its_own_batches(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the chosen ones is made once, and stands for its share of the tokens."""
+    made: list[np.ndarray] = []
+    with rehearsal(checked_config("tiny.yaml", ["data.split=[0.2, 0.6, 0.2]", "train.batch_size=4"])) as agent:
+        loader = agent.data.loaders["valid"]
+        collate = SplitData.collate
+
+        def noted(examples: SplitData, rows: np.ndarray, epoch: int, step: int = 0) -> Any:
+            made.append(rows)
+            return collate(examples, rows, epoch, step)
+
+        monkeypatch.setattr(SplitData, "collate", noted)
+        now = iter([10.0, 13.0])
+        monkeypatch.setattr("agents.inspecting.costs.time.perf_counter", lambda: next(now))
+        seconds = evaluation(agent, loader)
+        lengths = loader.examples.lengths(EVALUATION)
+        sizes = [batch.num_tokens for batch in loader.eval_batches()]
+    assert len(made) == 2 * 5 + len(sizes) - 5, "five batches, then all of the loader's own"
+    assert seconds == pytest.approx(3 * sum(sizes) / sum(lengths[rows].sum() for rows in made[:5]))
 
 
 def test_a_run_without_validation(workplace: Path) -> None:
