@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the groups, start the server, print its address, and wait for Ctrl-C."""
     from agents import free_options
-    from utils.analysis.finding import begun, by_rows, find_runs, grouped
-    from utils.analysis.group_log import write_columns, write_groups
+    from utils.analysis.finding import GROUPS, begun, by_rows, find_runs, grouped
+    from utils.analysis.group_log import is_taken, write_columns, write_groups
     from utils.errors import ConfigError, Stopped
     from utils.runs.run_log import set_up_console
 
@@ -36,6 +36,8 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(f"command line: --port must be between 0 and {2**16 - 1}, got {options.port}")
     found = find_runs([folder])
     recipes = [group for members in by_rows(found.runs) for group in grouped(members)]
+    if is_taken(folder):
+        logger.warning("%s is a run, so no groups of seeds are written there; rename its folder", folder / GROUPS)
     groups = write_groups(recipes, folder)
     metrics = list(dict.fromkeys(name for run in found.runs for name in run.results))
     write_columns([*recipes, *begun(found)], metrics, folder, left_out=free_options())

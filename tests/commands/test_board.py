@@ -96,6 +96,32 @@ def test_tensorboard_shows_the_runs_and_the_band_of_their_seeds(runs: Path) -> N
     assert "Traceback" not in errors
 
 
+def test_a_run_named_like_the_groups_is_left_alone(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As experiments/seeds or as the folder within it; a run that would be claimed over the groups is refused."""
+    monkeypatch.setattr("commands.board.launched", lambda *_: "http://localhost:1")
+    monkeypatch.setattr("threading.Event.wait", lambda _: None)
+    for name in NAMES:
+        (runs / name).rename(runs / name.replace("tiny", "columns"))
+    capsys.readouterr()
+    assert main(["board"]) == 0
+    assert "1 groups of seeds" in capsys.readouterr().err
+    assert sorted(path.name for path in (runs / "seeds").iterdir()) == ["columns", "columns-seeds"]
+    means = EventAccumulator(str(runs / "seeds" / "columns-seeds")).Reload()
+    assert "valid/loss" in means.Tags()["scalars"]
+    assert main(["tiny.yaml", "name=seeds"]) == 5
+    assert "experiments/seeds: holds files but no config.yaml" in capsys.readouterr().err.splitlines()[-1]
+    shutil.rmtree(runs / "seeds")
+    (runs / "other").rename(runs / "seeds")
+    before = sorted(path.name for path in (runs / "seeds").iterdir())
+    assert main(["board"]) == 0
+    err = capsys.readouterr().err
+    assert "experiments/seeds is a run, so no groups of seeds are written there; rename its folder" in err
+    assert "3 finished runs, 0 unfinished, 0 groups of seeds" in err
+    assert sorted(path.name for path in (runs / "seeds").iterdir()) == before
+
+
 def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
     from utils.analysis.finding import find_runs, grouped
     from utils.analysis.group_log import write_groups

@@ -23,12 +23,15 @@ SOURCE = "group.json"  # what the events beside it were made from
 def write_groups(groups: Sequence[Group], root: Path) -> list[Path]:
     """Write those of several seeds below root/seeds where they are new, remove those of runs that are gone; -> their folders."""
     place = root / GROUPS
-    if (place / CONFIG).exists():
-        return []  # a run of that name
-    several = [group for group in groups if len(group.runs) > 1 and _is_ours(place / group.name)]
-    several = [group for group in several if all((run.folder / METRICS).exists() for run in group.runs)]
+    if is_taken(root):
+        return []
+    several = {group.name + "-seeds" * (group.name == COLUMNS): group for group in groups if len(group.runs) > 1}
+    several = {name: group for name, group in several.items() if _is_ours(place / name)}
+    several = {
+        name: group for name, group in several.items() if all((run.folder / METRICS).exists() for run in group.runs)
+    }
     with storage_errors(place):
-        written = [_write(group, place / group.name) for group in several]
+        written = [_write(group, place / name) for name, group in several.items()]
         for old in place.iterdir() if place.is_dir() else ():
             if old not in written and old.name != COLUMNS and (old / SOURCE).exists():
                 remove(old)
@@ -51,11 +54,16 @@ def write_columns(
     differing = {key: values for key, values in what_differs(groups).items() if key not in left_out}
     examples = {key: _example(values) for key, values in differing.items()} | {"seed": 0}
     with storage_errors(folder):
-        if not _is_ours(folder):
+        if is_taken(root) or not _is_ours(folder):
             return
         _make_anew(folder)
         with SummaryWriter(str(folder)) as writer:
             writer.file_writer.add_summary(hparams_of(examples, [FINAL_TAGS["test"] + name for name in metrics])[0])
+
+
+def is_taken(root: Path) -> bool:
+    """Whether root/seeds is a run of that name, in which nothing is written."""
+    return (root / GROUPS / CONFIG).exists()
 
 
 def _example(values: Sequence[Any]) -> Any:
