@@ -14,6 +14,7 @@ from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 from browser import chromium
 from browser.boards import WAIT, completed, start
 
+WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]  # computed by the CPU
 ELSEWHERE = re.compile(r"^(?!http://localhost[:/]|file:|data:|blob:)")
 
 
@@ -44,7 +45,7 @@ def browser() -> Iterator[Any]:
     path = chromium.find()
     assert path is not None, "python tests/browser/chromium.py installs a browser"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
+        browser = playwright.chromium.launch(executable_path=path, args=WEBGL)
         yield browser
         browser.close()
 
