@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from utils.config.config import Config
 
 SUMMARY = "look at a config before it is trained: data, model, time, memory"
-MAX_CLASSES, TEXT = 20, 80  # labels, and characters of a text, that are printed
+MAX_CLASSES, TEXT, NUM_SUSPECTS = 20, 80, 30  # labels, characters of a text, and rows of --labels, that are printed
 ACCURACIES, SEEDS = (0.7, 0.8, 0.9, 0.95), ((1, 0.0), (5, 0.005), (5, 0.01))  # seeds, and their standard deviation
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "without a fifth of the rows",
     )
     parser.add_argument(
-        "--top", type=int, default=30, metavar="N", help="with --labels: rows that are printed; default: 30"
+        "--top", type=int, metavar="N", help=f"with --labels: rows that are printed; default: {NUM_SUSPECTS}"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON; with --labels, a line for each row")
 
@@ -45,10 +45,15 @@ def run(options: argparse.Namespace) -> None:
     from agents.inspecting.data_view import describe_data
     from agents.inspecting.model_view import describe_model
     from agents.inspecting.rehearsal import rehearsal
+    from utils.errors import ConfigError
     from utils.machine.streams import to_json
     from utils.runs.run_log import set_up_console
 
     set_up_console()
+    if options.top is not None and (not options.labels or options.json or options.top < 1):
+        raise ConfigError(
+            f"command line: --top must be at least 1, and goes with --labels without --json, got {options.top}"
+        )
     config = checked_config(options.config, options.overrides)
     if options.labels:
         print_suspects(config, options)
@@ -163,7 +168,8 @@ def print_suspects(config: "Config", options: argparse.Namespace) -> None:
         return
     head = ["id", "label", "P(label)", "suggested", "text"]
     cells = [
-        [r["id"], r["label"], f"{r['probability']:.4f}", r["suggested"], r["text"][:TEXT]] for r in rows[: options.top]
+        [r["id"], r["label"], f"{r['probability']:.4f}", r["suggested"], r["text"][:TEXT]]
+        for r in rows[: options.top or NUM_SUSPECTS]
     ]
     print("\n".join(text_table(head, cells, left=(0, 1, 3, 4))))
     print(

@@ -147,6 +147,14 @@ def test_other_tasks_are_refused(run: Run, workplace: Path, agent: str, words: l
     )
 
 
+@pytest.mark.parametrize("words", [["--labels", "--top", "0"], ["--top", "3"], ["--labels", "--json", "--top", "3"]])
+def test_a_number_of_rows_that_cannot_be_printed(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["inspect", "tiny.yaml", *words]) == 2
+    assert "--top must be at least 1, and goes with --labels without --json" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_too_few_rows_are_refused(run: Run, workplace: Path) -> None:
     write_jsonl(workplace / "tiny.jsonl", tiny_rows(4))
     assert_refused(run("inspect", "tiny.yaml", "data.split=[1, 0, 0]", "--labels"), 3, "at least 5 different", "got 4")
