@@ -14,7 +14,7 @@ from datasets.tokenizers.tokens import Tokens
 
 WORTH_A_SORT = 4_000_000  # n-grams: 32 MB
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # of multiplicative hashing: 2**64 divided by the golden ratio
-LOAD = 2  # slots for each code, at least
+LOAD = 4  # slots for each code, at least
 FIRST_WORD = 2  # lower ids are padding and unknown, which are in no n-gram
 
 
@@ -89,19 +89,20 @@ class NgramTable:
     def _occurrences(self, tokens: Tokens, num_words: int, level: int) -> tuple[np.ndarray, np.ndarray]:
         """(position of the first word, code) of every n-gram of one order whose first words are known."""
         ids = tokens.ids.astype(np.int64)
-        texts = np.repeat(np.arange(len(tokens)), tokens.lengths)
-        positions = np.flatnonzero(ids >= FIRST_WORD)
+        goes_on = ids >= FIRST_WORD  # whether a word can follow another
+        positions = np.flatnonzero(goes_on)
         prefix = ids[positions]
+        goes_on[tokens.offsets[:-1]] = False
         for n in range(2, level + 1):
             is_inside = positions + n - 1 < len(ids)
             positions, prefix = positions[is_inside], prefix[is_inside]
-            last = ids[positions + n - 1]
-            is_ngram = (texts[positions + n - 1] == texts[positions]) & (last >= FIRST_WORD)
-            positions, codes = positions[is_ngram], prefix[is_ngram] * num_words + last[is_ngram]
+            is_ngram = goes_on[positions + n - 1]
+            positions = positions[is_ngram]
+            codes = prefix[is_ngram] * num_words + ids[positions + n - 1]
             if n == level:
                 return positions, codes
             index, is_known = self._find(n, codes)
-            positions, prefix = positions[is_known], index[is_known]
+            positions, prefix = positions[is_known], index[is_known].astype(np.int64)
         raise ValueError(f"level must be at least 2, got {level}")
 
 
@@ -163,7 +164,7 @@ class CodeIndex:
         return found, is_known
 
     def _first_slots(self, codes: np.ndarray) -> np.ndarray:
-        return ((codes.astype(np.uint64) * FACTOR) >> np.uint64(64 - self.bits)).astype(np.int64)
+        return (codes.view(np.uint64) * FACTOR >> np.uint64(64 - self.bits)).view(np.int64)
 
     def _next(self, slots: np.ndarray) -> np.ndarray:
         return (slots + 1) & (len(self.slots) - 1)

@@ -101,3 +101,12 @@ def test_ngrams_are_those_of_what_is_left_after_the_cut() -> None:
     tokenizer = trained_on(["the cat sat", "the cat sat"], ngrams=2)
     (ids,) = as_lists(tokenizer.encode(["the cat sat"], max_length=2))
     assert [tokenizer.token(id) for id in ids] == ["the", "cat", "the cat"]
+
+
+def test_codes_of_large_vocabularies_do_not_wrap() -> None:
+    num_words, pair = 100_000, 70_000  # the last pair and its number times the number of words are beyond 32 bits
+    table = NgramTable(3, 1)
+    table.codes = [np.arange(pair + 1) * 10 + 2 * num_words + 2, np.array([pair * num_words + 5])]
+    first, second = divmod(int(table.codes[0][-1]), num_words)
+    (ids,) = as_lists(table.extend(tokens_of([[first, second, 5]]), num_words))
+    assert ids == [first, second, 5, num_words + pair, num_words + pair + 1]
