@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,14 @@ class Tokens:
         for row, start, end in places:  # faster than one gather of all
             row[: end - start] = ids[start:end]
         return padded, mask
+
+
+def joined(parts: Sequence[Tokens]) -> Tokens:
+    """The texts of all parts, which are of one kind and no pairs."""
+    ids, lengths, truncated = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "lengths", "truncated")
+    )
+    return replace(Tokens.from_lengths(ids, lengths, truncated), window=parts[0].window)
 
 
 def refuse_cut(ids: np.ndarray) -> None:

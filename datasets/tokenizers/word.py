@@ -4,19 +4,19 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from itertools import chain, repeat
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from datasets.tokenizers.long_texts import fit
-from datasets.tokenizers.ngrams import NgramTable
+from datasets.tokenizers.ngrams import FACTOR, CodeIndex, NgramTable
 from datasets.tokenizers.special_tokens import SpecialTokens
-from datasets.tokenizers.tokens import Tokens
+from datasets.tokenizers.tokens import Tokens, joined
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 PAD_ID, UNKNOWN_ID = 0, 1
+BLOCK = 2**18  # characters of texts encoded at a time, so that their words fit the processor's cache
 FLAGS = ("nfc", "cut_unspaced")  # saved only if true: an older tokenizer has neither, and keeps its hash
 PUNCTUATION = re.compile(r"([^\w\s])")  # what is neither a letter, a digit, an underscore nor white space
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -90,6 +90,7 @@ class WordTokenizer:
         self.words: list[str] = [PAD, UNKNOWN]
         self.ids = {PAD: PAD_ID, UNKNOWN: UNKNOWN_ID}
         self.ngram_table = NgramTable(ngrams, ngram_min_count)
+        self._index = WordIndex(self.ids)  # of the ids as they are now
 
     @property
     def ngrams(self) -> int:
@@ -103,17 +104,27 @@ class WordTokenizer:
 
     def split(self, text: str) -> list[str]:
         """The words and punctuation marks of a text."""
-        text = text.lower() if self.lower else text
-        if not text.isascii():
-            if SPECIAL[self.cut_unspaced].search(text) is not None:
-                return _marked_word(self.cut_unspaced).findall(unicodedata.normalize("NFC", text) if self.nfc else text)
-            for character in filter(PUNCTUATION.match, set(BEYOND_ASCII.findall(text))):
-                text = text.replace(character, f" {character} ")
+        text = self._spaced(text)
         # Replacing one by one is 3 times faster than a pattern: 14 million words a second.
         for character, spaced in PRINTABLE_CHARACTERS if text.isprintable() else ASCII_CHARACTERS:
             if character in text:
                 text = text.replace(character, spaced)
         return text.split()
+
+    def _spaced(self, text: str) -> str:
+        """The text with its words cut apart by spaces, or by the marks of punctuation in ASCII, which are left as they are."""
+        text = text.lower() if self.lower else text
+        if text.isascii():
+            return text
+        if SPECIAL[self.cut_unspaced].search(text) is not None:
+            text = unicodedata.normalize("NFC", text) if self.nfc else text
+            return " ".join(_marked_word(self.cut_unspaced).findall(text))
+        for character in set(BEYOND_ASCII.findall(text)):
+            if character.isspace():
+                text = text.replace(character, " ")
+            elif PUNCTUATION.match(character):
+                text = text.replace(character, f" {character} ")
+        return text
 
     def set_vocabulary(self, counts: Counter[str]) -> None:
         """Keep the max_size most frequent words that occur at least min_count times; ties in alphabetical order."""
@@ -126,21 +137,15 @@ class WordTokenizer:
         self, texts: Sequence[str], max_length: int | None = None, *, long_texts: str = "head", stride: int = 0
     ) -> Tokens:
         """Texts -> ids with n-grams; a text without words is one unknown word. For long texts see long_texts.py."""
-        if long_texts == "head":
-            return self.add_ngrams(self.encode_words(texts, max_length))
-        return self.add_ngrams(fit(self.encode_words(texts), max_length, long_texts, stride))
+        parts = [fit(self.encode_words(block), max_length, long_texts, stride) for block in _blocks(texts)]
+        return joined([self.add_ngrams(part) for part in parts])
 
-    def encode_words(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+    def encode_words(self, texts: Sequence[str]) -> Tokens:
         """Texts -> the ids of their words, without n-grams."""
-        split, words = self.split, list[list[str]]()
-        truncated = np.zeros(len(texts), dtype=bool)
-        for i, text in enumerate(texts):
-            found = split(text) or [UNKNOWN]
-            truncated[i] = max_length is not None and len(found) > max_length
-            words.append(found[:max_length] if truncated[i] else found)
-        lengths = np.fromiter(map(len, words), np.int64, len(words))
-        ids = map(self.ids.get, chain.from_iterable(words), repeat(UNKNOWN_ID))
-        return Tokens.from_lengths(np.fromiter(ids, np.int32, int(lengths.sum())), lengths, truncated)
+        if self._index.ids is not self.ids:
+            self._index = WordIndex(self.ids)
+        ids, lengths = self._index.find([self._spaced(text).encode(errors="surrogatepass") for text in texts])
+        return Tokens.from_lengths(ids, lengths, np.zeros(len(texts), dtype=bool))
 
     def add_ngrams(self, tokens: Tokens) -> Tokens:
         """Words -> words followed by their n-grams in the vocabulary."""
@@ -184,3 +189,71 @@ def _check_ngrams(table: NgramTable, num_words: int) -> None:
         if not is_sorted or (len(codes) and not 0 <= codes[0] <= codes[-1] < num_beginnings * num_words):
             raise ValueError("not a tokenizer (its n-grams are not those of its words)")
         num_beginnings = len(codes)
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Lists of texts of about BLOCK characters together, at least one list."""
+    block, size = list[str](), 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size >= BLOCK:
+            yield block
+            block, size = [], 0
+    if block or not texts:
+        yield block
+
+
+class WordIndex:
+    """The ids of a vocabulary, for all words of some texts at once: 3 times as fast as cutting out each word for a dict.
+
+    A word of up to 15 bytes of UTF-8 is two integers: its first 8 bytes, and the others with its length. Their code is a sum, so
+    that a word with the code and the second integer of another is that word. All other words are left to the dict.
+    """
+
+    WIDTH, LETTER = 15, 1
+    # Of each byte: 0 white space, 1 a letter, any character beyond ASCII included, 2 a mark of punctuation.
+    KINDS = bytes(
+        1 if b > 127 else 0 if chr(b).isspace() else 2 if PUNCTUATION.match(chr(b)) else 1 for b in range(256)
+    )
+
+    def __init__(self, ids: dict[str, int]) -> None:
+        self.ids = ids
+
+    @functools.cached_property
+    def _table(self) -> tuple[CodeIndex, np.ndarray, np.ndarray]:
+        """The codes (V,) of the short words, their second integers and their ids."""
+        encoded = [(word.encode(errors="surrogatepass"), id) for word, id in self.ids.items()]
+        words, ids = zip(*((word, id) for word, id in encoded if len(word) <= self.WIDTH), strict=True)
+        lengths = np.fromiter(map(len, words), np.int64, len(words))
+        codes, seconds = self._codes(b"".join([*words, bytes(self.WIDTH)]), np.cumsum(lengths) - lengths, lengths)
+        codes, places = np.unique(codes, return_index=True)
+        return CodeIndex(codes), seconds[places], np.array(ids, dtype=np.int32)[places]
+
+    @staticmethod
+    def _codes(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Code and second integer (N,) of the words that begin there, with at least 15 bytes after the last one."""
+        masks = np.array([2 ** (8 * n) - 1 for n in range(9)], dtype=np.uint64)  # of the first n bytes
+        eights = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))
+        first = eights[starts] & masks[np.minimum(lengths, 8)]
+        second = eights[starts + 8] & masks[np.clip(lengths - 8, 0, 8)] | lengths.astype(np.uint64) << np.uint64(56)
+        return (first + second * FACTOR).view(np.int64), second
+
+    def find(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Texts whose words spaces or marks cut apart -> (ids of their words, their number in each); no word is an unknown one."""
+        data = b" ".join([b"", *texts, b" " * self.WIDTH])
+        kinds = np.frombuffer(data.translate(self.KINDS), dtype=np.uint8)
+        before, here = kinds[:-1], kinds[1:]
+        is_border = (before & here) != self.LETTER
+        starts, ends = (np.flatnonzero(is_border & (side > 0)) + 1 for side in (here, before))
+        lengths = ends - starts
+        codes, seconds = self._codes(data, starts, lengths)
+        index, second_of, id_of = self._table
+        places, is_there = index.find(codes)
+        is_same = is_there & (second_of[places] == seconds)
+        ids = np.where(is_same, id_of[places], UNKNOWN_ID).astype(np.int32)
+        for i in np.flatnonzero((lengths > self.WIDTH) | (is_there & ~is_same)).tolist():
+            ids[i] = self.ids.get(data[starts[i] : ends[i]].decode(errors="surrogatepass"), UNKNOWN_ID)
+        firsts = np.searchsorted(starts, np.cumsum([1, *(len(text) + 1 for text in texts)]))
+        counts = np.diff(firsts)
+        return np.insert(ids, firsts[:-1][counts == 0], UNKNOWN_ID), np.maximum(counts, 1)

@@ -4,8 +4,10 @@ import itertools
 import json
 import re
 import unicodedata
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from corpora import ANY
 from hypothesis import assume, given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from token_cases import WORDS, as_lists, assert_same, trained_on
 
 from datasets.rows.split import text_key
+from datasets.tokenizers import word
 from datasets.tokenizers.word import SPECIAL, UNKNOWN_ID, UNSPACED, WordTokenizer
 
 TEXTS = WORDS
@@ -86,6 +89,38 @@ def test_a_text_has_the_same_ids_in_any_company(texts: list[str]) -> None:
     tokenizer = trained_on(ngrams=2, ngram_min_count=1)
     together = as_lists(tokenizer.encode(texts))
     assert together == [as_lists(tokenizer.encode([text]))[0] for text in texts]
+
+
+CHARACTERS = "ab\u00e9\u0301\u4e00\ud800"
+BEGINNINGS = st.sampled_from(["", "abbabbab", "abbabbabbabbabb"])  # 8 and 15 bytes
+ANY_WORD = st.builds(str.__add__, BEGINNINGS, st.text(CHARACTERS, max_size=2)).filter(bool)
+
+
+@ANY
+@given(
+    words=st.lists(ANY_WORD, max_size=9, unique=True),
+    others=st.lists(ANY_WORD),
+    text=st.text(f"{CHARACTERS} .\0\xa0\u20ac"),
+)
+@pytest.mark.parametrize("factor", [word.FACTOR, np.uint64(0)])  # 0: words with the same first 8 bytes have one code
+def test_ids_are_those_of_a_dict(factor: np.uint64, words: list[str], others: list[str], text: str) -> None:
+    tokenizer = WordTokenizer()
+    tokenizer.set_vocabulary(Counter(words))
+    texts = [text, "", " ".join([*words, *others]), f"{words}{others}{text}"]
+    expected = [[tokenizer.ids.get(word, UNKNOWN_ID) for word in tokenizer.split(text)] for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word, "FACTOR", factor)
+        found = as_lists(tokenizer.encode(texts))
+    assert found == [ids or [UNKNOWN_ID] for ids in expected]
+
+
+@pytest.mark.parametrize("block", [1, 9, 2**18])
+def test_texts_in_blocks_are_those_of_one_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, texts = trained_on(ngrams=2, ngram_min_count=1), [*TEXTS, "sat", ""]
+    expected = tokenizer.encode(texts, 3)
+    monkeypatch.setattr(word, "BLOCK", block)
+    assert_same(tokenizer.encode(texts, 3), expected)
+    assert len(tokenizer.encode([])) == 0
 
 
 def test_even_half_of_a_surrogate_pair_is_only_unknown() -> None:
