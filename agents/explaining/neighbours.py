@@ -39,7 +39,8 @@ def nearest(predictor: Predictor, records: Sequence[Record], count: int) -> list
 def _line(predictor: Predictor, similarity: float, _: int, record: Record) -> dict[str, Any]:
     corpus = predictor.corpus
     gold = corpus.target.gold(record.labels or ())
-    return {"similarity": similarity, "id": record.id, **texts_by_field(corpus.fields, record.texts), **gold}
+    texts = texts_by_field(corpus.fields, record.texts, {"similarity"})
+    return {"similarity": similarity, "id": record.id, **texts, **gold}
 
 
 def unit_vectors(predictor: Predictor, records: Sequence[Record]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The lines of predictions.jsonl."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from datasets.rows.corpus import Corpus
@@ -20,10 +20,13 @@ OWN_KEYS = {
 }
 
 
-def texts_by_field(fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
-    """The texts by field name, or nested under `fields` if a field's name clashes with another key."""
+def texts_by_field(fields: Sequence[str], texts: Sequence[str], more_keys: Set[str] = frozenset()) -> dict[str, Any]:
+    """The texts by field name, or nested under `fields` if a field's name clashes with another key.
+
+    more_keys: keys that a line has besides those of predictions.jsonl
+    """
     named = dict(zip(fields, texts, strict=True))
-    return {"fields": named} if named.keys() & OWN_KEYS else named
+    return {"fields": named} if named.keys() & (OWN_KEYS | more_keys) else named
 
 
 def skipped_line(record: Skipped) -> dict[str, Any]:

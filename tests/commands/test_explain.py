@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_jsonl
+from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 from explained_runs import TEXT, folder, trained
 from small_documents import write_corpus
 
@@ -55,6 +55,26 @@ def test_json_lines_hold_the_prediction_and_each_word(place: Path, capsys: pytes
         assert [word["word"] for word in line["words"]] == [*row["title"].split(), *row["text"].split()]
         assert all(row[word["field"]][word["start"] : word["end"]] == word["word"] for word in line["words"])  # type: ignore[literal-required]
         assert len(line["nearest"]) == 2
+
+
+def test_a_field_named_like_a_key_of_the_line_is_nested(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"title": "words", "text": "similarity"}
+    rows = [{names.get(name, name): value for name, value in row.items()} for row in tiny_rows()]
+    (place / "tiny.jsonl").unlink()  # a link
+    write_jsonl(place / "tiny.jsonl", rows)
+    (place / "run.yaml").write_text(TINY_CONFIG)
+    assert main(["run.yaml", "train.num_epochs=1", "data.fields=[words, similarity]", "name=run"]) == 0
+    capsys.readouterr()
+    texts = {"words": "Boil the rice", "similarity": "salt the eggs"}
+    command = ["explain", "experiments/run", "--text", json.dumps(texts), "--method", "occlusion", "--nearest", "1"]
+    assert main([*command, "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["fields"] == texts
+    assert [word["word"] for word in line["words"]] == [*texts["words"].split(), *texts["similarity"].split()]
+    assert line["nearest"][0]["fields"].keys() == texts.keys()
+    assert isinstance(line["nearest"][0]["similarity"], float)
+    assert main([*command, "--output", "words.html"]) == 0
+    assert "Boil" in (place / "words.html").read_text()
 
 
 def test_one_text_is_not_checked_by_deletion(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
