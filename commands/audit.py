@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from commands.predict import add_reading
 
 if TYPE_CHECKING:
-    from agents.auditing.audited_file import AuditedFile
+    from agents.auditing.audited_file import AuditedFile, Reading
     from agents.auditing.behaviour import Behaviour
     from agents.auditing.groups import Grouping
     from agents.auditing.report import Audit
+    from agents.auditing.terms import Swap
 
 SUMMARY = "audit a trained classifier: groups, term swaps, small changes"
 SAMPLE = 2000
@@ -88,35 +89,68 @@ def run(options: argparse.Namespace) -> None:
 
 
 def audit(options: argparse.Namespace) -> "Audit":
-    """All parts that the options ask for."""
+    """Read what the options name, ask the run, and gather the results."""
     from agents.auditing.answers import Judge
-    from agents.auditing.audited_file import Reading, read_audited
-    from agents.auditing.behaviour import Behaviour, compare_files
-    from agents.auditing.report import Audit
+    from agents.auditing.audited_file import read_audited
+    from agents.auditing.behaviour import Behaviour
     from agents.auditing.terms import read_groups, read_swaps
     from agents.running.predictor import Predictor
 
     swaps = read_swaps(Path(options.swaps)) if options.swaps else []
     terms = read_groups(Path(options.group_terms)) if options.group_terms else {}
-    columns, labels = pairs_of(options.columns, "--columns"), pairs_of(options.map, "--map")
-    reading = Reading(columns, labels, options.format, options.encoding, options.on_bad_row or "error")
+    reading = reading_of(options)
     predictor = Predictor(options.folder, options.device)
     judge = Judge(predictor, listed(options.positive))
     file = read_audited(predictor, Path(options.data), reading, listed(options.groups))
     others = [read_audited(predictor, Path(path), reading) for path in options.pairs_with]
-    whole = Behaviour(judge, file.records, options.seed)
+    return results(options, Behaviour(judge, file.records, options.seed), file, others, swaps, terms)
+
+
+def reading_of(options: argparse.Namespace) -> "Reading":
+    """How the options say that files are read. Raises ConfigError."""
+    from agents.auditing.audited_file import Reading
+
+    columns, labels = pairs_of(options.columns, "--columns"), pairs_of(options.map, "--map")
+    return Reading(columns, labels, options.format, options.encoding, options.on_bad_row or "error")
+
+
+def results(
+    options: argparse.Namespace,
+    whole: "Behaviour",
+    file: "AuditedFile",
+    others: "Sequence[AuditedFile]",
+    swaps: "Sequence[Swap]",
+    terms: dict[str, list[str]],
+) -> "Audit":
+    """All parts of the audit: groups and paired texts of the whole file, changes of a sample of it."""
+    from agents.auditing.behaviour import compare_files
+    from agents.auditing.report import Audit
+
     sample = whole.sampled(options.sample)
     return Audit(
         run=options.folder,
         data=options.data,
-        positive=judge.positive,
+        positive=whole.judge.positive,
         counts=file.counts,
         groupings=by_all_groups(whole, file, terms),
         swaps=[sample.swap(swap) for swap in swaps],
         pairs=[compare_files(whole, file, other) for other in others],
         tests=[*sample.invariance(), *sample.direction()],
         num_sampled=len(sample.records),
+        unknown=unknown_of(whole, swaps, terms),
     )
+
+
+def unknown_of(
+    whole: "Behaviour", swaps: "Sequence[Swap]", terms: dict[str, list[str]]
+) -> dict[str, tuple[list[str], int]]:
+    """{name of a swap, or `groups`: (its terms that the run does not know, the number of all)}."""
+    from agents.auditing.terms import unknown_terms
+
+    groups = {"groups": [term for own in terms.values() for term in own]} if terms else {}
+    lists = {swap.name: list(swap.place) for swap in swaps} | groups
+    tokenizer = whole.judge.predictor.artifacts.tokenizer
+    return {name: (unknown_terms(tokenizer, own), len(own)) for name, own in lists.items()}
 
 
 def by_all_groups(whole: "Behaviour", file: "AuditedFile", terms: dict[str, list[str]]) -> "list[Grouping]":

@@ -40,7 +40,10 @@ SHOWN, BEFORE_CHANGE = 120, 50  # characters of an example, and of them before w
 
 @dataclass(frozen=True)
 class Audit:
-    """All results of an audit, in the order of the report."""
+    """All results of an audit, in the order of the report.
+
+    unknown: {name of a swap, or `groups`: (the terms that the model does not know, the number of all its terms)}
+    """
 
     run: str
     data: str
@@ -51,6 +54,17 @@ class Audit:
     pairs: list[Outcome]
     tests: list[Outcome]
     num_sampled: int
+    unknown: dict[str, tuple[list[str], int]] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The terms that the model does not know, a line for each list of terms that has some."""
+        return [
+            f"The model does not know {len(terms):,} of the {size:,} terms of {name}: {', '.join(map(repr, terms))}. To it they "
+            "are one unknown word: that answers do not depend on which of them a text has is no sign of fairness."
+            for name, (terms, size) in self.unknown.items()
+            if terms
+        ]
 
     @property
     def notes(self) -> list[str]:
@@ -59,6 +73,7 @@ class Audit:
         return [
             f"{describe_counts(self.counts)}{interest}.",
             f"Term swaps and tests change {self.num_sampled:,} of the texts. Brackets hold 95% intervals.",
+            *self.warnings,
         ]
 
 
@@ -195,9 +210,9 @@ def as_markdown(audit: Audit) -> str:
 
 
 def as_terminal(audit: Audit) -> str:
-    """The tables for the terminal, without examples."""
+    """The tables for the terminal, without examples, and the terms that the model does not know."""
     parts = [line for section in sections(audit) for line in (section.title, *text_table(section.head, section.rows))]
-    return "\n".join(map(printable, parts))
+    return "\n".join(map(printable, [*parts, *audit.warnings]))
 
 
 def as_html(audit: Audit) -> str:

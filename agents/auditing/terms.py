@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.auditing.audited_file import NONE
+from datasets.tokenizers.tokens import num_unknown
 from utils.config import strict_yaml
 from utils.errors import ConfigError
 
@@ -67,6 +68,12 @@ def in_case_of(found: str, old: str, new: str) -> str:
     if found.isupper() and len(found) > 1:
         return new.upper()
     return new[:1].upper() + new[1:] if found[:1].isupper() else new
+
+
+def unknown_terms(tokenizer: Any, terms: Sequence[str]) -> list[str]:
+    """The terms of which a run's tokenizer knows no token. To the model all of them are one: exchanging two changes nothing."""
+    ignored = [tokenizer.unknown_id, *tokenizer.special.ids]
+    return [term for term in terms if num_unknown([tokenizer.encode([term])], ignored)]
 
 
 def read_swaps(path: Path) -> list[Swap]:

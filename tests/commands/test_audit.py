@@ -1,5 +1,6 @@
 """audit: a run of the program, from a file with other columns and labels to the three reports; and what is refused."""
 
+import html
 import json
 import os
 import re
@@ -127,6 +128,21 @@ def test_the_same_command_gives_the_same_bytes(folder: Path, capsys: pytest.Capt
         found.append([Path("out", name).read_bytes() for name in ("audit.json", "report.md", "report.html")])
     assert found[0] == found[1]
     assert found[0][0] != found[2][0]
+
+
+def test_terms_that_the_model_does_not_know_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "swaps.yaml").write_text("food: [[soup, rice, qua soup, Zarathustra, xyz]]\nboats: [[sail, anchor]]\n")
+    (folder / "groups.yaml").write_text("one: [soup]\nother: [xyz]\n")
+    words = ["--data", "texts.jsonl", *COLUMNS, *MAP, "--swaps", "swaps.yaml", "--group-terms", "groups.yaml"]
+    code, out, err = audit(capsys, *words, "--out", "out")
+    assert code == 0, err
+    values = json.loads(Path("out/audit.json").read_text())
+    assert values["unknown"] == {"food": [["Zarathustra", "xyz"], 5], "boats": [[], 2], "groups": [["xyz"], 2]}
+    line = "The model does not know 2 of the 5 terms of food: 'Zarathustra', 'xyz'. "
+    assert line in out
+    assert line in Path("out/report.md").read_text()
+    assert html.escape(line) in Path("out/report.html").read_text()
+    assert "terms of boats" not in out
 
 
 def test_texts_without_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
