@@ -5,13 +5,17 @@ package captum.
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from commands.predict import STANDARD_INPUT, add_reading, output_file, records_of, text_of
 
 if TYPE_CHECKING:
+    from agents.explaining.attribution import Explainer
     from agents.explaining.pages import Html, Json, Terminal
+    from agents.running.predictor import Predictor
+    from datasets.rows.records import Record, Skipped
 
 SUMMARY = "score the words of texts by their effect on a trained run's prediction"
 METHODS = ("integrated_gradients", "occlusion", "gradient_x_input", "attention_rollout")
@@ -48,13 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Explain one text, or each text of a file."""
     from agents.explaining.attribution import Explainer
-    from agents.explaining.boards import Board
-    from agents.explaining.faithfulness import Faithfulness
-    from agents.explaining.lines import lines_of
-    from agents.explaining.neighbours import nearest
     from agents.running.other_rows import check_format
     from agents.running.predictor import Predictor
-    from datasets.rows.records import Record
     from utils.errors import ConfigError
     from utils.runs.run_log import set_up_console
 
@@ -66,12 +65,21 @@ def run(options: argparse.Namespace) -> None:
     predictor = Predictor(options.folder, options.device)
     explainer = Explainer(predictor, options.method, options.label)
     text = text_of(options.text, predictor.corpus.fields)
-    records: Any = records_of(options, predictor, text)[0]
-    similar = None
-    if options.nearest:
-        records = list(records)
-        similar = nearest(predictor, [record for record in records if isinstance(record, Record)], options.nearest)
+    records, _ = records_of(options, predictor, text)
+    explain(options, explainer, records, kind)
+
+
+def explain(
+    options: argparse.Namespace, explainer: "Explainer", records: "Iterator[Record | Skipped]", kind: str
+) -> None:
+    """Write a line for each record as `kind`, and for those of a file the check of the scores."""
+    from agents.explaining.boards import Board
+    from agents.explaining.faithfulness import Faithfulness
+    from agents.explaining.lines import lines_of
+
+    predictor = explainer.predictor
     check = Faithfulness(explainer) if options.text is None else None
+    read, similar = _with_nearest(predictor, records, options.nearest)
     with (
         output_file(options.output, predictor.worker) as file,
         Board(predictor.folder, is_on=options.tensorboard) as board,
@@ -79,11 +87,24 @@ def run(options: argparse.Namespace) -> None:
         assert file is not None
         page = _page(kind, file)
         file.write(page.begin())
-        for line in lines_of(explainer, records, check, similar):
+        for line in lines_of(explainer, read, check, similar):
             file.write(page.line(line))
             board.add(line)
         file.write(page.end(check.summary() if check else None))
         file.flush()
+
+
+def _with_nearest(
+    predictor: "Predictor", records: "Iterator[Record | Skipped]", number: int
+) -> "tuple[Iterable[Record | Skipped], list[list[dict[str, Any]]] | None]":
+    """The records, and for each that is not skipped its nearest training texts; for those all records are read first."""
+    from agents.explaining.neighbours import nearest
+    from datasets.rows.records import Record
+
+    if not number:
+        return records, None
+    read = list(records)
+    return read, nearest(predictor, [record for record in read if isinstance(record, Record)], number)
 
 
 def _kind(options: argparse.Namespace) -> str:
