@@ -1,6 +1,6 @@
 """Any text, any YAML and any value as a config is a checked config or a ConfigError in one line, and nothing else."""
 
-import os
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,8 @@ TREES = st.recursive(
 
 @pytest.fixture(scope="module", autouse=True)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("configs"))
-    yield
-    os.chdir(before)
+    with contextlib.chdir(tmp_path_factory.mktemp("configs")):
+        yield
 
 
 def check(text: str | bytes) -> Config | None:

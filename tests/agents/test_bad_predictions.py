@@ -1,5 +1,6 @@
 """Bad input to a trained run (failure catalogue, D63, D76, D84, D126): refused, skipped and counted, or read as it is meant."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,14 +19,11 @@ ROWS: list[dict[str, Any]] = list(tiny_rows(6))
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained run."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", tiny_rows())
         (folder / "tiny.yaml").write_text(TINY_CONFIG)
         assert main(["tiny.yaml"]) == 0
-    finally:
-        os.chdir(before)
     return folder
 
 

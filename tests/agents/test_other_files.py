@@ -1,5 +1,6 @@
 """Files that a run was not trained on: read as their own format is written, from a path, a pipe, a socket or standard input."""
 
+import contextlib
 import csv
 import io
 import json
@@ -38,9 +39,8 @@ def write_csv(path: Path, rows: list[list[str]], encoding: str, delimiter: str =
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs: `latin` of a CSV in Latin-1 with semicolons, `headerless` of one without a header line."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         header = ["title", "text", "label"]
         cells = [[row[name] for name in header] for row in ROWS]
         write_csv(folder / "latin.csv", [header, *cells], "latin-1", ";")
@@ -52,8 +52,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 text = text.replace("  fields: [title, text]\n", "")
             (folder / f"{name}.yaml").write_text(text)
             assert main([f"{name}.yaml"]) == 0
-    finally:
-        os.chdir(before)
     return folder
 
 

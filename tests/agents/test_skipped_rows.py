@@ -1,7 +1,7 @@
 """Rows that cannot be used, when a trained run predicts or is tested: refused, or answered by a line that says why."""
 
+import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,12 @@ GOOD = [{"uid": f"u{i}", "text": row["text"], "label": row["label"]} for i, row 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run `x`, which has ids and was trained with `data.on_bad_row: skip`."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", [*GOOD, {"uid": "bad", "text": " ", "label": "chess"}])
         config = TINY_CONFIG.replace("  fields: [title, text]\n", DATA).replace("num_epochs: 2", "num_epochs: 1")
         (folder / "x.yaml").write_text(config)
         assert main(["x.yaml"]) == 0
-    finally:
-        os.chdir(before)
     return folder
 
 

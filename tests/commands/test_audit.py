@@ -1,8 +1,8 @@
 """audit: a run of the program, from a file with other columns and labels to the three reports; and what is refused."""
 
+import contextlib
 import html
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -27,16 +27,13 @@ CONFIGS = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of one field, one of two, one of several labels and one of numbers."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", tiny_rows())
         write_jsonl(folder / "numbers.jsonl", [{**row, "label": len(row["text"])} for row in tiny_rows()])
         for name, config in CONFIGS.items():
             (folder / f"{name}.yaml").write_text(config)
             assert main([f"{name}.yaml"]) == 0
-    finally:
-        os.chdir(before)
     return folder
 
 

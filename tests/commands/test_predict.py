@@ -1,5 +1,6 @@
 """predict: texts from the command line, where the lines go, and what a terminal is shown of them."""
 
+import contextlib
 import json
 import os
 import pty
@@ -21,15 +22,12 @@ ROWS = tiny_rows(5)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run `x`, which reads the one field `text`."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", tiny_rows())
         config = TINY_CONFIG.replace("[title, text]", "[text]").replace("num_epochs: 2", "num_epochs: 1")
         (folder / "x.yaml").write_text(config)
         assert main(["x.yaml"]) == 0
-    finally:
-        os.chdir(before)
     return folder
 
 

@@ -1,5 +1,6 @@
 """`serve` as a user starts it: many clients at once, floods, signals, and what it refuses to serve."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -31,14 +32,11 @@ TEXTS = [f"{row['title']}, {row['text']}" for row in tiny_rows(500)]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run experiments/x, which reads the one field `text`."""
-    place, before = tmp_path_factory.mktemp("place"), Path.cwd()
-    os.chdir(place)
-    try:
+    place = tmp_path_factory.mktemp("place")
+    with contextlib.chdir(place):
         write_jsonl(place / "tiny.jsonl", tiny_rows())
         (place / "x.yaml").write_text(TINY_CONFIG.replace("[title, text]", "[text]"))
         assert main(["x.yaml"]) == 0
-    finally:
-        os.chdir(before)
     return place
 
 

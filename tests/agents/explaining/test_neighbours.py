@@ -1,7 +1,6 @@
 """The nearest training texts against all similarities computed from the weights, and what happens without the data."""
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -47,11 +46,12 @@ def test_the_nearest_are_those_of_the_smallest_angle(place: None, monkeypatch: p
     assert found[1][0]["similarity"] == pytest.approx(1, abs=1e-5)
 
 
-def test_changed_data_is_said_and_missing_data_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_data_is_said_and_missing_data_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.copytree(trained("several labels"), tmp_path / "experiments" / "x")
     shutil.copy(folder() / "tiny.jsonl", tmp_path)
-    before = Path.cwd()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     try:
         predictor = load("experiments/x")
         record = record_of(predictor, tiny_rows()[0]["text"])
@@ -65,4 +65,3 @@ def test_changed_data_is_said_and_missing_data_refused(tmp_path: Path, caplog: p
             nearest(predictor, [record], 2)
     finally:
         logging.getLogger("glassbox").removeHandler(caplog.handler)
-        os.chdir(before)

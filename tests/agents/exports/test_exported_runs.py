@@ -1,7 +1,7 @@
 """Exports of a trained classifier: each form answers as the run does, and what is damaged or does not pass is refused."""
 
+import contextlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,8 @@ ROWS = [{"title": "", "text": "x"}, {"title": "the wind", "text": "tie the rope 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run x, a BiLSTM for each of two fields, and its exports."""
-    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", tiny_rows())
         config = TINY_CONFIG.replace("head:\n  hidden_sizes: [8]\n  dropout: 0.1\n", "").replace(
             "epochs: 2", "epochs: 6"
@@ -36,8 +35,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert json.loads((folder / "experiments/x/report.json").read_text())["test"]["accuracy"] == 1.0
         for form in FORMS:
             assert main(["export", "experiments/x", "--format", form, "--out", form]) == 0
-    finally:
-        os.chdir(before)
     return folder
 
 

@@ -1,7 +1,7 @@
 """A run of each kind, and a server of them with small limits."""
 
+import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +23,8 @@ BERT = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """experiments/ with a run of each kind: labels, of two fields and of pairs; numbers; gaps; texts."""
-    folder, before = tmp_path_factory.mktemp("runs"), Path.cwd()
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("runs")
+    with contextlib.chdir(folder):
         write_jsonl(folder / "tiny.jsonl", tiny_rows())
         rows = [row | {"score": len(row["text"]) / 10} for row in tiny_rows()]
         (folder / "numbers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -41,8 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["number.yaml", "name=number"]) == 0
         assert main(["documents.yaml", "name=gaps"]) == 0
         assert main(["pairs.yaml", "name=writer", "train.num_epochs=1", "generation.min_length=8"]) == 0
-    finally:
-        os.chdir(before)
     return folder / "experiments"
 
 
