@@ -24,12 +24,12 @@ from graphs.conversion.onnx import OnnxModel
 from utils.errors import CheckpointError, ConfigError
 from utils.files import hub, strict_json
 from utils.files.storage import read_regular, read_sealed
-from utils.runs.saved import CONFIG
+from utils.runs.saved import CONFIG, EXPORT
 
 if TYPE_CHECKING:
     from agents.base import BaseAgent
 
-EXPORT, EXAMPLES, RUN = "EXPORT.json", "EXAMPLES.jsonl", "run"
+EXAMPLES, RUN = "EXAMPLES.jsonl", "run"
 VERSION = 1
 GRAPH, WEIGHTS = "model.onnx", "model.safetensors"
 MODELS = {"hf": WEIGHTS, "onnx": GRAPH, "int8": GRAPH, "bundle": WEIGHTS}  # the file of the model in each format

@@ -6,10 +6,11 @@ from types import ModuleType
 from typing import Any
 
 from agents.exports import examples, pair_examples
-from agents.exports.exported_run import EXAMPLES, EXPORT, ExportedRun, verified
+from agents.exports.exported_run import EXAMPLES, ExportedRun, verified
 from agents.running.abilities import Generates
 from agents.running.predictor import Predictor
 from utils.errors import CheckpointError
+from utils.runs.saved import EXPORT
 
 
 def checks_of(predictor: Predictor) -> ModuleType:

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.exports.bundle import bundle_files
 from agents.exports.encoder_decoder import encoder_decoder_files
-from agents.exports.exported_run import EXAMPLES, EXPORT, RUN, VERSION, ExportedRun
+from agents.exports.exported_run import EXAMPLES, RUN, VERSION, ExportedRun
 from agents.exports.graph import int8_files, onnx_files
 from agents.exports.hugging_face import hugging_face_files, to_json
 from agents.exports.verifying import checks_of
@@ -18,7 +18,7 @@ from agents.running.trained_run import TrainedRun
 from utils.errors import ConfigError
 from utils.files.storage import new_folder, read_regular, refuse_existing, sealed, write_synced
 from utils.machine.environment import versions
-from utils.runs.saved import CONFIG
+from utils.runs.saved import CONFIG, EXPORT
 
 Files = dict[str, bytes]  # by their names in the export's folder
 FORMATS: dict[str, Callable[[Predictor, list[dict[str, Any]]], Files]] = {

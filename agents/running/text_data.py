@@ -31,6 +31,7 @@ from utils.files.hub import is_published
 from utils.files.storage import read_regular
 from utils.runs.checkpoint import CheckpointStore, refuse_other
 from utils.runs.run_report import describe_rows, describe_truncated
+from utils.runs.saved import refuse_export
 
 logger = logging.getLogger("glassbox")
 TOKENIZER = "tokenizer.json"
@@ -207,6 +208,7 @@ def initial_tokenizer(config: Config) -> Any:
 
 def saved_tokenizer(folder: Path) -> tuple[Any, bytes]:
     """(tokenizer, its file) of a run's folder, parsed only once its hash is the checkpoints'. Raises CheckpointError."""
+    refuse_export(folder)
     path = folder / TOKENIZER
     known = CheckpointStore(folder / "checkpoints").facts()
     try:

@@ -12,6 +12,7 @@ from utils.errors import CheckpointError, ConfigError
 from utils.files.storage import digest_of, read_regular, readable
 
 CONFIG, REPORT, METRICS, PREDICTIONS = "config.yaml", "report.json", "metrics.jsonl", "predictions.jsonl"
+EXPORT = "EXPORT.json"  # of a folder that `export` wrote
 SEAL = "# sha256 of these values: "
 
 
@@ -28,6 +29,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
             return values
         values = strict_yaml.parse(text, str(path)).value
     except FileNotFoundError:
+        refuse_export(folder)
         raise CheckpointError(f"{folder}: holds no run ({CONFIG} is missing)") from None
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
@@ -38,6 +40,14 @@ def saved_config(folder: Path) -> dict[str, Any]:
     if not text.rstrip().endswith(seal_of(values)):  # a changed pooling, say, would silently change predictions
         raise CheckpointError(f"{path}: is damaged, or was changed by hand; restore it, or start over with --fresh")
     return values
+
+
+def refuse_export(folder: Path) -> None:
+    """Raise CheckpointError for a run in an exported form, which only the commands that answer texts open."""
+    if (folder / EXPORT).is_file():
+        raise CheckpointError(
+            f"{folder}: is an export of a run, which predict, test and the like can use; here give the folder of the run itself"
+        )
 
 
 def _as_written(text: str) -> dict[str, Any] | None:

@@ -158,6 +158,15 @@ def test_what_is_no_export_of_ours_is_refused(place: Path, capsys: pytest.Captur
     assert "bundle/EXPORT.json: is damaged" in said(capsys, 4, "test", "bundle")
 
 
+@pytest.mark.parametrize("form", ["onnx", "int8", "bundle"])
+def test_an_export_where_the_run_itself_is_needed(place: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    line = f"{form}: is an export of a run, which predict, test and the like can use; here give the folder of the run itself"
+    assert said(capsys, 4, "fill", form, "chess [MASK]") == line
+    Path("pairs.csv").write_text("sent_more,sent_less\na,b\n")
+    assert said(capsys, 4, "minimal-pairs", form, "--data", "pairs.csv") == line
+    assert said(capsys, 4, "x.yaml", "name=y", f"init_from={form}") == line
+
+
 def test_a_missing_package_is_named(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
