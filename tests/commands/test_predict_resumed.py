@@ -217,7 +217,13 @@ def test_a_killed_process_is_one_clear_error(fed: "subprocess.Popen[str]", folde
 def test_a_signal_ends_all(fed: "subprocess.Popen[str]", folder: Path, number: int) -> None:
     children = psutil.Process(fed.pid).children()
     os.killpg(fed.pid, number)  # as a terminal does
+    assert fed.stderr is not None
+    lines = fed.stderr.read().splitlines()
     assert fed.wait(60) == 128 + number
+    assert lines[-2:] == [
+        f"what is predicted so far is kept in {folder / 'out.jsonl.partial'}; --resume goes on from there",
+        f"stopped by {signal.Signals(number).name}",
+    ]
     until(lambda: not any(child.is_running() for child in children))
     assert not (folder / "out.jsonl").exists()
     assert (folder / "out.jsonl.partial" / "lines.jsonl").stat().st_size > 0

@@ -15,11 +15,14 @@ from utils.errors import Stopped
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_SIGNAL = "GLASSBOX_ONE_SIGNAL"  # set for a process whose starter passes signals on, and ends it if need be
 
+RESUME = "; run the same command to resume from the last checkpoint, if there is one"
+
 _received: list[int] = []
 _is_graceful: list[bool] = []
 _raised: list[int] = []  # the signals that raised at once
 _owner: list[int] = []  # the process that handles signals; its workers start as copies of it
 _hung_up: list[int] = []  # SIGHUP, if it has come
+_hint: list[str] = []  # what can be done after a signal, added to its message
 _first: list[int] = []  # the first signal, if it is the only one that counts; `only_the_first` starts it with a 0
 
 
@@ -59,10 +62,7 @@ def _set_alarm() -> None:
 
 
 def _stopped(number: int) -> Stopped:
-    name = signal.Signals(number).name
-    return Stopped(
-        f"stopped by {name}; run the same command to resume from the last checkpoint, if there is one", number
-    )
+    return Stopped(f"stopped by {signal.Signals(number).name}{''.join(_hint)}", number)
 
 
 def _repeat(tell: Callable[[Any], Any], dropped: Any) -> None:
@@ -83,6 +83,7 @@ def installed() -> Iterator[None]:
     old: dict[int, Callable[..., Any] | int | None] = {n: signal.signal(n, handle) for n in heard}
     old_hook, _owner[:], _raised[:], _first[:] = sys.unraisablehook, [os.getpid()], [], []
     _hung_up.clear()
+    _hint[:] = [RESUME]
     sys.unraisablehook = functools.partial(_repeat, old_hook)
     if os.environ.get(ONE_SIGNAL):
         only_the_first()
@@ -100,6 +101,11 @@ def installed() -> Iterator[None]:
         for number, handler in old.items():
             if signal.getsignal(number) is handle:  # else they are ignored until the process has said why it ends
                 signal.signal(number, handler)
+
+
+def without_hint() -> None:
+    """Say nothing of resuming after a signal, for a command that does not resume, or says itself how."""
+    _hint.clear()
 
 
 def only_the_first() -> None:
