@@ -1,9 +1,10 @@
-"""Texts per second of `predict`, end to end, on BBC News: python benchmarks/predict_speed.py BOE [BILSTM MINILM]
+"""Texts per second of `predict`, end to end, on BBC News: python benchmarks/predict_speed.py BOE [BILSTM MINILM [TEXTS]]
 
-Folders of runs of boe.yaml, bilstm.yaml, and bert_minilm.yaml with model.pooling=pooler, which transformers has. All articles go
-through `predict --input -` again and again; measured is from the line after the first chunk to the last. The bag takes
-turns with fastText (words and pairs, 10 dimensions, which reads a file and writes nothing), in one process and with --jobs 2;
-MiniLM with a transformers pipeline over its export with batches of 32, on as many threads.
+Folders of runs of boe.yaml, bilstm.yaml, and bert_minilm.yaml with model.pooling=pooler, which transformers has; - leaves one out.
+All articles go through `predict --input -` again and again; measured is from the line after the first chunk to the last. The bag
+takes turns with fastText (words and pairs, 10 dimensions, which reads a file and writes nothing), in one process and with --jobs 2;
+MiniLM with a transformers pipeline over its export with batches of 32, on as many threads if OMP_NUM_THREADS is num_threads of the
+run: its first chunk is of short texts, and then there are TEXTS articles, 512 by default.
 """
 
 import json
@@ -38,7 +39,7 @@ def hash_of(text: str) -> int:
 
 
 def ours(run: str, rows: Sequence[Article], number: int, jobs: int = 1) -> float:
-    """Texts per second of `predict`, after the first chunk of each of its processes."""
+    """Texts per second of `predict`, after the first chunk of each of its processes; number: of all lines."""
     command = [sys.executable, "main.py", "predict", run, "--input", "-", "--jobs", str(jobs)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -71,8 +72,8 @@ def compare(name: str, mine: Callable[[], float], theirs: Callable[[], float] | 
     print(f"| {name} | {own:,.0f} | {other:,.0f} | {statistics.median(ratios):.2f} | {wanted} |", flush=True)
 
 
-def main(runs: Sequence[str]) -> None:
-    """Print the table."""
+def main(runs: Sequence[str], few: int) -> None:
+    """Print the table. few: number of texts for MiniLM."""
     rows = articles()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,24 +81,27 @@ def main(runs: Sequence[str]) -> None:
         labelled = [f"__label__{row['label']} {text}\n" for row, text in zip(rows, texts, strict=True)]
         (folder / "train.txt").write_text("".join(labelled), encoding="utf-8")
         (folder / "lines.txt").write_text("\n".join(texts * 5) + "\n", encoding="utf-8")
-        (folder / "few.txt").write_text("\n".join(texts[:512]) + "\n", encoding="utf-8")
+        (folder / "few.txt").write_text("\n".join(texts[:few]) + "\n", encoding="utf-8")
 
         def speed_of(script: str, *arguments: object) -> Callable[[], float]:
             return lambda: float(start(peer(script, *arguments)).result["texts_per_second"])
 
         print("| run | texts/s | peer, texts/s | ratio | must reach |\n| --- | ---: | ---: | ---: | --- |")
-        fasttext = speed_of("fasttext_predict.py", folder / "train.txt", folder / "lines.txt")
-        compare("bag of embeddings, fastText", lambda: ours(runs[0], rows, 10_000), fasttext, "0.5")
-        compare("bag of embeddings, --jobs 2, fastText", lambda: ours(runs[0], rows, 10_000, jobs=2), fasttext, "0.5")
-        if len(runs) > 1:
-            compare("BiLSTM", lambda: ours(runs[1], rows, 3_000), None, "300 texts/s")
-        if len(runs) > 2:
-            export = [sys.executable, "main.py", "export", runs[2], "--out", str(folder / "hf")]
+        boe, bilstm, minilm = [*runs, *["-"] * 3][:3]
+        if boe != "-":
+            fasttext = speed_of("fasttext_predict.py", folder / "train.txt", folder / "lines.txt")
+            compare("bag of embeddings, fastText", lambda: ours(boe, rows, 10_000), fasttext, "0.5")
+            compare("bag of embeddings, --jobs 2, fastText", lambda: ours(boe, rows, 10_000, jobs=2), fasttext, "0.5")
+        if bilstm != "-":
+            compare("BiLSTM", lambda: ours(bilstm, rows, 3_000), None, "300 texts/s")
+        if minilm != "-":
+            export = [sys.executable, "main.py", "export", minilm, "--out", str(folder / "hf")]
             subprocess.run(export, cwd=ROOT, check=True, stdout=sys.stderr)
             pipeline = speed_of("transformers_pipeline.py", folder / "hf", folder / "few.txt")
-            compare("MiniLM, transformers", lambda: ours(runs[2], rows, CHUNK + 512), pipeline, "1.5")
+            lines = [*({"title": "", "text": "a"} for _ in range(CHUNK)), *rows[:few]]
+            compare(f"MiniLM, {few} texts, transformers", lambda: ours(minilm, lines, CHUNK + few), pipeline, "1.5")
 
 
 if __name__ == "__main__":
     needs(__doc__, arguments=1, packages=("fasttext", "transformers"))
-    main(sys.argv[1:4])
+    main(sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 512)
