@@ -1,9 +1,9 @@
-"""Do the words with the highest scores carry the gold label? python benchmarks/explain_faithfulness.py NUM_TEXTS RUN [RUN ...]
+"""Do the words with the highest scores carry the gold label? python benchmarks/explain_faithfulness.py NUM_TEXTS RUN|METHOD ...
 
-Of each run, NUM_TEXTS random rows of its test split are explained by every method that its model can do, for their gold labels.
-Prints by how much the gold label's probability falls without the top 10% of words, and without as many random ones; the ratio of
-the two with its 95% interval, a bootstrap over texts; and the seconds a text, deletions included. Start it in the folder in which
-the runs were trained, whose data it reads.
+Of each run, NUM_TEXTS random rows of its test split are explained for their gold labels, by every method that its model can do, or
+by those named. Prints by how much the gold label's probability falls without the top 10% of words, and without as many random ones;
+the ratio of the two with its 95% interval, a bootstrap over texts; and the seconds a text, deletions included. Start it in
+the folder in which the runs were trained, whose data it reads.
 """
 
 import sys
@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from agents import load
-from agents.explaining.attribution import Explainer, methods_of
+from agents.explaining.attribution import METHODS, Explainer, methods_of
 from agents.explaining.faithfulness import Faithfulness
 from agents.running.other_rows import labelled_records
 from agents.running.predictor import Predictor
@@ -59,10 +59,11 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"usage: {(__doc__ or '').splitlines()[0]}")
     print("| run | method | without top | without random | ratio | only top | only random | s/text |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for folder in arguments[1:]:
+    named = [name for name in arguments[1:] if name in METHODS]
+    for folder in (name for name in arguments[1:] if name not in METHODS):
         predictor = load(folder)
         records = sample(predictor, int(arguments[0]))
-        for method in methods_of(predictor):
+        for method in (name for name in methods_of(predictor) if not named or name in named):
             print(measure(predictor, method, records), flush=True)
 
 
