@@ -5,8 +5,7 @@ from typing import Any
 
 from agents.explaining.attribution import Explainer, Explanation
 from agents.explaining.faithfulness import Faithfulness
-from agents.running.predictor import Predictor
-from datasets.rows.predictions import skipped_line, texts_by_field
+from datasets.rows.predictions import beside, skipped_line
 from datasets.rows.records import Record, Skipped
 
 OWN_KEYS = {"explained", "words", "nearest"}  # beside those of a line of predictions.jsonl
@@ -34,7 +33,7 @@ def lines_of(
 def _line(explainer: Explainer, found: Explanation) -> dict[str, Any]:
     """The prediction, what is explained, and each word with its place in its field and its score."""
     reading = found.reading
-    line = _prediction(explainer.predictor, reading.record)
+    (line,) = explainer.predictor.predict_records([reading.record])
     explained = {
         "label": found.label,
         "value": float(explainer.values(found.evidence)),
@@ -53,14 +52,4 @@ def _line(explainer: Explainer, found: Explanation) -> dict[str, Any]:
         }
         for word, score in zip(reading.words, found.scores.tolist(), strict=True)
     ]
-    return line | {"explained": explained, "words": words}
-
-
-def _prediction(predictor: Predictor, record: Record) -> dict[str, Any]:
-    """The line of predictions.jsonl; the texts are nested under `fields` also if a field is named like a key that is added here."""
-    (line,) = predictor.predict_records([record])
-    fields = predictor.corpus.fields
-    texts = texts_by_field(fields, record.texts, OWN_KEYS)
-    if "fields" in line or "fields" not in texts:
-        return line
-    return {"id": line["id"], **texts} | {name: value for name, value in line.items() if name not in fields}
+    return beside(line, explainer.predictor.corpus.fields, OWN_KEYS) | {"explained": explained, "words": words}

@@ -10,6 +10,7 @@ from agents.running.abilities import Generates, ScoresTokens
 from agents.running.predictor import Predictor
 from agents.serving.batching import Batcher
 from agents.translating.generator import Generator
+from datasets.rows.predictions import beside
 from datasets.rows.records import Record, Skipped
 
 Kind = Literal["labels", "number", "gaps", "text"]  # what a run answers
@@ -56,7 +57,7 @@ class ServedRun:
     async def predict(self, records: Sequence[Record]) -> list[dict[str, Any]]:
         """A line for each record, as in predictions.jsonl and with the run's name. Raises Busy."""
         lines = await self.batcher.submit(records)
-        return [{"run": self.name, **line} for line in lines]
+        return [{"run": self.name, **beside(line, self.fields, {"run"})} for line in lines]
 
 
 def open_runs(folders: Sequence[str], device: str, **limits: int) -> dict[str, ServedRun]:

@@ -29,6 +29,14 @@ def texts_by_field(fields: Sequence[str], texts: Sequence[str], more_keys: Set[s
     return {"fields": named} if named.keys() & (OWN_KEYS | more_keys) else named
 
 
+def beside(line: dict[str, Any], fields: Sequence[str], more_keys: Set[str]) -> dict[str, Any]:
+    """A line to which `more_keys` are added: its texts are nested under `fields` if one of them is a field's name."""
+    if "fields" in line or not more_keys & set(fields):
+        return line
+    others = {name: value for name, value in line.items() if name not in fields}
+    return {"id": others.pop("id"), "fields": {name: line[name] for name in fields}} | others
+
+
 def skipped_line(record: Skipped) -> dict[str, Any]:
     """The line of a row that could not be used."""
     return {"id": record.id, "predicted": None, "problem": record.problem}

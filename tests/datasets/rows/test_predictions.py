@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents import load
 from agents.classifying.labels import MultiLabel, SingleLabel
 from datasets.rows.corpus import Corpus
-from datasets.rows.predictions import OWN_KEYS, prediction_line
+from datasets.rows.predictions import OWN_KEYS, beside, prediction_line
 from datasets.rows.records import Record
 from datasets.rows.targets import LabelTarget
 from main import main
@@ -49,6 +49,15 @@ def test_a_prediction_is_a_line_of_json(
         "probabilities": dict(zip(LABELS, probabilities, strict=True)),
         "truncated": True,
     }
+
+
+def test_a_field_may_be_named_like_a_key_that_is_added() -> None:
+    line = {"id": "7", "run": "a title", "text": "a text", "predicted": "x"}
+    fields = {"run": "a title", "text": "a text"}
+    assert beside(line, [*fields], {"run"}) == {"id": "7", "fields": fields, "predicted": "x"}
+    assert beside(line, [*fields], {"words"}) is line
+    nested = {"id": "7", "fields": {"predicted": "a title", "run": "a text"}, "predicted": "x"}
+    assert beside(nested, ["predicted", "run"], {"run"}) is nested
 
 
 @pytest.mark.parametrize("name", sorted(OWN_KEYS))
