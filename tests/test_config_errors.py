@@ -115,6 +115,8 @@ OVERRIDES: list[tuple[list[str], str]] = [
     (["data.label_names=[a, a]", "data.multi_label=true"], "data: label_names must name each position once"),
     (["data.label_separator=''"], "data: label_separator must not be empty"),
     (["modle.name=boe"], "modle is not a section of agent classification; did you mean model?"),
+    (["lr=0.1"], "lr is not a section of agent classification; did you mean optimizer.lr?"),
+    (["dropout=0.1"], "dropout is not a section of agent classification; did you mean model.dropout or head.dropout?"),
     (["base=other.yaml"], "base is not a section of agent classification"),
     (["model.name"], "'model.name' is not key=value, such as optimizer.lr=3e-4"),
 ]  # fmt: skip

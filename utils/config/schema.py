@@ -91,7 +91,8 @@ def check_config(config: Config, sections: Mapping[str, Section], settings: Part
     top, owner = options_of(settings), owner or f"agent {config.agent}"
     for key in config:
         if key not in sections and key not in top:
-            raise config.error(key, f"{key} is not a section of {owner}{did_you_mean(key, [*top, *sections])}")
+            hint = _sections_with(key, config, sections) or did_you_mean(key, [*top, *sections])
+            raise config.error(key, f"{key} is not a section of {owner}{hint}")
     given = {key: value for key, value in config.items() if key in top}
     config.update(_checked_options(config, "", given, top, owner))
     for key, section in sections.items():
@@ -99,6 +100,18 @@ def check_config(config: Config, sections: Mapping[str, Section], settings: Part
             values = check_section(config, key, section)
             config.pop(key, None)  # so that a saved config has every section in the agent's order
             config[key] = values
+
+
+def _sections_with(option: str, config: Config, sections: Mapping[str, Section]) -> str:
+    """ "; did you mean SECTION.option?" where parts that the config chooses have an option of this name, else an empty text."""
+    found = []
+    for key, section in sections.items():
+        values, parts = config.get(key, {}), section.parts or {}
+        name = values.get("name", section.default) if isinstance(values, Mapping) else section.default
+        chosen = [parts[name]] if isinstance(name, str) and name in parts else []
+        if any(option in options_of(part) for part in (*chosen, *section.shared_parts)):
+            found.append(f"{key}.{option}")
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def check_section(config: Config, key: str, section: Section) -> dict[str, Any]:
