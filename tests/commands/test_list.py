@@ -189,6 +189,7 @@ def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.Cap
         (["list", "train", "x"], "list: there is no part of train 'x'; known: (section)"),
         (["lst"], "command line: there is no command 'lst'; did you mean list?"),
         (["pridict", "experiments/x"], "command line: there is no command 'pridict'; did you mean predict?"),
+        (["find_lr", "configs/bilstm.yaml"], "command line: there is no command 'find_lr'; did you mean find-lr?"),
         (["blstm.yaml"], "blstm.yaml: no such config; did you mean configs/bilstm.yaml?"),
         (["configs/blstm.yaml"], "configs/blstm.yaml: no such config; did you mean configs/bilstm.yaml?"),
         (["config/bilstm.yml"], "config/bilstm.yml: no such config; did you mean configs/bilstm.yaml?"),

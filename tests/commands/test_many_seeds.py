@@ -187,6 +187,7 @@ def test_a_process_that_is_started_so_heeds_one_signal(monkeypatch: pytest.Monke
         (["--seeds", "three"], "got 'three'"),
         (["--seeds", "1,1"], "got '1,1'"),
         (["--seeds", "2", "seed=4"], "seed=4: --seeds sets the seed; leave it out"),
+        (["--seed", "3"], "unrecognized arguments: --seed 3"),
         (["--jobs", "2"], "--jobs goes with --seeds"),
         (["--seeds", "2", "--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--seeds", "5000", "--jobs", "5000"], "--seeds must be a number of seeds"),
