@@ -48,6 +48,10 @@ class TrainedRun:
     @functools.cached_property
     def artifacts(self) -> Any:
         """Its tokenizer, labels, ...: what its agent keeps."""
+        if not (
+            self.folder / "checkpoints"
+        ).exists():  # of a start that ended at its data there are no artifacts, either
+            raise self._untrained()
         return self.agent_type.artifacts_type.load(self.folder)
 
     @functools.cached_property
@@ -68,7 +72,7 @@ class TrainedRun:
         for warning in store.warnings:
             logger.warning("warning: %s", warning)
         if manifest is None:
-            raise CheckpointError(f"{self.folder}: has no checkpoint yet; train it first: python main.py CONFIG")
+            raise self._untrained()
         return self.folder / "checkpoints" / f"step-{manifest['best_step'] or manifest['step']}"
 
     @functools.cached_property
@@ -101,6 +105,9 @@ class TrainedRun:
         model = agent.build_model(self.artifacts)
         model.load_state_dict(weights)
         return model
+
+    def _untrained(self) -> CheckpointError:
+        return CheckpointError(f"{self.folder}: has no checkpoint yet; train it first: python main.py CONFIG")
 
     @property
     def sha256(self) -> str:

@@ -50,6 +50,17 @@ def test_d63_a_gold_label_that_the_run_does_not_know(folder: Path, capsys: pytes
     assert found == "x.jsonl:7: the label 'Chess' is not a label of this run: chess, cooking, sailing"
 
 
+def test_a_run_that_ended_at_its_data_is_not_trained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "data.train=none.jsonl", "name=new"]) == 3
+    for words in (
+        ["predict", "experiments/new", "--text", "rice"],
+        ["test", "experiments/new"],
+        ["export", "experiments/new"],
+    ):
+        found = refusal(capsys, 4, *words)
+        assert found == "experiments/new: has no checkpoint yet; train it first: python main.py CONFIG"
+
+
 @pytest.mark.parametrize("is_pipe", [False, True], ids=["D76 a file with labels", "D84 a pipe"])
 def test_labels_in_the_input_of_a_prediction_are_not_read(
     folder: Path, capsys: pytest.CaptureFixture[str], is_pipe: bool
