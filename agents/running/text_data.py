@@ -23,6 +23,7 @@ from datasets.rows.records import Record
 from datasets.rows.targets import LabelTarget, Target
 from datasets.store.store import SplitData, TokenStore, data_hash, open_store, parse_tokenizer
 from datasets.tokenizers.tokens import num_unknown, unknown_share
+from datasets.tokenizers.word import WordTokenizer
 from utils.config.config import Config
 from utils.config.schema import Section, options_of
 from utils.distributed.worker import Worker
@@ -137,6 +138,8 @@ class TextData:
     def _unknown(self) -> list[str]:
         """A line for every split with texts of which the tokenizer knows no word, or much of which it does not know."""
         unknown_id, special_ids = self.tokenizer.unknown_id, self.tokenizer.special.ids
+        is_of_words = isinstance(self.tokenizer, WordTokenizer)
+        hint = "; tokenizer: {name: wordpiece} splits rare words into known pieces" if is_of_words else ""
         lines = []
         for split, data in self.splits.items():
             if count := num_unknown(data.fields, [unknown_id, *special_ids]):
@@ -144,8 +147,8 @@ class TextData:
             share = unknown_share(data.fields, unknown_id, special_ids)
             if split != "train" and share > MAX_UNKNOWN:
                 lines.append(
-                    f"{100 * share:.0f}% of the tokens of {split} are not in the vocabulary (more than {100 * MAX_UNKNOWN:.0f}%); "
-                    "tokenizer: {name: wordpiece} splits rare words into known pieces"
+                    f"{100 * share:.0f}% of the tokens of {split} are not in the vocabulary "
+                    f"(more than {100 * MAX_UNKNOWN:.0f}%){hint}"
                 )
         return lines
 

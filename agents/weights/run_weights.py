@@ -49,9 +49,9 @@ def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) ->
     run = TrainedRun(folder)
     old = run.config
     for key in ("model", "tokenizer", "target_tokenizer"):
-        if _of_weights(old.get(key)) != _of_weights(config.get(key)):
+        if difference := _difference(old.get(key), config.get(key)):
             raise config.error(
-                "init_from", f"init_from: {folder} has another {key} ({old.get(key)}), so its weights do not fit"
+                "init_from", f"init_from: {folder} has another {key} ({difference}), so its weights do not fit"
             )
     old_labels, weights = list(run.artifacts.labels), run.weights()
     own = model.state_dict()
@@ -86,6 +86,14 @@ def _layers(names: Iterable[str]) -> str:
 
 def _layer(name: str) -> str:
     return ".".join(name.split(".")[: 3 if name.startswith("head.") else 2])
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    """In words, the options of the weights that two sections differ in; of different parts only the names."""
+    theirs, ours = _of_weights(theirs) or {}, _of_weights(ours) or {}
+    names = [name for name in theirs | ours if theirs.get(name) != ours.get(name)]
+    names = ["name"] if "name" in names else names
+    return ", ".join(f"{name}: {theirs.get(name)} there, {ours.get(name)} here" for name in names)
 
 
 def _of_weights(options: Any) -> Any:

@@ -92,6 +92,13 @@ def test_a_language_without_spaces_is_learnt_from_its_characters(
     assert "of the tokens of test are not in the vocabulary (more than 30%)" in capsys.readouterr().err
 
 
+def test_wordpiece_is_not_proposed_in_place_of_wordpiece(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_jsonl(workplace / "test.jsonl", [row | {"text": "щука и окунь " * 9} for row in tiny_rows()[:6]])
+    train("data.test=test.jsonl", "tokenizer={name: wordpiece, vocab_size: 300}", "train.num_epochs=1")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "of the tokens of test" in line]
+    assert line.endswith("are not in the vocabulary (more than 30%)")
+
+
 @pytest.mark.parametrize(
     "tokenizer", ["{name: wordpiece, vocab_size: 400}", "{name: byte_bpe, vocab_size: 400}", "{name: word, ngrams: 3}"]
 )
@@ -155,8 +162,9 @@ def test_init_from_takes_another_dropout_and_no_other_size(workplace: Path, caps
     words = ["tiny.yaml", "init_from=experiments/first", "name=third"]
     assert main([*words, "model.embedding_size=8"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "experiments/first has another model" in line
-    assert "so its weights do not fit" in line
+    assert "experiments/first has another model (embedding_size: 16 there, 8 here), so its weights do not fit" in line
+    assert main([*words, "model={name: bag_of_embeddings}"]) == 2
+    assert "another model (name: bilstm there, bag_of_embeddings here)" in capsys.readouterr().err
 
 
 def test_init_from_a_run_with_other_labels_makes_a_new_last_layer(
