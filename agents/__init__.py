@@ -53,7 +53,8 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
         shared[key] = shared.get(key, set()).union(*map(options_of, section.shared_parts))
     config = load_config(path, overrides, shared, free_options())
     if "agent" not in config:
-        raise config.error("", f"agent is missing; known: {', '.join(AGENTS)}")
+        hint = f"; is it a sweep? python main.py sweep {path}" if "space" in config else f"; known: {', '.join(AGENTS)}"
+        raise config.error("", f"agent is missing{hint}")
     if isinstance(config.agent, str) and config.agent in ENCODERS:  # what users of other templates try first
         name = config.agent
         raise config.error("agent", f"agent: {name} is a model; write agent: classification, model: {{name: {name}}}")

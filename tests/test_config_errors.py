@@ -41,6 +41,7 @@ CHANGED_LINES = [
     ("agent: classification", "agent: clasification",
      "tiny.yaml:1: agent: 'clasification' is unknown; did you mean classification?; known: classification"),
     ("agent: classification", "", "tiny.yaml: agent is missing; known: classification"),
+    ("agent: classification", "space: {}", "tiny.yaml: agent is missing; is it a sweep? python main.py sweep tiny.yaml"),
     ("model:", "modle:", "tiny.yaml:8: modle is not a section of agent classification; did you mean model?"),
     ("num_threads: 1", "num_thread: 1",
      "tiny.yaml:2: num_thread is not a section of agent classification; did you mean num_threads?"),

@@ -175,6 +175,7 @@ def test_worse_runs_are_ended_early(workplace: Path, monkeypatch: pytest.MonkeyP
     ("text", "words", "said"),
     [
         (SWEEP.replace("model.hidden_size", "model.hiden_size"), [], "model.hiden_size"),
+        ("base: tiny.yaml", [], "s.yaml: is the config of a run, not a sweep"),
         (SWEEP.replace("[6, 12]", "[6, 0]"), [], "s.yaml:7: space.model.hidden_size"),
         (SWEEP.replace("tiny.yaml", "none.yaml"), [], "none.yaml"),
         (SWEEP.replace("name: s", "name: a/b"), [], "one folder's name"),

@@ -51,6 +51,10 @@ class SweepSettings:
 def read_settings(path: Path) -> tuple[Config, SweepSettings, dict[str, Space]]:
     """A sweep's file. Raises ConfigError at the line at fault."""
     file = load_config(path)
+    if "agent" in file:
+        raise file.error(
+            "", "is the config of a run, not a sweep; a sweep names it as `config`: see configs/sweeps/bilstm.yaml"
+        )
     check_config(file, {}, SweepSettings, "a sweep")
     settings: SweepSettings = construct(file, "", SweepSettings, file)
     space = {key: _space(file, key, values) for key, values in _options(settings.space).items()}
