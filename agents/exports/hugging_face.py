@@ -96,8 +96,9 @@ def _check(config: Config, folder: Path) -> None:
             f"{folder}: is a run of agent {config.agent}, and export as hf writes classifiers, pre-trained and text-to-text models"
         )
     if config.model.name != "bert":
+        other = "" if config.agent == "pretraining" else ", or export it as it is with --format onnx"
         raise ConfigError(
-            f"{folder}: export needs model.name bert, this run has {config.model.name}; train it with that"
+            f"{folder}: export needs model.name bert, this run has {config.model.name}; train it with that{other}"
         )
     if config.agent == "pretraining":
         if config.objective.pairs != "none" and config.model.pooling != "pooler":

@@ -334,6 +334,10 @@ def test_signs_that_look_like_a_special_token_go_out_as_signs(published: Path) -
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (
+            ["model={name: bilstm}", "init_from=null"],
+            "this run has bilstm; train it with that, or export it as it is with --format onnx",
+        ),
         (["model.pooling=mean"], "export needs model.pooling pooler, this run has mean"),
         (["head.hidden_sizes=[8]"], "export needs head.hidden_sizes [], this run has [8]"),
         (["data.join_fields=false"], "this run has 2"),
