@@ -150,6 +150,8 @@ def _read(path: Path, named_at: str) -> str:
             return file.read(strict_yaml.MAX_BYTES + 1)  # no more than shows that it is too large: it may have no end
     except FileNotFoundError:
         raise ConfigError(f"{named_at}{path}: no such config{_similar_files(path)}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{named_at}{path}: is a folder; a config is a file, such as configs/bilstm.yaml") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{named_at}{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

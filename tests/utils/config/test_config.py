@@ -105,7 +105,7 @@ def test_a_cycle_of_bases_is_refused_with_its_names(folder: Path) -> None:
         ("base: nowhere.yaml", "a.yaml:1: base: nowhere.yaml: no such config; there are a.yaml"),
         ("base: 3", "a.yaml:1: base must be the path of a config, got 3"),
         ("base:", "a.yaml:1: base must be the path of a config, got None"),
-        ("base: .", "a.yaml:1: base: .: cannot be read: Is a directory"),
+        ("base: .", "a.yaml:1: base: .: is a folder; a config is a file, such as configs/bilstm.yaml"),
         ('base: "a\\0b"', "a.yaml:1: base: a\\x00b: cannot be read: embedded null byte"),
         ("base: loop", "a.yaml:1: base: loop: cannot be read: Too many levels of symbolic links"),
     ],
@@ -135,7 +135,7 @@ def test_a_missing_config_names_those_that_are_there(folder: Path) -> None:
 def test_a_file_that_is_no_text_is_refused(folder: Path) -> None:
     Path("a.yaml").write_bytes(b"agent: \xff\xfe")
     assert refusal("a.yaml").startswith("a.yaml: cannot be read: 'utf-8' codec can't decode")
-    assert refusal(".") == ".: cannot be read: Is a directory"
+    assert refusal(".") == ".: is a folder; a config is a file, such as configs/bilstm.yaml"
 
 
 def test_a_file_without_an_end_is_refused(folder: Path) -> None:
