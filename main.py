@@ -92,7 +92,9 @@ def _meant_command(word: str) -> str | None:
     """The command that is closest to a word, unless it names a file, or a config is closer."""
     if not word.replace("_", "").replace("-", "").isalpha() or Path(word).exists():
         return None
-    close = difflib.get_close_matches(word.replace("_", "-"), [*COMMANDS, *(path.stem for path in Path("configs").glob("*.yaml"))], n=1)
+    close = difflib.get_close_matches(
+        word.replace("_", "-"), [*COMMANDS, *(path.stem for path in Path("configs").glob("*.yaml"))], n=1
+    )
     return close[0] if close and close[0] in COMMANDS else None
 
 
@@ -104,7 +106,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         description=COMMANDS[name].__doc__,
         epilog=EPILOG.format(commands=summary) if is_default else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # or `--seed 3`, meant as seed=3, would be --seeds 3: three runs
+        allow_abbrev=False,  # or --seed 3, meant as seed=3, is --seeds 3
     )
 
 
