@@ -149,6 +149,8 @@ class PretrainingAgent(BaseAgent):
             raise DataError(
                 "the documents have changed since the run was trained, and so has the tokenizer that they give"
             )
+        if not paths and self.trained is not None:
+            self.trained.warn_of_other_data(data.facts["data"])
         return data.loaders[split], lambda: {key: data.report[split][key] for key in ("read", "used", "skipped")}
 
     def check_data(self) -> None:

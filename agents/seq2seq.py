@@ -218,16 +218,13 @@ class Seq2SeqAgent(BaseAgent):
         if not paths and self.trained is not None:
             shape = pair_shape(self.config, self.corpus)
             trained = None if trains_tokenizer(self.config) else self.artifacts.tokenizer
-            if data_hash(self.corpus, shape, trained) != self.trained.facts.get("data"):
-                logger.warning("warning: the data has changed since %s was trained", self.trained.folder)
+            self.trained.warn_of_other_data(data_hash(self.corpus, shape, trained))
         records, counts = pair_records(self.corpus, paths, **reading)
         return StreamedPairs(self, records), counts
 
-    trained: TrainedRun | None = None
-
     def take_up(self, run: TrainedRun) -> None:
-        """The length penalty that was best on validation."""
-        self.trained = run
+        """Keep the length penalty that was best on validation."""
+        super().take_up(run)
         chosen = ((run.report.get("valid") or {}).get("generation") or {}).get("length_penalty")
         if len(self.options.length_penalties) > 1 and isinstance(chosen, float):
             self.options = replace(self.options, length_penalty=chosen)

@@ -46,6 +46,7 @@ class Task:
     artifacts: Any
     data: Data
     experiment: Experiment
+    trained: TrainedRun | None = None  # the run that a `Predictor` has opened
     watch: Any = None  # a Watch (agents/watching/watch.py) of a run that trains
 
     def __init__(self, config: Config, device: torch.device, worker: Worker | None = None) -> None:
@@ -156,7 +157,8 @@ class Task:
         raise NotImplementedError
 
     def take_up(self, run: TrainedRun) -> None:
-        """Go on with what a trained run has chosen, for an agent that chooses something by validation."""
+        """Use a trained run, and what it has chosen by validation."""
+        self.trained = run
 
     def evaluation_options(self) -> dict[str, Any]:
         """What the figures of a split depend on besides the weights, for its report; nothing for most tasks."""

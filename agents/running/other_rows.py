@@ -59,8 +59,8 @@ def used_records(reader: RecordReader, rows: Iterator[Row], path: Path, what: st
 
 def warn_of_other_data(predictor: Predictor, consequence: str) -> None:
     """Splits are made of the files as they are now: of others than those of the training they are others, too."""
-    if data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer) != predictor.run.facts.get("data"):
-        logger.warning("warning: the data has changed since %s was trained: %s", predictor.folder, consequence)
+    data = data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer)
+    predictor.run.warn_of_other_data(data, f": {consequence}")
 
 
 def rows_of(

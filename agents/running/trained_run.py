@@ -106,6 +106,11 @@ class TrainedRun:
         model.load_state_dict(weights)
         return model
 
+    def warn_of_other_data(self, data: str, consequence: str = "") -> None:
+        """Warn where a hash of the data as its files are now is not that of the training."""
+        if data != self.facts.get("data"):
+            logger.warning("warning: the data has changed since %s was trained%s", self.folder, consequence)
+
     def _untrained(self) -> CheckpointError:
         return CheckpointError(f"{self.folder}: has no checkpoint yet; train it first: python main.py CONFIG")
 

@@ -360,6 +360,18 @@ def test_a_split_that_nothing_was_drawn_for_is_warned_of(corpus: Path, capsys: p
     assert "train.patience needs a validation split" in capsys.readouterr().err
 
 
+def test_documents_that_have_changed_are_noticed(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [Path("tiny.txt").read_text()[:400], Path("tiny.txt").read_text()[400:800]]
+    Path("test.txt").write_text(texts[0])
+    pretrained("train.num_steps=1", "data.test=test.txt")
+    for text in texts:
+        Path("test.txt").write_text(text)
+        capsys.readouterr()
+        assert main(["test", "experiments/pretrained"]) == 0
+        warning = "warning: the data has changed since experiments/pretrained was trained"
+        assert (warning in capsys.readouterr().err) == (text is texts[1])
+
+
 def test_every_seed_is_measured_on_the_same_masks(corpus: Path) -> None:
     found = []
     for seed in (1, 2):
