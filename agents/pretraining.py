@@ -52,7 +52,7 @@ class PretrainingAgent(BaseAgent):
 
     @classmethod
     def complete(cls, config: Config) -> None:
-        """[CLS] and [SEP] for those who fine-tune; a pooler only for pairs, which train it."""
+        """Add [CLS] and [SEP], which fine-tuning needs, and a pooler only for pairs, which train it."""
         super().complete(config)
         tokenizer, model, objective = (config.get(key) for key in ("tokenizer", "model", "objective"))
         is_trained = isinstance(tokenizer, Mapping) and tokenizer.get("name") not in ("pretrained", "saved")
@@ -129,7 +129,7 @@ class PretrainingAgent(BaseAgent):
     encode = None  # type: ignore[assignment]  # it answers no rows: see agents/running/abilities.py
 
     def scorer(self) -> Scorer:
-        """What it says of texts: for `fill` and `minimal-pairs`."""
+        """A scorer of texts, for `fill` and `minimal-pairs`."""
         model: Any = self.model
         return Scorer(model, self.artifacts.tokenizer, model.encoders[0].max_length, self.device)
 

@@ -83,7 +83,7 @@ class Seq2SeqAgent(BaseAgent):
 
     @classmethod
     def complete(cls, config: Config) -> None:
-        """Tokens before and after each text, which generation begins and ends with."""
+        """Add the special tokens with which generation begins and ends."""
         super().complete(config)
         for key in ("tokenizer", "target_tokenizer"):
             given = config.get(key)
@@ -161,7 +161,7 @@ class Seq2SeqAgent(BaseAgent):
             self.is_validating = False
 
     def test(self) -> tuple[dict[str, Any], list[Any]]:
-        """As ever; of several length penalties, with that which is best on validation."""
+        """Test with the length penalty that is best on validation, if there are several."""
         penalties = self.options.length_penalties
         if len(penalties) > 1 and "valid" in self.data.loaders:
             self.checkpointer.load_weights(self.state.best_step or self.state.step)
@@ -204,7 +204,7 @@ class Seq2SeqAgent(BaseAgent):
     encode = None  # type: ignore[assignment]  # it writes instead of predicting: see agents/running/abilities.py
 
     def example(self, text: str | Mapping[str, Any], answer: str | None = None) -> tuple[PairBatch, bool]:
-        """Without an answer, with what the model itself writes for the text, as far as that is anything."""
+        """Without an answer, the target is the model's own greedy output, or "-" where that is empty."""
         options = replace(self.options, beam_size=1, sample=False, max_length=20)
         examples = encode_pairs(self.corpus, self.artifacts.tokenizer, [given_pair(self.corpus, text, answer or "-")])
         batch = examples.collate(np.zeros(1, dtype=np.int64), EVALUATION)

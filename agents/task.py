@@ -76,7 +76,7 @@ class Task:
         raise NotImplementedError
 
     def build_loss(self, artifacts: Any) -> nn.Module:
-        """The loss, as a sum over examples."""
+        """The loss, as a sum over the targets that `count` counts."""
         raise NotImplementedError
 
     def compute_loss(self, batch: Any) -> tuple[dict[str, Tensor], Any]:

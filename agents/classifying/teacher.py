@@ -1,4 +1,4 @@
-"""The teacher of a distillation: a trained run, and what it says of every training text, asked once and kept in the cache."""
+"""The teacher of a distillation: a trained run, and its logits for every training text, computed once and cached."""
 
 import hashlib
 import json

@@ -1,1 +1,1 @@
-"""Why a trained run says what it says of a text: a score for each word, checks of the scores, similar training texts."""
+"""Explanations of a trained run's predictions: a score for each word, checks of the scores, similar training texts."""

@@ -1,4 +1,4 @@
-"""What a masked language model says of texts: the tokens that fill a gap, and how probable a sentence is. M: masked tokens."""
+"""Scores of a masked language model: the tokens that fill a gap, and a sentence's pseudo-log-likelihood. M: masked tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -23,7 +23,7 @@ logger = logging.getLogger("glassbox")
 
 
 class Calibration(NamedTuple):
-    """What a checkpoint's validation split says of its probabilities.
+    """Calibration of a checkpoint's probabilities, measured on its validation split.
 
     temperature: one, or one for each label if a text may have several; nll, ece: [without it, with it]; gold: the probabilities
     of the gold labels, ascending, without and with it, of which conformal prediction takes a quantile; none with several labels.

@@ -59,7 +59,7 @@ class Stream:
             self.text_of = csv_writer(columns, file) if format == "csv" else json_lines(file)
 
     def whole(self, chunks: Iterator[Chunk], see: Callable[[Lines], None]) -> tuple[int, Iterator[Chunk]]:
-        """What `Partial.whole` says of a file: of a stream nothing is there yet."""
+        """As `Partial.whole` for a file: nothing of a stream is complete yet."""
         self.write(self.head)
         return 0, chunks
 

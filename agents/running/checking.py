@@ -111,7 +111,7 @@ def check_has_valid(config: Config, splits: Sequence[str]) -> None:
 
 
 def _check_model(config: Config, model: nn.Module) -> None:
-    """Refuse a model that no start could hold, and layers of which the first would end in the compiler's traceback."""
+    """Reject a model too large for memory, compiled layers without a compiler, and texts longer than the model's positions."""
     if config.get("model", {}).get("compile_layers") and (missing := missing_compiler(choose_device(config.device))):
         raise config.error(
             "model.compile_layers",
@@ -119,7 +119,7 @@ def _check_model(config: Config, model: nn.Module) -> None:
         )
     head = getattr(model, "head", None)
     for key, part in {"model": model if head is None else getattr(model, "encoders", model), "head": head}.items():
-        # With the words of the data, not counted yet, it is larger still.
+        # A lower bound: the vocabulary size is not known yet.
         if part is not None and (reason := too_large(part)):
             raise config.error(key, f"{key}: {reason}")
     limit = getattr(next(iter(getattr(model, "encoders", ())), None), "max_length", None)

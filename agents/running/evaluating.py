@@ -20,7 +20,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Loss and metrics over all processes, each of which has its part of the batches.
 
-    answers: gets (row, what `agent.predictions` says of it), of all processes in the first one.
+    answers: gets (row, its entry of `agent.predictions`), of all processes in the first one.
     """
     losses = LossMeter()
     vectors = None if answers is None or agent.watch is None else agent.watch.vectors

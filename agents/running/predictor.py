@@ -1,4 +1,4 @@
-"""A trained run as a function: texts in, what its task says of them out."""
+"""A trained run as a function from texts to predictions."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -126,12 +126,12 @@ class Predictor:
             yield prediction_line(self.corpus, record, found[row], truncated=is_cut)
 
     def answers(self, batch: Any, outputs: Any) -> list[dict[str, Any]]:
-        """What a line says of each text of a batch, whose outputs are those of the model."""
+        """The keys that the outputs of a batch add to the line of each of its texts."""
         return [self.agent.answer(prediction) for prediction in self.agent.predictions(batch, outputs)]
 
     @torch.no_grad()
     def outputs(self, examples: Examples) -> Iterator[tuple[Batch, Any]]:
-        """What the model says of examples, batch by batch, each on the device; the longest come first."""
+        """Batches of examples, each on the device and with the model's outputs; the longest come first."""
         for batch in batches_of(examples):
             on_device = batch.to(self.device)
             yield on_device, self.agent.compute_loss(on_device)[1]

@@ -1,4 +1,4 @@
-"""What /openapi.json says of the requests' bodies, and the page that lists the endpoints without a script."""
+"""The schemas of the requests' bodies in /openapi.json, and a page that lists the endpoints without a script."""
 
 from html import escape
 from typing import Any

@@ -1,4 +1,4 @@
-"""Learning curves: error(n) = a + b n^-c, fitted to the errors at several training sizes, and what it says of larger ones.
+"""Learning curves: error(n) = a + b n^-c, fitted to the errors at several training sizes, and extrapolated to larger ones.
 
 S: training sizes, K: draws of the parameters.
 """

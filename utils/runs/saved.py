@@ -1,4 +1,4 @@
-"""What a run's folder says of a run: its config and its report, each with a digest of its own. Nothing here imports torch."""
+"""The saved config and report of a run's folder, each with a digest of its own. Nothing here imports torch."""
 
 import re
 from pathlib import Path
