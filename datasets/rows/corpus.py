@@ -252,7 +252,15 @@ class Corpus:
                 same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
                 num_read = sum(scan.report[s]["read"] for s in same_file)
                 reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
-                raise DataError(f"{files[split]}: has no rows left for {split}{reasons}; {num_read} rows were read")
+                num_labels = len(scan.label_sets)
+                hint = (
+                    f", with {num_labels} labels: is data.label the right column?"
+                    if num_labels > max(2, num_read / 2)
+                    else ""
+                )
+                raise DataError(
+                    f"{files[split]}: has no rows left for {split}{reasons}; {num_read} rows were read{hint}"
+                )
         self.target.check(found, scan.label_sets, files)
 
 

@@ -67,6 +67,8 @@ ONE = {"title": "t", "text": "text", "label": "x"}
 REFUSED: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("no row", [], {}, "has no rows left for train; 0 rows were read"),
     ("too few rows", [ONE, ONE | {"text": "b", "label": "y"}], {}, "has no rows left for valid; 2 rows were read"),
+    ("ids as labels", [ONE | {"text": f"text {i}", "label": str(i)} for i in range(30)], {},
+     "has no rows left for valid; 30 rows were read, with 30 labels: is data.label the right column?"),
     ("only bad rows", [ONE | {"text": None, "title": None}] * 3, {"on_bad_row": "skip"}, "(3 no text skipped)"),
     ("one label", [ONE | {"text": f"text {i}"} for i in range(30)], {}, "has only one label ('x'); two are needed"),
     ("a wrong name", [ONE], {"fields": ["title", "body"]}, "there is no column 'body'; there are 'title', 'text', 'label'"),
