@@ -120,7 +120,7 @@ def cost_lines(costs: "Costs", num_parameters: int) -> Iterator[str]:
     """Parameters, operations, time and memory."""
     total = costs.train_seconds + costs.evaluation_seconds
     yield (
-        f"cost: {num_parameters:,} parameters, {costs.flops_per_token:,.1f} operations a token in training; "
+        f"cost: {num_parameters:,} parameters, {costs.flops_per_token:,.0f} operations a token in training; "
         f"{costs.tokens_per_second:,.0f} tokens/s"
     )
     yield (
