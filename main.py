@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from commands import COMMANDS, SHARED
+from commands import COMMANDS, RESUMED, SHARED
 from utils.errors import ConfigError, GlassboxError, Stopped, StorageError, printable
 from utils.machine import signals, streams
 
@@ -70,6 +70,8 @@ def run(arguments: list[str]) -> int:
     if name != arguments[0] and (meant := _meant_command(arguments[0])):
         raise ConfigError(f"command line: there is no command {arguments[0]!r}; did you mean {meant}?")
     command, parser = COMMANDS[name], _parser(name)
+    if name not in RESUMED:
+        signals.without_hint()
     if name not in SHARED and "WORLD_SIZE" in os.environ:
         from utils.distributed.shutdown import refuse_many_processes  # imports torch: 2 s that --help does not need
 

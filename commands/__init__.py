@@ -52,3 +52,4 @@ COMMANDS: dict[str, ModuleType] = {
     "new": new,
 }
 SHARED = ("train", "test", "predict", "generate")  # commands that can run on several ranks, under torchrun
+RESUMED = ("train", "sweep", "curve")  # commands that go on from the last checkpoints when they are given once more

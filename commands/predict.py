@@ -104,10 +104,8 @@ def run(options: argparse.Namespace) -> None:
     from agents.running.other_rows import check_format
     from utils.distributed.shutdown import together
     from utils.errors import DistributedError
-    from utils.machine import signals
     from utils.runs.run_log import set_up_console
 
-    signals.without_hint()
     with together() as worker:
         set_up_console(is_on=worker.is_first)
         check_format(options.format, is_stream=options.input in STANDARD_INPUT)

@@ -48,9 +48,7 @@ class TrainedRun:
     @functools.cached_property
     def artifacts(self) -> Any:
         """Its tokenizer, labels, ...: what its agent keeps."""
-        if not (
-            self.folder / "checkpoints"
-        ).exists():  # of a start that ended at its data there are no artifacts, either
+        if not (self.folder / "checkpoints").exists():  # a start that ended at its data has kept no artifacts, either
             raise self._untrained()
         return self.agent_type.artifacts_type.load(self.folder)
 

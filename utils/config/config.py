@@ -198,6 +198,9 @@ def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
             raise ConfigError(f"{COMMAND_LINE}: {word!r} is not key=value, such as optimizer.lr=3e-4")
         if key in pairs:
             raise ConfigError(f"{COMMAND_LINE}: {key} is given twice")
+        if not text:
+            what = f"{COMMAND_LINE}: {key}= is empty (a variable of the shell that is not set?)"
+            raise ConfigError(f"{what}; write {key}=null to remove the option")
         try:
             pairs[key] = strict_yaml.parse(text, key).value
         except ConfigError as error:

@@ -104,7 +104,7 @@ def installed() -> Iterator[None]:
 
 
 def without_hint() -> None:
-    """Say nothing of resuming after a signal, for a command that does not resume, or says itself how."""
+    """Say nothing of resuming after a signal, for a command that starts over, or says itself how it resumes."""
     _hint.clear()
 
 

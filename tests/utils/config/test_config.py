@@ -159,6 +159,11 @@ def test_a_config_may_come_through_a_pipe(folder: Path) -> None:
     [
         ("lr", "command line: 'lr' is not key=value, such as optimizer.lr=3e-4"),
         ("=3", "command line: '=3' is not key=value, such as optimizer.lr=3e-4"),
+        (
+            "model.dropout=",
+            "command line: model.dropout= is empty (a variable of the shell that is not set?); "
+            "write model.dropout=null to remove the option",
+        ),
         ("model..x=3", "command line: model..x cannot be a key"),
         (".x=3", "command line: .x cannot be a key"),
         ("agent.name=3", "command line: agent.name: agent is a value, not a section"),
@@ -198,9 +203,8 @@ def test_an_option_comes_after_its_section(folder: Path, reverse: bool) -> None:
     assert load_config("a.yaml", words[::-1] if reverse else words).model == {"name": "boe", "dropout": 0.5}
 
 
-def test_an_empty_override_removes_a_key(folder: Path) -> None:
+def test_an_override_by_null_removes_a_key(folder: Path) -> None:
     write(a=BASE)
-    assert load_config("a.yaml", ["model.dropout="]).model == {"name": "bilstm", "hidden_size": 5}
     assert load_config("a.yaml", ["model.dropout=null"]).model == {"name": "bilstm", "hidden_size": 5}
 
 
