@@ -28,6 +28,7 @@ from utils.errors import DataError
 logger = logging.getLogger("glassbox")
 EVALUATION_SEED = 0  # of every run, so that all seeds are measured on the same masks
 FAITHFUL = (0.8, 0.1)  # of the masked tokens: [MASK], and a random token (Devlin et al. 2019); the rest stays
+MAX_DEVIATION = 0.1  # of a split's share of the documents, each of which is drawn by itself, from that of data.split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,33 +158,39 @@ class DocumentData:
             yield {"id": row, **answer}
 
     def _check(self, source: Documents) -> None:
-        """Raise DataError for a corpus that nothing can be learnt from."""
+        """Raise DataError for a corpus that nothing can be learnt from; warn of splits that chance has made too small or large."""
         for split, tokens in self.store.splits.items():
             place = f"{source.files(split if split in source.splits else 'train')[0]}: {split}"
-            if not len(tokens):
-                self._refuse_empty(split, split in source.splits, place)
-            elif self.objective.pairs != "none":
-                if len(tokens) < 2 and self.objective.pairs == "next_sentence":
-                    raise DataError(
-                        f"{place} holds one document, and next_sentence takes half of the second segments from another; "
-                        "separate documents by blank lines, or write objective.pairs: sentence_order or none"
-                    )
-                if np.diff(tokens.documents).max() < 2:
-                    pairs = self.objective.pairs
-                    raise DataError(
-                        f"{place}: no document has two sentences, of which objective.pairs: {pairs} is made"
-                    )
+            if len(tokens):
+                self._check_pairs(tokens, place)
+            elif split in source.splits:
+                is_elsewhere = any(map(len, self.store.splits.values()))
+                others = "; all were drawn for the other splits (data.split_seed)" if is_elsewhere else ""
+                raise DataError(f"{place} holds no document with a token{others}")
+        self._compare_shares(source)
 
-    def _refuse_empty(self, split: str, has_files: bool, place: str) -> None:
-        """Raise DataError for a split without a document, unless it was to have none; warn where chance alone left it empty."""
-        share = self.options.split[SPLITS.index(split)]
-        if split == "train" or has_files:
-            is_elsewhere = any(map(len, self.store.splits.values()))
-            others = "; all were drawn for the other splits (data.split_seed)" if is_elsewhere else ""
-            raise DataError(f"{place} holds no document with a token{others}")
-        if share > 0:
-            hint = f"give data.{split}, a larger share in data.split or another data.split_seed"
-            self.report["warnings"].append(f"{place}: no document was drawn for it; {hint}")
+    def _check_pairs(self, tokens: DocumentTokens, place: str) -> None:
+        """Raise DataError for a split of which the pairs of `objective.pairs` cannot be made."""
+        pairs = self.objective.pairs
+        if pairs == "next_sentence" and len(tokens) < 2:
+            raise DataError(
+                f"{place} holds one document, and next_sentence takes half of the second segments from another; "
+                "separate documents by blank lines, or write objective.pairs: sentence_order or none"
+            )
+        if pairs != "none" and np.diff(tokens.documents).max() < 2:
+            raise DataError(f"{place}: no document has two sentences, of which objective.pairs: {pairs} is made")
+
+    def _compare_shares(self, source: Documents) -> None:
+        """Warn where another share of the training files' documents has been drawn for a split than data.split says."""
+        drawn = [split for split in SPLITS[1:] if split not in source.splits]
+        total = sum(len(self.store.splits[split]) for split in ["train", *drawn])
+        for split in drawn:
+            share, count = self.options.split[SPLITS.index(split)], len(self.store.splits[split])
+            if abs(count / total - share) > MAX_DEVIATION or (share > 0 and not count):
+                self.report["warnings"].append(
+                    f"{source.files('train')[0]}: {count} of {total} documents were drawn for {split}, whose share in data.split "
+                    f"is {share:g}; give data.{split}, another share or another data.split_seed"
+                )
 
     def _examples(self, split: str) -> PretrainingExamples:
         tokens: DocumentTokens = self.store.splits[split]

@@ -350,14 +350,17 @@ def test_a_tokenizer_is_trained_alone_and_read_again(corpus: Path, capsys: pytes
     ]
 
 
-def test_a_split_that_nothing_was_drawn_for_is_warned_of(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("one.txt").write_text("one sentence .\ntwo sentences .\n" * 30)
-    pretrained("data.train=one.txt", "data.split=[0.98, 0.02, 0]", "train.num_epochs=1")
-    assert "one.txt: valid: no document was drawn for it; give data.valid" in capsys.readouterr().err
-    assert (
-        main(["documents.yaml", "name=x", "data.train=one.txt", "data.split=[0.98, 0.02, 0]", "train.patience=3"]) == 2
-    )
-    assert "train.patience needs a validation split" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("num_documents", "share", "drawn"), [(1, "0.02", "0 of 1"), (6, "0.3", "4 of 6"), (100, "0.3", None)]
+)
+def test_a_split_that_chance_has_made_too_small_or_large_is_warned_of(
+    corpus: Path, capsys: pytest.CaptureFixture[str], num_documents: int, share: str, drawn: str | None
+) -> None:
+    Path("some.txt").write_text("one sentence .\ntwo sentences .\n\n" * num_documents)
+    pretrained("data.train=some.txt", f"data.split=[{1 - float(share)}, {share}, 0]", "train.num_steps=1")
+    line = f"some.txt: {drawn} documents were drawn for valid, whose share in data.split is {share}; give data.valid"
+    assert (line in (told := capsys.readouterr().err)) == (drawn is not None)
+    assert ("were drawn for" in told) == (drawn is not None)
 
 
 def test_documents_that_have_changed_are_noticed(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
