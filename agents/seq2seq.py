@@ -222,9 +222,9 @@ class Seq2SeqAgent(BaseAgent):
         records, counts = pair_records(self.corpus, paths, **reading)
         return StreamedPairs(self, records), counts
 
-    def take_up(self, run: TrainedRun) -> None:
+    def use_trained(self, run: TrainedRun) -> None:
         """Keep the length penalty that was best on validation."""
-        super().take_up(run)
+        super().use_trained(run)
         chosen = ((run.report.get("valid") or {}).get("generation") or {}).get("length_penalty")
         if len(self.options.length_penalties) > 1 and isinstance(chosen, float):
             self.options = replace(self.options, length_penalty=chosen)

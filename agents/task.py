@@ -156,7 +156,7 @@ class Task:
         """
         raise NotImplementedError
 
-    def take_up(self, run: TrainedRun) -> None:
+    def use_trained(self, run: TrainedRun) -> None:
         """Use a trained run, and what it has chosen by validation."""
         self.trained = run
 

@@ -47,7 +47,7 @@ class Predictor:
             if "compile_layers" in self.config.get("model", {}):  # a first text would wait for the compiler
                 self.config.model["compile_layers"] = False
             self.agent.artifacts = self.artifacts
-            self.agent.take_up(self.run)
+            self.agent.use_trained(self.run)
             self.agent.model = self.run.load_model(self.agent)
             self.agent.loss = self.agent.build_loss(self.artifacts).to(self.device)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:

@@ -20,7 +20,7 @@ POLL = 1.0  # seconds between two looks at the storage and at the validations
 MAX_STARTS = 5  # of a trial whose run is killed
 MAX_FAILURES = 3  # of the first trials, after which the sweep ends
 STOPPED = [128 + number for number in signals.ENDING]
-TAKE_UP = (128 + signal.SIGKILL, 5)  # killed, as for want of memory; and storage
+RESUMED = (128 + signal.SIGKILL, 5)  # killed, as for want of memory; and storage
 
 logger = logging.getLogger("glassbox")
 
@@ -75,7 +75,7 @@ class Trials(Queue):
         elif owned.name in self.pruned and code in STOPPED:
             self.study.prune(owned)
             logger.info("%s: ended early", owned.name)
-        elif code in STOPPED or (code in TAKE_UP and owned.starts < MAX_STARTS):
+        elif code in STOPPED or (code in RESUMED and owned.starts < MAX_STARTS):
             self.study.release(owned)
         else:
             self.study.fail(owned, process.last)
