@@ -10,9 +10,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from utils.errors import DataError, GlassboxError
@@ -21,7 +22,6 @@ CHUNK = 1000  # records a worker gets at a time
 MEMORY = 2**32  # bytes, see `try_apart`
 KILLED = DataError("a tokenisation worker was killed (out of memory?); data.num_workers: 1 needs none")
 Item = TypeVar("Item")
-_function: Callable[[Any], Any] | None = None  # in a worker: the function to apply
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -69,7 +69,11 @@ def _tried(function: Callable[[], Any], sender: Any) -> None:
 
 
 class Workers:
-    """Pool of processes that apply one function, started with the first chunk; with num_workers 1, this process applies it."""
+    """Pool of processes that apply one function, started with the first chunk; with num_workers 1, this process applies it.
+
+    Each process has a pipe of its own, which ends with it. In one pipe for all, as ProcessPoolExecutor has, the reader would wait
+    forever for the rest of what a process was sending when it was killed. A thread for each process sends and receives.
+    """
 
     def __init__(
         self,
@@ -80,56 +84,83 @@ class Workers:
         death: GlassboxError = KILLED,
     ) -> None:
         """are_threads: threads instead of processes, for a function that spends its time in NumPy; death: raised if one dies."""
-        self.function, self.num_workers, self.death = function, num_workers, death
-        self._pool: Executor | None = None
-        self._submit: Callable[[Any], Future[Any]] | None = None
-        if num_workers > 1 and are_threads:
-            threads = self._pool = ThreadPoolExecutor(num_workers)
-            self._submit = lambda chunk: threads.submit(function, chunk)
-        elif num_workers > 1:
-            # fork passes the function on without copying its data, and needs no second `import torch`
-            method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-            context = multiprocessing.get_context(method)
-            processes = ProcessPoolExecutor(num_workers, context, initializer=_start, initargs=(function,))
-            self._pool, self._submit = processes, lambda chunk: processes.submit(_call, chunk)
+        self.function, self.num_workers, self.are_threads, self.death = function, num_workers, are_threads, death
+        self._threads = ThreadPoolExecutor(num_workers)
+        self._processes: list[Any] = []
+        self._idle: SimpleQueue[Connection] = SimpleQueue()  # the pipes of the processes that have nothing to do
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self.close(is_waiting=kind is None)
+        self.close()
 
-    def close(self, *, is_waiting: bool = True) -> None:
-        """Stop the workers, and cancel pending chunks; after an error without waiting, as a worker may be stuck."""
-        if self._pool is not None:
-            with contextlib.suppress(RuntimeError):  # a signal came while it started: there is no thread to wait for
-                self._pool.shutdown(wait=is_waiting, cancel_futures=True)
+    def close(self) -> None:
+        """Stop the workers, and cancel pending chunks."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.kill()  # its results are all here, or not wanted any more
+        for process in self._processes:
+            process.join()
 
     def map(self, chunks: Iterable[Any]) -> Iterator[Any]:
         """Apply the function to each chunk, in order. Raises `death` if a worker dies."""
-        if self._submit is None:
+        if self.num_workers == 1:
             yield from map(self.function, chunks)
             return
-        try:
-            waiting: deque[Any] = deque()
-            for chunk in chunks:
-                waiting.append(self._submit(chunk))
-                if len(waiting) > 2 * self.num_workers:
-                    yield waiting.popleft().result()
-            while waiting:
+        waiting: deque[Future[Any]] = deque()
+        for chunk in chunks:
+            if not self.are_threads and not self._processes:
+                self._start()
+            waiting.append(self._threads.submit(self.function if self.are_threads else self._ask, chunk))
+            if len(waiting) > 2 * self.num_workers:
                 yield waiting.popleft().result()
-        except BrokenProcessPool:
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _start(self) -> None:
+        # fork passes the function on without copying its data, and needs no second `import torch`
+        context: Any = multiprocessing.get_context(
+            "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+        )
+        for _ in range(self.num_workers):
+            own, its = context.Pipe()
+            process = context.Process(target=_serve, args=(self.function, its), daemon=True)
+            process.start()
+            self._processes.append(process)
+            its.close()  # or the end of the process would not end the pipe
+            self._idle.put(own)
+
+    def _ask(self, chunk: Any) -> Any:
+        """What a process that is idle makes of the chunk."""
+        pipe = self._idle.get()
+        try:
+            pipe.send(chunk)
+            error, result = pipe.recv()
+        except (EOFError, OSError):
             raise self.death from None
+        finally:
+            self._idle.put(pipe)  # also one that has ended, or the next chunk would wait for it
+        if error is not None:
+            raise error
+        return result
 
 
-def _start(function: Callable[[Any], Any]) -> None:
-    global _function
-    _function = function
+def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
+    """In a worker: apply the function to each chunk that comes."""
     gc.disable()  # thousands of lists of words, without cycles
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal's signals reach the whole group; the parent ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        while True:
+            chunk = pipe.recv()
+            try:
+                error, result = None, function(chunk)
+            except Exception as raised:
+                error, result = raised, None
+            pipe.send((error, result))
 
 
 def _end_with_parent() -> None:
@@ -138,8 +169,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _call(chunk: Any) -> Any:
-    assert _function is not None
-    return _function(chunk)

@@ -1,6 +1,7 @@
 """Work over several processes: in order, lazily, with its errors, and without orphans."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import time
@@ -93,6 +94,23 @@ def test_a_worker_that_is_killed_ends_the_work_with_a_hint() -> None:
     with pytest.raises(DataError, match=r"was killed .*data.num_workers: 1 needs none"):
         list(parallel_map(die, chunked(range(50), 4), 2))
     assert time.monotonic() - started < 10
+
+
+def die_while_sending(numbers: list[int]) -> bytes:
+    def send_half(self: Any, data: Any) -> None:
+        os.write(self.fileno(), data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if 7 in numbers:
+        multiprocessing.connection.Connection._send = send_half  # type: ignore[attr-defined]  # of this process alone
+    return bytes(10_000)
+
+
+@pytest.mark.timeout(30)
+def test_a_worker_that_is_killed_while_it_sends_a_result_does_so_too() -> None:
+    with pytest.raises(DataError, match="was killed"):
+        list(parallel_map(die_while_sending, chunked(range(50), 4), 2))
+    assert become_true(lambda: not multiprocessing.active_children())
 
 
 def report_and_wait(numbers: list[int], pipe: Any) -> list[int]:
