@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from main import main
+
 # No database and the same examples every time: a test that fails at one start fails at the next. `make test-full` asks for more.
 IS_FULL = os.environ.get("GLASSBOX_FULL") == "1"
 settings.register_profile("quick", max_examples=100, deadline=None, database=None, derandomize=True)
@@ -102,6 +104,18 @@ def run(workplace: Path) -> Run:
         )  # type: ignore[call-overload, no-any-return]
 
     return start
+
+
+@pytest.fixture
+def run_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """As `run`, but in this process, which spares the seconds that a new one takes to import torch."""
+
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        capsys.readouterr()
+        code = main(list(arguments))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
 
 
 def assert_refused(result: "subprocess.CompletedProcess[str]", code: int, *words: str) -> None:

@@ -110,6 +110,7 @@ def test_an_agent_is_one_file_and_one_entry(copy: Path) -> None:
     assert abs(json.loads(done.stdout)["predicted"] - 5) < 2
 
 
+@pytest.mark.full
 def test_the_examples_pass_the_type_checker(copy: Path) -> None:
     command = [sys.executable, "-m", "mypy", "graphs/models/text_cnn.py", "--cache-dir"]
     result = subprocess.run(

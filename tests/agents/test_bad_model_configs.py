@@ -117,7 +117,8 @@ def test_damaged_configs_of_models(workplace: Path, kind: str) -> None:
     (workplace / "tiny.yaml").write_text(CONFIG.format(folder="published"))
     values = json.loads((write_published(workplace / "published", kind, labels=LABELS) / "config.json").read_text())
     sound = {key: values[key] for key in [*_OPTIONS[kind], *OTHERS] if key in values}
-    for key, value in itertools.product([*sound, *OTHERS], STRANGE_VALUES):
+    changes = list(itertools.product([*sound, *OTHERS], STRANGE_VALUES))
+    for key, value in changes if IS_FULL else changes[::4]:
         try:
             take(json.dumps(sound | {key: value}).encode())
         except GlassboxError as error:

@@ -387,7 +387,7 @@ def test_a_target_that_leaks_through_the_mask_is_seen(pairs: Path, monkeypatch: 
         size = len((pairs / f"{split}.de").read_text().splitlines())
         chosen = generator.choice(["stir", "knead", "taste", "sail", "tie", "drop", "castle", "trade"], (size, 6))
         (pairs / f"{split}.en").write_text("".join(" ".join(row) + "\n" for row in chosen))
-    words = [*small_pairs.parallel(), "train.num_epochs=40", "train.validate_every=40 epochs"]
+    words = [*small_pairs.parallel(), "train.num_epochs=25", "train.validate_every=25 epochs"]
     words += ["model.dropout=0", "model.attention_dropout=0"]
     honest = trained(*words)["valid"]
     for module in (attention_module, packed_module):

@@ -116,5 +116,5 @@ def test_no_rate_is_suggested_where_nothing_is_learnt(workplace: Path, capsys: p
         (["none.yaml"], "none.yaml"),
     ],
 )
-def test_bad_ranges(run: Run, words: list[str], said: str) -> None:
-    assert_refused(run("find-lr", *words), 2, said)
+def test_bad_ranges(run_here: Run, words: list[str], said: str) -> None:
+    assert_refused(run_here("find-lr", *words), 2, said)

@@ -18,7 +18,6 @@ PUBLISHED = ["bert.yaml", "model.attention_dropout=0", "optimizer.lr=0.0003"]
 CASES = {
     "bilstm": ["bilstm.yaml", SLOW],
     "bag of embeddings, sparse gradients": ["bag_of_embeddings.yaml", "optimizer={name: SGD, lr: 0.3}"],
-    "bag of embeddings, Adagrad": ["bag_of_embeddings.yaml", "optimizer={name: Adagrad, lr: 0.03}"],
     "transformer": [
         "bilstm.yaml",
         "model={name: transformer, hidden_size: 16, num_layers: 2, num_heads: 2, intermediate_size: 32, attention_dropout: 0}",
@@ -28,6 +27,7 @@ CASES = {
     "published BERT, pairs": [*PUBLISHED, "data.join_fields=false", "data.pair=true"],
 }
 MORE = {
+    "bag of embeddings, Adagrad": ["bag_of_embeddings.yaml", "optimizer={name: Adagrad, lr: 0.03}"],
     "published BERT, unfrozen layer by layer": [*PUBLISHED, "freeze={layers: all, unfreeze_every: 2}"],
     "windows": ["bilstm.yaml", SLOW, "data.long_texts=windows", "data.max_length=8", "data.stride=2"],
     "batches by tokens": ["bilstm.yaml", SLOW, "train.batch_tokens=300"],

@@ -140,10 +140,10 @@ def test_pairs_of_a_similarity_are_judged(workplace: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("agent", "words"), [("regression", []), ("classification", ["data.multi_label=true"])])
-def test_other_tasks_are_refused(run: Run, workplace: Path, agent: str, words: list[str]) -> None:
+def test_other_tasks_are_refused(run_here: Run, workplace: Path, agent: str, words: list[str]) -> None:
     (workplace / "r.yaml").write_text((workplace / "tiny.yaml").read_text().replace("classification", agent))
     assert_refused(
-        run("inspect", "r.yaml", *words, "--labels"), 2, "one label each: agent classification or similarity"
+        run_here("inspect", "r.yaml", *words, "--labels"), 2, "one label each: agent classification or similarity"
     )
 
 
@@ -155,6 +155,8 @@ def test_a_number_of_rows_that_cannot_be_printed(
     assert "--top must be at least 1, and goes with --labels without --json" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_too_few_rows_are_refused(run: Run, workplace: Path) -> None:
+def test_too_few_rows_are_refused(run_here: Run, workplace: Path) -> None:
     write_jsonl(workplace / "tiny.jsonl", tiny_rows(4))
-    assert_refused(run("inspect", "tiny.yaml", "data.split=[1, 0, 0]", "--labels"), 3, "at least 5 different", "got 4")
+    assert_refused(
+        run_here("inspect", "tiny.yaml", "data.split=[1, 0, 0]", "--labels"), 3, "at least 5 different", "got 4"
+    )

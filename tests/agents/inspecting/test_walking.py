@@ -169,11 +169,11 @@ def test_the_walked_loss_is_the_loops(workplace: Path) -> None:
         (["tiny.yaml"], 2, "--text"),
     ],
 )
-def test_bad_input(run: Run, workplace: Path, words: list[str], code: int, said: str) -> None:
+def test_bad_input(run_here: Run, workplace: Path, words: list[str], code: int, said: str) -> None:
     (workplace / "experiments").mkdir()
-    assert_refused(run("walk", *words), code, said)
+    assert_refused(run_here("walk", *words), code, said)
 
 
-def test_options_of_a_run_are_not_changed(run: Run, workplace: Path) -> None:
+def test_options_of_a_run_are_not_changed(run_here: Run, workplace: Path) -> None:
     assert main(["tiny.yaml", "name=x", "train.num_epochs=1"]) == 0
-    assert_refused(run("walk", "experiments/x", "model.hidden_size=3", "--text", "boil"), 2, "model.hidden_size=3")
+    assert_refused(run_here("walk", "experiments/x", "model.hidden_size=3", "--text", "boil"), 2, "model.hidden_size=3")

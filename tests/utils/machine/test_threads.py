@@ -80,7 +80,6 @@ def test_the_choice_is_recorded_and_kept(
             (3, ["train.num_epochs=1"], 3),
             (1, ["train.num_epochs=2"], 3),  # going on, on a machine with other free cores
             (1, ["train.num_epochs=3", "num_threads=2"], 2),
-            (1, ["train.num_epochs=4"], 2),
         ):
             monkeypatch.setattr(experiment_module, "choose_threads", lambda *_, chosen=chosen: chosen)
             assert main(["tiny.yaml", "name=x", *words]) == 0
