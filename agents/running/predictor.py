@@ -83,7 +83,7 @@ class Predictor:
     def rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:
         """Texts as `predict` takes them, as rows."""
         if isinstance(texts, str | Mapping):  # whose characters or keys would be predicted
-            raise TypeError(f"predict takes a list of texts, got one {type(texts).__name__}; write [text]")
+            raise TypeError(f"texts must be a list, got one {type(texts).__name__}; write [text]")
         for i, text in enumerate(texts):
             yield Row(str(i), dict(text) if isinstance(text, Mapping) else self._fields_of(text))
 

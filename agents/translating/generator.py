@@ -18,8 +18,9 @@ from datasets.batches.order import cut, ordered_batches
 from datasets.rows.records import Record, Skipped
 from datasets.tokenizers.pair import sides_of
 from datasets.tokenizers.tokens import Tokens
-from graphs.generation.options import Hypothesis
+from graphs.generation.options import GenerationOptions, Hypothesis
 from graphs.generation.sampling import Watch
+from utils.config.schema import did_you_mean, options_of
 from utils.distributed.worker import Worker
 from utils.errors import ConfigError
 
@@ -42,6 +43,8 @@ class Generator(Predictor):
     ) -> None:
         """prefix: the text that each target begins with; num_best: targets for each source; seed: of sampling;
         options: instead of the run's own, see GenerationOptions."""
+        for name in options.keys() - (known := options_of(GenerationOptions)).keys():
+            raise ConfigError(f"generate: {name} is not an option{did_you_mean(name, known)}")
         super().__init__(folder, device, worker)
         agent: Any = self.agent
         try:

@@ -22,6 +22,7 @@ from datasets.batches.pairs import PairExamples
 from graphs.layers import attention as attention_module
 from graphs.layers import packed_attention as packed_module
 from main import main
+from utils.errors import ConfigError
 from utils.metrics.translation import TranslationCounts
 
 RUN = "experiments/pairs"
@@ -371,6 +372,11 @@ def test_bad_commands_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str
     long = " ".join(["garlic"] * 200)
     assert main(["generate", RUN, "--text", long, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["truncated"] is True
+
+
+def test_an_unknown_option_of_generation_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^generate: beams_size is not an option; did you mean beam_size\?$"):
+        Generator("experiments/none", beams_size=5)
 
 
 # Faults of other code, planted: each is seen.

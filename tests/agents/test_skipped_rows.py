@@ -159,7 +159,7 @@ def test_what_is_no_text_in_a_list_of_python_is_a_bad_row(folder: Path, value: A
 
 @pytest.mark.parametrize("texts", ["boil", {"text": "boil the rice"}])
 def test_one_text_in_place_of_a_list_is_refused(folder: Path, texts: Any) -> None:
-    with pytest.raises(TypeError, match=r"predict takes a list of texts, got one (str|dict); write \[text\]"):
+    with pytest.raises(TypeError, match=r"texts must be a list, got one (str|dict); write \[text\]"):
         load("experiments/x").predict(texts)
 
 
