@@ -63,7 +63,7 @@ def compared(predictor: Predictor, lines: list[dict[str, Any]]) -> dict[str, Any
     result: dict[str, Any] = {
         "texts": len(lines),
         "largest_difference": float(np.max([_difference(wanted, answer) for wanted, answer in pairs])),
-        "same_answer": float(np.mean([wanted["predicted"] == answer["predicted"] for wanted, answer in pairs])),
+        "same_answer": float(np.mean([_is_same(wanted, answer) for wanted, answer in pairs])),
     }
     answered = pairs[: len(lines)]
     if labelled := [(wanted, answer) for wanted, answer in answered if "gold" in wanted and "probabilities" in wanted]:
@@ -83,6 +83,13 @@ def _difference(wanted: Mapping[str, Any], answer: Mapping[str, Any]) -> float:
     """The largest difference of probabilities, or of a number relative to it where that is above 1."""
     before, after = _numbers(wanted), _numbers(answer)
     return float(np.max(np.abs(after - before) / np.maximum(1, np.abs(before))))
+
+
+def _is_same(wanted: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    """Whether two answers are the same labels, or numbers that differ by no more than an export's may."""
+    if "probabilities" in wanted:
+        return bool(wanted["predicted"] == answer["predicted"])
+    return _difference(wanted, answer) <= LARGEST_DIFFERENCE
 
 
 def _numbers(line: Mapping[str, Any]) -> np.ndarray:

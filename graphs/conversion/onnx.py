@@ -115,9 +115,28 @@ def to_int8(content: bytes) -> bytes:
 
     with tempfile.TemporaryDirectory() as name, _quiet():
         whole, small = Path(name) / "whole.onnx", Path(name) / "small.onnx"
-        whole.write_bytes(content)
+        whole.write_bytes(_with_own_weights(content))
         quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
         return small.read_bytes()
+
+
+def _with_own_weights(content: bytes) -> bytes:
+    """The graph with weights of its own for each LSTM: onnxruntime's quantiser reshapes and transposes them in place, and would do so
+    twice where two LSTMs share them, as the two texts of a siamese encoder do."""
+    import onnx
+
+    model = onnx.load_model_from_string(content)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    taken = set[str]()
+    for node in (node for node in model.graph.node if node.op_type == "LSTM"):
+        for place, name in enumerate(node.input):
+            if name in taken:
+                own = model.graph.initializer.add()
+                own.CopyFrom(weights[name])
+                own.name = node.input[place] = f"{name}_of_{node.name}"
+            elif name in weights:
+                taken.add(name)
+    return bytes(model.SerializeToString())
 
 
 class OnnxModel(nn.Module):

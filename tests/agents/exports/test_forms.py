@@ -1,11 +1,13 @@
 """Every kind of classifier in the forms that it has: within 1e-4 of the trained run's probabilities."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
+from agents.exports.examples import compared
 from agents.running.predictor import Predictor
 from agents.serving.served_run import open_runs
 from main import main
@@ -87,6 +89,28 @@ def test_a_number(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert found == pytest.approx(wanted, rel=1e-4)
     assert main(["export", "experiments/tiny", "--format", "int8", "--out", "int8"]) == 2
     assert "int8 is judged by its labels" in capsys.readouterr().err
+
+
+def test_numbers_are_the_same_answer_within_the_tolerance() -> None:
+    lines = [{"text": "a", "predicted": 100.0}]
+    for found, share in ((100.001, 1.0), (100.02, 0.0)):  # the largest difference of a number above 1 is relative: 1e-4
+        predictor: Any = SimpleNamespace(
+            corpus=SimpleNamespace(fields=["text"]),
+            predict=lambda texts, found=found: [{"predicted": found} for _ in texts],
+        )
+        assert compared(predictor, lines)["same_answer"] == share
+
+
+def test_the_two_texts_of_a_siamese_lstm_share_no_weights_in_8_bits(workplace: Path) -> None:
+    """Those of the graph are shared, and onnxruntime's quantiser changes their shape in place."""
+    rows: list[Any] = [row | {"label": str(row["label"] == "chess")} for row in tiny_rows()]
+    write_jsonl(workplace / "tiny.jsonl", rows)
+    config = config_of("  fields: [title, text]\n", "{name: bilstm, embedding_size: 8, hidden_size: 6}", "")
+    (workplace / "tiny.yaml").write_text(config.replace("agent: classification", "agent: similarity"))
+    assert main(["tiny.yaml"]) == 0
+    assert main(["export", "experiments/tiny", "--format", "int8", "--out", "int8"]) == 0
+    for wanted, found in zip(numbers("experiments/tiny"), numbers("int8"), strict=True):
+        assert found == pytest.approx(wanted, abs=0.02)
 
 
 def test_a_graph_is_served_and_not_explained(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
