@@ -41,15 +41,13 @@ class Scorer:
         -> a batch of one, and whether the token is known. Raises ConfigError for an answer that is not one token.
         """
         ids, gaps = self._with_gaps(text)
-        if not gaps:
-            place = len(ids) // 2
-            return batch_of([ids], [place], self.vocabulary.mask_id), True
+        place = gaps[0] if gaps else len(ids) // 2
         if answer is not None:
             found = self.tokenizer.bare([answer], may_be_empty=True).ids.tolist()
-            if len(found) != 1:
+            if len(found) != 1 or found[0] == self.tokenizer.unknown_id:
                 raise ConfigError(f"command line: the answer must be one token of the vocabulary, got {answer!r}")
-            ids[gaps[0]] = found[0]
-        return batch_of([ids], gaps[:1], self.vocabulary.mask_id), answer is not None
+            ids[place] = found[0]
+        return batch_of([ids], [place], self.vocabulary.mask_id), answer is not None or not gaps
 
     def _with_gaps(self, text: str) -> tuple[list[int], list[int]]:
         """The text's tokens with special ones, and the places of its gaps."""

@@ -117,7 +117,12 @@ def test_numbers_are_those_of_the_moment() -> None:
 
 @pytest.mark.parametrize(
     ("text", "label", "masked"),
-    [("boil the [MASK] .", "rice", "rice"), ("boil the [MASK] .", None, None), ("boil the rice slowly", None, "the")],
+    [
+        ("boil the [MASK] .", "rice", "rice"),
+        ("boil the [MASK] .", None, None),
+        ("boil the rice slowly", None, "the"),
+        ("boil the rice slowly", "sail", "sail"),
+    ],
 )
 def test_a_masked_language_model(
     workplace: Path, capsys: pytest.CaptureFixture[str], text: str, label: str | None, masked: str | None
@@ -131,6 +136,13 @@ def test_a_masked_language_model(
         ids = agent.artifacts.tokenizer.bare([masked or ""], may_be_empty=True).ids.tolist()
     if label is not None:
         assert found["inputs"]["ids"]["first"] == ids
+
+
+def test_an_answer_that_is_no_token_is_refused(run: Run, workplace: Path) -> None:
+    write_corpus(workplace)
+    for answer in ("boil the", "Ж"):
+        result = run("walk", "documents.yaml", "--text", "boil the [MASK] .", "--label", answer)
+        assert_refused(result, 2, f"must be one token of the vocabulary, got '{answer}'")
 
 
 def test_an_encoder_decoder(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
