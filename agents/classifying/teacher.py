@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.running.abilities import Classifies, require
 from agents.running.predictor import CHUNK, Predictor
 from agents.running.text_data import TextData
 from datasets.rows.records import Record
@@ -35,6 +36,7 @@ class Teacher:
     def __init__(self, config: Config, data: TextData, device: torch.device) -> None:
         folder = Path(config.loss.teacher)
         predictor = Predictor(folder, str(device))
+        require(predictor.run, Classifies, "teach")
         labels, own = predictor.artifacts.labels, list(data.artifacts.labels)
         if predictor.config.data.get("multi_label"):
             raise config.error(
