@@ -170,7 +170,7 @@ class RecordReader:
         others = f"; {more.total():,} more bad rows: {listed}" if more else ""
         hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
         if self.target is not None and not has_good:
-            hint = "; no other row can be used either"  # skipping all would leave nothing
+            hint = "; no other row can be used either" if more else "; fix the row"  # skipping all would leave nothing
         return DataError(f"{place}: {problem}{others}{end}{hint}")
 
 

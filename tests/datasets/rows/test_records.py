@@ -70,7 +70,11 @@ def test_null_in_a_field_is_an_empty_cell(null: str, used: bool) -> None:
 
 def test_a_hint_that_fits_no_row_is_not_given() -> None:
     bad = GOOD | {"label": ["x"]}
-    for values, hint in (([bad] * 9, "no other row can be used either"), ([bad] * 8 + [GOOD], "data.on_bad_row: skip")):
+    for values, hint in (
+        ([bad] * 9, "no other row can be used either"),
+        ([bad] * 8 + [GOOD], "data.on_bad_row: skip"),
+        ([bad], "; fix the row"),
+    ):
         with pytest.raises(DataError) as error:
             list(reader().read([Row("f:0", {}, BLANK), *rows(*values)]))
         assert str(error.value).startswith("f:1: the label in 'label' is a list; write data.multi_label: true; ")
