@@ -113,7 +113,7 @@ def check(config: "Config", sizes: list[int], metric: str | None) -> None:
     agent = AGENTS[config.agent]
     if "train_limit" not in config.data:
         raise ConfigError(
-            f"curve: agent: {config.agent} has no data.train_limit; classification and regression have it"
+            f"curve: agent: {config.agent} has no data.train_limit; classification, regression and similarity have it"
         )
     known = ("loss", *agent.known_metrics(config))
     if metric is not None and len(known) > 1 and metric not in known:

@@ -50,7 +50,7 @@ def open_run(folder: Path) -> TrainedRun:
         return ExportedRun(folder)
     if names == [hub.CONFIG]:
         raise CheckpointError(
-            f"{folder}: is a published model that this program did not export; name it in init_from to train on it"
+            f"{folder}: is a published model without the run that it was made of; name it in init_from to train on it"
         )
     return TrainedRun(folder)
 

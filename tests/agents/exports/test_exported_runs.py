@@ -153,7 +153,9 @@ def test_what_is_no_export_of_ours_is_refused(place: Path, capsys: pytest.Captur
     assert "onnx: already exists" in said(capsys, 5, "export", "experiments/x", "--format", "onnx", "--out", "onnx")
     Path("published").mkdir()
     Path("published/config.json").write_text('{"model_type": "bert"}')
-    assert "did not export; name it in init_from" in said(capsys, 4, "predict", "published", "--text", "x")
+    assert "is a published model without the run that it was made of; name it in init_from" in said(
+        capsys, 4, "predict", "published", "--text", "x"
+    )
     Path("bundle/EXPORT.json").write_text("[]")
     assert "bundle/EXPORT.json: is damaged" in said(capsys, 4, "test", "bundle")
 
