@@ -121,8 +121,10 @@ def to_int8(content: bytes) -> bytes:
 
 
 def _with_own_weights(content: bytes) -> bytes:
-    """The graph with weights of its own for each LSTM: onnxruntime's quantiser reshapes and transposes them in place, and would do so
-    twice where two LSTMs share them, as the two texts of a siamese encoder do."""
+    """The graph with weights of its own for each LSTM.
+
+    onnxruntime's quantiser changes their shape in place, and would do so twice where the two texts of a siamese encoder share them.
+    """
     import onnx
 
     model = onnx.load_model_from_string(content)
