@@ -61,4 +61,5 @@ def run(options: argparse.Namespace) -> None:
         print(to_json(result | {"data": counts()}, sys.stdout), end="")
     else:
         print_report({"name": options.folder, "test": result})
-        print(f"test: {describe_counts(counts())}")
+        if (found := counts())["read"]:  # nothing, of documents that were split off those of training
+            print(f"test: {describe_counts(found)}")

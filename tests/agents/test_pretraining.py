@@ -400,6 +400,8 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
     own = json.loads(capsys.readouterr().out)
     assert own["mlm"] == pytest.approx(report["test"]["mlm"], rel=1e-5)
     Path("other.txt").write_text("chess players met .\nthe moves surprised them .\n\nanother one .\n")
+    assert main(["test", "experiments/pretrained"]) == 0
+    assert "rows read" not in capsys.readouterr().out  # they were read as training documents, and split off
     assert main(["test", "experiments/pretrained", "--data", "other.txt", "--json"]) == 0
     other = json.loads(capsys.readouterr().out)
     assert other["data"] == {"read": 4, "used": 3, "skipped": {"blank line": 1}}
