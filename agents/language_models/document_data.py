@@ -125,8 +125,8 @@ class DocumentData:
     """The splits of a config as loaders, and what a trained run keeps of them. Writes nothing but caches."""
 
     def __init__(self, config: Config, worker: Worker, trained: Any = None) -> None:
-        """trained: a tokenizer to use as it is; None: that of `init_from` or of a file, or one trained here."""
-        started = time.perf_counter()
+        """trained: a run's tokenizer, for files to test it on; None: that of `init_from` or of a file, or one trained here."""
+        started, self.is_other = time.perf_counter(), trained is not None
         source = construct(config, "data", Documents, config.data)
         self.options: DocumentOptions = construct(config, "data", DocumentOptions, config.data)
         self.objective: Objective = construct(config, "objective", Objective, config.objective)
@@ -243,7 +243,7 @@ class DocumentData:
         for split in self.loaders:
             found = self.report[split]
             sizes = "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**found)
-            logger.info("%s: %s", split, sizes)
+            logger.info("%s: %s", "test" if self.is_other else split, sizes)
         for line in self.report["warnings"]:
             logger.warning("warning: %s", line)
 

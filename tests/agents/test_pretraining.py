@@ -403,7 +403,10 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
     assert main(["test", "experiments/pretrained"]) == 0
     assert "rows read" not in capsys.readouterr().out  # they were read as training documents, and split off
     assert main(["test", "experiments/pretrained", "--data", "other.txt", "--json"]) == 0
-    other = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    other = json.loads(said.out)
+    assert "test: 2 documents, 3 sentences" in said.err
+    assert "train: " not in said.err
     assert other["data"] == {"read": 4, "used": 3, "skipped": {"blank line": 1}}
     Path("other.jsonl").write_text('{"text": "chess players met. The moves surprised them."}\nno json\n')
     words = ["--format", "jsonl", "--on-bad-row", "skip", "--json"]
