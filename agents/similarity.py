@@ -1,5 +1,6 @@
 """Text similarity: two texts -> whether they mean the same, by vectors that one encoder makes of each text alone."""
 
+import functools
 from typing import ClassVar
 
 from agents.classification import ClassificationAgent
@@ -7,6 +8,7 @@ from agents.classifying.artifacts import LabelArtifacts
 from agents.classifying.labels import SingleLabel
 from agents.running.building import build_encoders
 from agents.running.text_data import TextData
+from datasets.rows.corpus import Corpus
 from graphs.models.cosine_head import CosineHead
 from graphs.models.text_classifier import TextClassifier
 from utils.config.schema import Section, construct
@@ -32,6 +34,12 @@ class SimilarityAgent(ClassificationAgent):
                 "data.fields", f"agent similarity compares two fields, got data.fields {data.fields}"
             )
         super().check_data()
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        corpus = super().corpus
+        corpus.needs_all_fields = True  # as of a pair, though each of its texts is encoded alone
+        return corpus
 
     def build_model(self, artifacts: LabelArtifacts) -> TextClassifier:
         self.labels, self.kind = list(artifacts.labels), SingleLabel()

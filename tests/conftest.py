@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from main import main
-
 # No database and the same examples every time: a test that fails at one start fails at the next. `make test-full` asks for more.
 IS_FULL = os.environ.get("GLASSBOX_FULL") == "1"
 settings.register_profile("quick", max_examples=100, deadline=None, database=None, derandomize=True)
@@ -109,6 +107,7 @@ def run(workplace: Path) -> Run:
 @pytest.fixture
 def run_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """As `run`, but in this process, which spares the seconds that a new one takes to import torch."""
+    from main import main
 
     def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
         capsys.readouterr()

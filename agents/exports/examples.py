@@ -21,7 +21,7 @@ def examples_of(predictor: Predictor, path: Path | None, *, is_gated: bool) -> l
     character and one of the maximum length. Raises DataError where the run's data is gone."""
     records = _records(predictor, path, NUM_GATED if is_gated else NUM_TEXTS, has_target=is_gated)
     *others, _ = records[0].texts
-    shortest = ("a" if predictor.corpus.pair else "",) * len(others) + ("a",)
+    shortest = ("a" if predictor.corpus.needs_all_fields else "",) * len(others) + ("a",)
     longest = tuple(" ".join(texts) for texts in zip(*(record.texts for record in records[:NUM_TEXTS]), strict=True))
     extremes = [records[0]._replace(id="shortest", texts=shortest, labels=None)]
     if predictor.corpus.max_length is not None:

@@ -12,7 +12,7 @@ from utils.errors import DataError
 def fields_of(corpus: Corpus, text: Any) -> dict[str, Any]:
     """A bare text, or what stands in place of one, as the last field. Raises DataError where that leaves half of a pair out."""
     *others, last = corpus.fields
-    if corpus.pair:
+    if corpus.needs_all_fields:
         raise DataError(
             f'this run reads pairs: give each text as {{"{others[0]}": "...", "{last}": "..."}}, or --input'
         )

@@ -30,7 +30,7 @@ class ServedRun:
         self.labels = list(getattr(self.predictor.artifacts, "labels", ()))
         self.kind: Kind = self._kind()
         self.fields = ["text"] if self.scorer else list(self.predictor.reader("error").fields)
-        self.is_pair = bool(self.predictor.config.data.get("pair"))  # whose texts need both fields
+        self.is_pair = self.kind in ("labels", "number") and self.predictor.corpus.needs_all_fields
         self.batcher: Batcher[Record, dict[str, Any]] = Batcher(
             lambda records: list(self.predictor.predict_records(records)),
             max_batch=max_batch,

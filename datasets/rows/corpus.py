@@ -116,6 +116,7 @@ class Corpus:
         self.source, self.target = source, target
         self.fields, self.id = list(fields), id
         self.join_fields, self.pair = join_fields, pair
+        self.needs_all_fields = pair  # whether a text given by hand must have them all
         self.max_length, self.long_texts, self.stride = max_length, long_texts, stride
         self.shares, self.split_seed = dict(zip(SPLITS, split, strict=True)), split_seed
         self.on_bad_row, self.limits, self.train_limit = on_bad_row, limits, train_limit

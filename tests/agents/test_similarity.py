@@ -7,7 +7,9 @@ import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from agents import load
+from agents.serving.served_run import ServedRun
 from main import main
+from utils.errors import DataError
 
 CONFIG = (
     TINY_CONFIG.replace("classification", "similarity")
@@ -34,6 +36,9 @@ def test_two_texts_in_either_order(siamese: Path) -> None:
     there, back = predictor.predict([pair, {"title": pair["text"], "text": pair["title"]}])
     assert there["probabilities"]["yes"] == pytest.approx(back["probabilities"]["yes"], abs=1e-6)
     assert there["predicted"] == "yes"
+    with pytest.raises(DataError, match="this run reads pairs: give each text as"):
+        predictor.predict(["trade the queens"])
+    assert ServedRun("s", siamese / "experiments/s", "cpu").is_pair
 
 
 @pytest.mark.parametrize(
