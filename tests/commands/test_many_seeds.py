@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import ROOT, Run
 
@@ -20,9 +21,12 @@ from utils.machine.slots import slots_of
 from utils.runs.launching import Job, JobFailed, Queue, run_all
 
 # Makes its standard input the session's terminal, as a login does, and becomes the command.
-IN_A_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
+IN_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # or tests under nohup would see it ignored
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 AT_ONCE = str(min(2, len(os.sched_getaffinity(0))))
 
 
@@ -103,8 +107,16 @@ def test_a_closed_terminal_stops_all_with_a_checkpoint(run: Run, workplace: Path
         with contextlib.suppress(BlockingIOError):
             os.read(terminal, 2**16)
         time.sleep(0.1)
+    runs = psutil.Process(process.pid).children(recursive=True)
     os.close(terminal)
-    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    try:
+        assert process.wait(timeout=60) == 128 + signal.SIGHUP
+        assert runs
+        assert not any(each.is_running() for each in runs)
+    finally:
+        for each in runs:  # a failed test leaves none that goes on
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
     assert not any((folder / "report.json").exists() for folder in folders)
     steps = [json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] for folder in folders]
     done = run(words[0], f"train.num_epochs={max(20, max(steps) // 5 + 1)}", *words[2:])

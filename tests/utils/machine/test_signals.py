@@ -29,6 +29,14 @@ def loop(work: Callable[[], object]) -> None:
         work()
 
 
+@pytest.fixture(autouse=True)
+def _hangup() -> Iterator[None]:
+    """SIGHUP as a terminal's program has it, also where the tests run under nohup."""
+    old = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, old)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_without_a_loop_a_signal_leaves_at_once(number: int, code: int) -> None:
     with pytest.raises(
