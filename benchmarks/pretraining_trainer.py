@@ -1,7 +1,8 @@
-"""Pre-training here and by the Hugging Face Trainer, the same small BERT: python benchmarks/pretraining_trainer.py CONFIG [STEPS]
+"""Pre-training here and by the Hugging Face Trainer: python benchmarks/pretraining_trainer.py CONFIG [STEPS [key=value ...]]
 
-CONFIG: configs/pretrain_wikitext.yaml, of which 32 sequences of 128 tokens a step are taken; the peer gets the same sequences. Real
-tokens a second over STEPS steps (60) and peak memory; three rounds in turn.
+CONFIG: configs/pretrain_wikitext.yaml, of which 32 sequences of 128 tokens a step are taken; the peer gets the same sequences, and
+trains a BERT of the same sizes in float32 with AdamW. Real tokens a second over STEPS steps (60) and peak memory; three rounds in
+turn.
 """
 
 import sys
@@ -14,7 +15,7 @@ from side_by_side import ROOT, alternate, header, needs, peer, project, row
 REPEATS = 3
 
 
-def main(config: str, num_steps: int) -> None:
+def main(config: str, num_steps: int, options: list[str]) -> None:
     """Measure, and print the table."""
     steps = [f"train.num_steps={num_steps}", "scheduler.warmup_steps=10", "data.max_valid=8", "num_threads=2"]
     steps += ["train.validate_every=1000 steps", "train.save_every=1000 steps"]
@@ -22,7 +23,7 @@ def main(config: str, num_steps: int) -> None:
         train, _, tokenizer, special = write_sequence_files(ROOT / config, ["name=bench-mlm"], Path(name))
         runs = alternate(
             {
-                "ours": lambda i: project(config, "bench-mlm", *steps),
+                "ours": lambda i: project(config, "bench-mlm", *steps, *options),
                 "Trainer": lambda i: peer("mlm_trainer.py", train, tokenizer, special, num_steps),
             },
             REPEATS,
@@ -41,4 +42,4 @@ def main(config: str, num_steps: int) -> None:
 
 if __name__ == "__main__":
     needs(__doc__, arguments=1, packages=["transformers", "accelerate"])
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60, sys.argv[3:])
