@@ -53,7 +53,8 @@ def test_each_seed_is_the_run_that_it_would_be_alone(run: Run, workplace: Path) 
     ]
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM])
+@pytest.mark.full
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_and_the_same_command_resumes(run: Run, workplace: Path, number: int) -> None:
     words = [
         "tiny.yaml",

@@ -209,6 +209,7 @@ def test_what_one_process_does_is_refused_to_many(lab: Lab, control: str, comman
     assert any(f"{command} is done by one process, without torchrun" in text for text in job.errors)
 
 
+@pytest.mark.full
 def test_nobody_at_the_address(lab: Lab) -> None:
     run = lab.command("bilstm.yaml", environment=one_of_two(1, 9))
     assert run.wait(LIMIT) == 7

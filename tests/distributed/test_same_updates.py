@@ -24,9 +24,9 @@ CASES = {
         "data.max_length=64",
         "optimizer.lr=0.001",
     ],
-    "published BERT, pairs": [*PUBLISHED, "data.join_fields=false", "data.pair=true"],
 }
 MORE = {
+    "published BERT, pairs": [*PUBLISHED, "data.join_fields=false", "data.pair=true"],
     "bag of embeddings, Adagrad": ["bag_of_embeddings.yaml", "optimizer={name: Adagrad, lr: 0.03}"],
     "published BERT, unfrozen layer by layer": [*PUBLISHED, "freeze={layers: all, unfreeze_every: 2}"],
     "windows": ["bilstm.yaml", SLOW, "data.long_texts=windows", "data.max_length=8", "data.stride=2"],

@@ -53,7 +53,7 @@ def weights(lab: Lab, name: str) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(Path(lab.path(name)) / f"checkpoints/step-{STEPS}/model.safetensors")
 
 
-@pytest.mark.parametrize("case", of_tier(list(CASES)[1:3], list(CASES)))
+@pytest.mark.parametrize("case", of_tier(list(CASES)[1:2], list(CASES)))
 def test_fsdp_trains_what_ddp_does(lab: Lab, case: str) -> None:
     for strategy in ("ddp", "fsdp"):
         train(lab, f"{case}-{strategy}", strategy, 2, STEPS, CASES[case])

@@ -48,6 +48,7 @@ def test_sigterm_to_torchrun_saves_once_and_the_same_command_goes_on(lab: Lab, c
     assert lab.results("sigterm") == control
 
 
+@pytest.mark.full
 def test_torchrun_starts_a_dead_run_again_and_it_goes_on(lab: Lab, control: dict[str, Any]) -> None:
     run = Torchrun(lab, "again", "--standalone", "--nproc_per_node=2", "--max-restarts=1")
     wait_for(lambda: is_saved(lab, "again"))
