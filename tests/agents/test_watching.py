@@ -234,7 +234,7 @@ def test_a_model_that_cannot_be_traced_costs_one_warning(
         raise RuntimeError("an output\nthat no trace can have")
 
     assert main(["tiny.yaml", "name=plain"]) == 0
-    monkeypatch.setattr(tracing._OfTensors, "forward", refuse)
+    monkeypatch.setattr(tracing.Model, "forward", refuse)
     capsys.readouterr()
     assert main(["tiny.yaml", "name=x", "tensorboard.graph=true"]) == 0
     output = capsys.readouterr()

@@ -23,7 +23,7 @@ def write_graph(writer: Any, model: nn.Module, batch: Any) -> None:
     tensors, rebuild = as_tensors(batch)
     try:
         with _traceable(model):
-            writer.add_graph(_OfTensors(model, rebuild), tensors)
+            writer.add_graph(Model(model, rebuild), tensors)
     except OSError:
         raise
     except Exception as error:  # of the tracer, or of a model that it cannot follow: there are many kinds
@@ -48,8 +48,8 @@ def as_tensors(batch: Any) -> tuple[tuple[Tensor, ...], Callable[[Sequence[Tenso
     return tuple(found.values()), lambda tensors: replace(batch, **dict(zip(found, tensors, strict=True)))
 
 
-class _OfTensors(nn.Module):
-    """A model as a function of tensors, which is what can be traced."""
+class Model(nn.Module):
+    """A model as a function of tensors, which is what can be traced. TensorBoard calls the root of the graph like this class."""
 
     def __init__(self, model: nn.Module, rebuild: Callable[[Sequence[Tensor]], Any]) -> None:
         super().__init__()
