@@ -3,7 +3,7 @@
 import logging
 
 from agents.running.building import build_average, build_freezing, build_optimizer, build_tracker
-from agents.running.data import Artifacts, Data
+from agents.running.data import Artifacts
 from agents.task import Task
 from agents.watching.watch import TensorBoardSettings, Watch
 from datasets.batches.loader import Loader
@@ -35,7 +35,7 @@ class AssembledTask(Task):
         self.experiment, self.settings, self.state = experiment, TrainSettings(**self.config.train), RunState()
         self.log = RunLog(experiment.folder, is_on=self.worker.is_first, monitor=self.settings.metric)
         self.threads = ThreadWatch(is_on=self.device.type == "cpu" and self.worker.size == 1)
-        self.data: Data = self.read_data()
+        self.data = self.read_data()
         self.artifacts = self.data.artifacts
         save_artifacts(experiment, self.artifacts)
         self.model = self.build_model(self.artifacts)
@@ -50,10 +50,8 @@ class AssembledTask(Task):
         Raises DistributedError where the processes do not have the same data or device.
         """
         config, worker, loader = self.config, self.worker, self.data.loaders["train"]
-        self.scheduler, self.freezing = (
-            build_schedule(config, self.settings, loader),
-            build_freezing(config, self.model),
-        )
+        self.scheduler = build_schedule(config, self.settings, loader)
+        self.freezing = build_freezing(config, self.model)
         self.precision = Precision(self.settings.precision, self.device)
         self.updater = self._updater()
         self.meter = TrainMeter(self.new_metrics(), worker)

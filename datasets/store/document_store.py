@@ -30,7 +30,7 @@ from datasets.store.code_hash import code_hash
 from datasets.store.file_hashes import content_key
 from datasets.store.folder import opened, read_array, read_header, write_header
 from datasets.store.store import parse_tokenizer, tokenizer_hash, tokenizer_json
-from datasets.tokenizers.processes import chunked
+from datasets.tokenizers.processes import blocks, chunked
 from datasets.tokenizers.vocabulary import is_byte_level
 from utils.errors import DataError
 from utils.files.storage import digest_of, read_regular
@@ -169,7 +169,8 @@ def _write(folder: Path, corpus: DocumentCorpus, tokenizer: Any) -> dict[str, An
         files = {split: _SplitFiles(folder, split, stack) for split in SPLITS}
         for origin in corpus.source.splits:
             readers[origin] = corpus.source.reader()
-            for part in _parts(corpus.documents(readers[origin], origin)):
+            documents = corpus.documents(readers[origin], origin)
+            for part in blocks(documents, lambda pair: len(pair[1].sentences), CHUNK):
                 for split in {split for split, _ in part}:
                     own = [document.sentences for each, document in part if each == split]
                     ids = _append(files[split], tokenizer, own)
@@ -179,20 +180,6 @@ def _write(folder: Path, corpus: DocumentCorpus, tokenizer: Any) -> dict[str, An
     report: dict[str, Any] = {split: _report(files[split], readers.get(split)) for split in SPLITS}
     report["warnings"] = [line for reader in readers.values() for line in reader.warnings]
     return {"report": report}
-
-
-def _parts(documents: Iterator[tuple[str, Document]]) -> Iterator[list[tuple[str, Document]]]:
-    """Documents in parts of about CHUNK sentences."""
-    part: list[tuple[str, Document]] = []
-    size = 0
-    for pair in documents:
-        part.append(pair)
-        size += len(pair[1].sentences)
-        if size >= CHUNK:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
 
 
 def _append(files: _SplitFiles, tokenizer: Any, documents: list[list[str]]) -> np.ndarray:

@@ -31,6 +31,19 @@ def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
+def blocks(items: Iterable[Item], size_of: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
+    """Lists of items, each ended by the item with which their sizes reach the limit."""
+    block, size = list[Item](), 0
+    for item in items:
+        block.append(item)
+        size += size_of(item)
+        if size >= limit:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
 def try_apart(function: Callable[[], Any], seconds: float) -> None:
     """Try a function in a process of its own. Raises ValueError if it fails, aborts or does not return in time.
 
@@ -58,14 +71,19 @@ def _tried(function: Callable[[], Any], sender: Any) -> None:
     os.dup2(nowhere, 2)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the parent kills it
+    _leave_signals_to_the_parent()
     try:
         function()
         sender.send("")
     except BaseException as error:  # a panic is not an Exception
         sender.send(" ".join(str(error).split())[:200] or type(error).__name__)
     os._exit(0)
+
+
+def _leave_signals_to_the_parent() -> None:
+    """Ignore those of a terminal, which reach the whole group; the parent ends its processes."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Workers:
@@ -149,8 +167,7 @@ class Workers:
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     """In a worker: apply the function to each chunk that comes."""
     gc.disable()  # thousands of lists of words, without cycles
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a terminal's signals reach the whole group; the parent ends its workers
+    _leave_signals_to_the_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone

@@ -4,13 +4,14 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from datasets.tokenizers.long_texts import fit
 from datasets.tokenizers.ngrams import FACTOR, CodeIndex, NgramTable
+from datasets.tokenizers.processes import blocks
 from datasets.tokenizers.special_tokens import SpecialTokens
 from datasets.tokenizers.tokens import Tokens, joined
 
@@ -137,7 +138,8 @@ class WordTokenizer:
         self, texts: Sequence[str], max_length: int | None = None, *, long_texts: str = "head", stride: int = 0
     ) -> Tokens:
         """Texts -> ids with n-grams; a text without words is one unknown word. For long texts see long_texts.py."""
-        parts = [fit(self.encode_words(block), max_length, long_texts, stride) for block in _blocks(texts)]
+        cut = list(blocks(texts, len, BLOCK)) or [[]]  # no texts are one block, too
+        parts = [fit(self.encode_words(block), max_length, long_texts, stride) for block in cut]
         return joined([self.add_ngrams(part) for part in parts])
 
     def encode_words(self, texts: Sequence[str]) -> Tokens:
@@ -189,19 +191,6 @@ def _check_ngrams(table: NgramTable, num_words: int) -> None:
         if not is_sorted or (len(codes) and not 0 <= codes[0] <= codes[-1] < num_beginnings * num_words):
             raise ValueError("not a tokenizer (its n-grams are not those of its words)")
         num_beginnings = len(codes)
-
-
-def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Lists of texts of about BLOCK characters together, at least one list."""
-    block, size = list[str](), 0
-    for text in texts:
-        block.append(text)
-        size += len(text)
-        if size >= BLOCK:
-            yield block
-            block, size = [], 0
-    if block or not texts:
-        yield block
 
 
 class WordIndex:

@@ -32,7 +32,8 @@ CONFIGS = {"bilstm": CONFIG, "bag_of_embeddings": CONFIG.replace(BILSTM, BAG)}
 assert BAG in CONFIGS["bag_of_embeddings"]
 MODELS = list(CONFIGS)
 
-# Other tasks: masks and pairs drawn anew in each epoch, a falling share of masks; a beam search at each validation.
+# Other tasks: pre-training whose masks and pairs change with the epoch, and fewer tokens are masked with each step; beam search at each
+# validation.
 LOOP = "num_steps: 25, accumulation_steps: 2, max_grad_norm: 1.0, save_every: 3 steps, validate_every: 7 steps, log_every: 1}\n"
 TASKS = {
     "pretraining": small_documents.CONFIG.replace("num_epochs: 2", LOOP[:-2]).replace("dropout: 0,", "dropout: 0.1,")

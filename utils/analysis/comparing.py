@@ -123,9 +123,8 @@ def _of_rows(run: Run, metric: str) -> RowMetric | RankMetric | None:
     if (found := row_metric(metric, run.lines, run.options)) is None:
         return None
     value = found.on_all()
-    if abs(value - run.value(metric)) <= BINNED.get(metric, ROUNDED) * max(
-        1.0, abs(value)
-    ):  # not where one is no number
+    allowed = BINNED.get(metric, ROUNDED) * max(1.0, abs(value))
+    if abs(value - run.value(metric)) <= allowed:  # not where one is no number
         return found
     if metric == "loss":
         return None

@@ -25,13 +25,9 @@ def write_groups(groups: Sequence[Group], root: Path) -> list[Path]:
     place = root / GROUPS
     if is_taken(root):
         return []
-    several = {group.name + "-seeds" * (group.name == COLUMNS): group for group in groups if len(group.runs) > 1}
-    several = {name: group for name, group in several.items() if _is_ours(place / name)}
-    several = {
-        name: group for name, group in several.items() if all((run.folder / METRICS).exists() for run in group.runs)
-    }
+    named = [(group, place / (group.name + "-seeds" * (group.name == COLUMNS))) for group in groups]
     with storage_errors(place):
-        written = [_write(group, place / name) for name, group in several.items()]
+        written = [_write(group, folder) for group, folder in named if _is_written(group, folder)]
         for old in place.iterdir() if place.is_dir() else ():
             if old not in written and old.name != COLUMNS and (old / SOURCE).exists():
                 remove(old)
@@ -59,6 +55,12 @@ def write_columns(
         _make_anew(folder)
         with SummaryWriter(str(folder)) as writer:
             writer.file_writer.add_summary(hparams_of(examples, [FINAL_TAGS["test"] + name for name in metrics])[0])
+
+
+def _is_written(group: Group, folder: Path) -> bool:
+    """Whether a group has several runs with curves, and a folder that is not somebody else's."""
+    has_curves = all((run.folder / METRICS).exists() for run in group.runs)
+    return len(group.runs) > 1 and has_curves and _is_ours(folder)
 
 
 def is_taken(root: Path) -> bool:
