@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from utils.errors import ConfigError
@@ -51,22 +51,33 @@ def run(options: argparse.Namespace) -> None:
 
 
 def with_option(parts: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The parts that have an option such as train.patience, with it alone. Raises ConfigError."""
+    """The parts that have an option such as train.patience, or patience of any section, with it alone. Raises ConfigError."""
     section, _, option = path.rpartition(".")
-    section = section or (TOP if option in parts[TOP][SECTION]["options"] else option)
-    table = chosen(parts, section, "section")
-    known = {name: None for part in table.values() for name in part["options"]}
-    chosen(known, option, f"option of {section}")
-    found = {name: part for name, part in table.items() if option in part["options"]}
-    return {section: {name: part | {"options": {option: part["options"][option]}} for name, part in found.items()}}
+    tables = {section: chosen(parts, section, "section")} if section else parts
+    found = {
+        key: {
+            name: part | {"options": {option: part["options"][option]}}
+            for name, part in table.items()
+            if option in part["options"]
+        }
+        for key, table in tables.items()
+    }
+    if not any(found.values()):
+        known = {name: None for table in tables.values() for part in table.values() for name in part["options"]}
+        if section:
+            chosen(known, option, f"option of {section}")
+        chosen(parts, option, "section or option", also=known)
+    return {key: table for key, table in found.items() if table}
 
 
-def chosen(table: Mapping[str, Any], name: str, kind: str) -> Any:
-    """The entry of that name. Raises ConfigError."""
+def chosen(table: Mapping[str, Any], name: str, kind: str, also: Iterable[str] = ()) -> Any:
+    """The entry of that name. also: other names that may have been meant. Raises ConfigError."""
     from utils.config.schema import did_you_mean
 
     if name not in table:
-        raise ConfigError(f"list: there is no {kind} {name!r}{did_you_mean(name, table)}; known: {', '.join(table)}")
+        raise ConfigError(
+            f"list: there is no {kind} {name!r}{did_you_mean(name, [*table, *also])}; known: {', '.join(table)}"
+        )
     return table[name]
 
 

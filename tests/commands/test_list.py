@@ -51,7 +51,7 @@ def test_one_section_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     assert "\n\n" not in text
     assert main(["list", "modle"]) == 2
     assert capsys.readouterr().err.startswith(
-        "list: there is no section 'modle'; did you mean model?; known: agent, (top level), data,"
+        "list: there is no section or option 'modle'; did you mean model?; known: agent, (top level), data,"
     )
 
 
@@ -69,8 +69,15 @@ def test_one_option_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None
     assert all(list(part["options"]) == ["hidden_size"] for part in found.values())
     assert main(["list", "seed"]) == 0
     assert capsys.readouterr().out.startswith("(top level):\n")
+    assert main(["list", "patience", "--json"]) == 0  # of whatever section
+    found = json.loads(capsys.readouterr().out)
+    assert {section: list(table) for section, table in found.items()} == {
+        "scheduler": ["reduce_on_plateau"],
+        "train": ["(section)"],
+    }
     for wrong, words in {
         "train.patiense": "list: there is no option of train 'patiense'; did you mean patience?; known: num_epochs,",
+        "patiense": "list: there is no section or option 'patiense'; did you mean patience?; known: agent, ",
         "trian.patience": "list: there is no section 'trian'; did you mean train?",
     }.items():
         assert main(["list", wrong]) == 2
@@ -184,7 +191,7 @@ def test_one_part_has_its_own_options_and_those_that_all_have(capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["list", "models"], "list: there is no section 'models'; did you mean model?; known: agent, "),
+        (["list", "models"], "list: there is no section or option 'models'; did you mean model?; known: agent, "),
         (["list", "model", "blstm"], "list: there is no part of model 'blstm'; did you mean bilstm?; known: "),
         (["list", "train", "x"], "list: there is no part of train 'x'; known: (section)"),
         (["lst"], "command line: there is no command 'lst'; did you mean list?"),
