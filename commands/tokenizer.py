@@ -12,7 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "overrides", metavar="key=value", nargs="*", help="options to change, such as tokenizer.vocab_size=16000"
     )
     parser.add_argument(
-        "--out", required=True, metavar="FOLDER", help="output folder; tokenizer: {name: saved, path: FOLDER} reads it"
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="output folder, which must not exist; tokenizer: {name: saved, path: FOLDER} reads it",
     )
 
 
@@ -24,11 +27,13 @@ def run(options: argparse.Namespace) -> None:
     from datasets.tokenizers.pair import TokenizerPair
     from datasets.tokenizers.subword import SubwordTokenizer
     from utils.errors import ConfigError
-    from utils.files.storage import atomic_write, storage_errors
+    from utils.files.storage import new_folder, refuse_existing, write_synced
     from utils.machine.device import choose_device
     from utils.runs.run_log import set_up_console
 
     set_up_console()
+    folder = Path(options.out)
+    refuse_existing(folder)
     config = checked_config(options.config, options.overrides)
     tokenizer = AGENTS[config.agent](config, choose_device("cpu")).read_data().artifacts.tokenizer
     if isinstance(tokenizer, TokenizerPair):
@@ -39,9 +44,9 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(
             f"tokenizer: {config.tokenizer.name} is made for each run; wordpiece and byte_bpe can be shared"
         )
-    folder = Path(options.out)
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(folder / "vocab.txt", "".join(f"{tokenizer.token(id)}\n" for id in range(tokenizer.vocab_size)))
-        atomic_write(folder / "tokenizer.json", tokenizer.published())
+    names = "".join(f"{tokenizer.token(id)}\n" for id in range(tokenizer.vocab_size))
+    files = {"vocab.txt": names.encode(), "tokenizer.json": tokenizer.published().encode()}
+    with new_folder(folder, sum(map(len, files.values()))) as temporary:
+        for name, content in files.items():
+            write_synced(temporary / name, content)
     print(f"{folder}/tokenizer.json, {folder}/vocab.txt: {tokenizer.vocab_size:,} tokens")

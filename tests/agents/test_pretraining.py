@@ -348,6 +348,12 @@ def test_a_tokenizer_is_trained_alone_and_read_again(corpus: Path, capsys: pytes
         own.artifacts.tokenizer.token(id)
         for id in own.artifacts.tokenizer.bare(["chess players"], may_be_empty=True).ids.tolist()
     ]
+    before = Path("experiments/run/tokenizer.json").read_bytes()
+    assert (
+        main(["tokenizer", "documents.yaml", "--out", "experiments/run"]) == 5
+    )  # its vocabulary would change under the run
+    assert "experiments/run: already exists" in capsys.readouterr().err
+    assert Path("experiments/run/tokenizer.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
