@@ -109,13 +109,15 @@ def compared(runs: Sequence["Run"], metric: str | None, *, is_folder: bool) -> l
 
 def left_out(found: "Found") -> list[str]:
     """A line for each folder that is not compared, and a count."""
+    from utils.errors import counted
+
     notes = [f"{name}: unfinished ({reason}); not averaged" for name, reason in found.unfinished.items()]
     notes += [f"{name}: {reason}" for name, reason in found.repeated.items()]
     notes += [f"skipped: {reason}" for reason in found.unreadable.values()]
     if notes:
         counts = f"{len(found.runs)} compared, {len(found.unfinished)} unfinished, {len(found.unreadable)} skipped"
         counts += f", {len(found.repeated)} repeated" if found.repeated else ""
-        notes.append(f"{len(found.runs) + len(notes)} folders: {counts}")
+        notes.append(f"{counted(len(found.runs) + len(notes), 'folder')}: {counts}")
     return notes
 
 

@@ -13,7 +13,7 @@ from graphs.models.text_classifier import TextClassifier
 from utils.config.config import Config
 from utils.files.hub import is_published
 from utils.runs.checkpoint import first_names
-from utils.runs.saved import CONFIG, saved_config
+from utils.runs.saved import CONFIG, refuse_export, saved_config
 
 logger = logging.getLogger("glassbox")
 
@@ -22,7 +22,10 @@ def complete_from_run(config: Config) -> None:
     """Fill in the model's sizes and the tokenizer of the run that `init_from` names, where the config does not give them."""
     name = config.get("init_from")
     folder = run_folder(Path(name)) if isinstance(name, str) else None
-    if folder is None or is_published(str(name)) or not (folder / CONFIG).is_file():
+    if folder is None or is_published(str(name)):
+        return
+    refuse_export(folder)
+    if not (folder / CONFIG).is_file():
         return
     old = saved_config(folder)
     keys = ["model", "tokenizer", *(["target_tokenizer"] if config.get("agent") == old.get("agent") else [])]

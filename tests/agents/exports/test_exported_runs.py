@@ -167,6 +167,8 @@ def test_an_export_where_the_run_itself_is_needed(place: Path, capsys: pytest.Ca
     Path("pairs.csv").write_text("sent_more,sent_less\na,b\n")
     assert said(capsys, 4, "minimal-pairs", form, "--data", "pairs.csv") == line
     assert said(capsys, 4, "x.yaml", "name=y", f"init_from={form}") == line
+    assert main(["compare", form]) == 0
+    assert capsys.readouterr().err == f"skipped: {line}\n1 folder: 0 compared, 0 unfinished, 1 skipped\n"
 
 
 def test_a_missing_package_is_named(
