@@ -3,6 +3,7 @@
 A pure function of (seed, epoch): nothing of it has to be saved. S: sentences, D: documents, N: sequences of the epoch.
 """
 
+from array import array
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,16 +77,16 @@ def pair_up(
     probability `short` fewer; they are cut in two at a random sentence. For next_sentence half of the second parts then come
     from another document, and those they replace are used again. A last sentence alone is left out of the epoch.
     """
-    noise = draw(seed, epoch, np.arange(len(sentences) - 1))  # (S,) of the pair whose first sentence it is
-    found: list[tuple[int, int, int, int, int]] = []
+    found = array("q")  # a list of tuples would take eight times the memory
     for document, (begin, end) in enumerate(zip(documents[:-1].tolist(), documents[1:].tolist(), strict=True)):
-        start = begin
+        start, noise = begin, draw(seed, epoch, np.arange(begin, end))  # of the pair whose first sentence it is
         while end - start >= 2:
+            drawn = noise[start - begin]
             pair, start = _next_pair(
-                sentences, documents, pairs, size - NUM_SPECIAL, short, noise, document, start, end
+                sentences, documents, pairs, size - NUM_SPECIAL, short, drawn, document, start, end
             )
-            found.append(pair)
-    table = np.array(found, dtype=np.int64).reshape(-1, 5)
+            found.extend(pair)
+    table = np.frombuffer(found, dtype=np.int64).reshape(-1, 5)
     a, b = _truncated(
         sentences[table[:, 0:2]], sentences[table[:, 2:4]], size - NUM_SPECIAL, draw(seed, epoch, table[:, 0])
     )
@@ -107,7 +108,7 @@ def _next_pair(
     end: int,
 ) -> tuple[tuple[int, int, int, int, int], int]:
     """((first sentence of A, its end, first of B, its end, label), where the next pair begins)."""
-    is_short, target, cut, swap, other, place = _draws(noise[start], 6)
+    is_short, target, cut, swap, other, place = _draws(noise, 6)
     wanted = 2 + int(target * (size - 1)) if is_short < short else size
     stop = int(np.searchsorted(sentences, sentences[start] + wanted))  # the sentence with which they are enough
     stop = min(max(stop, start + 2), end)
