@@ -16,6 +16,8 @@ from datasets.batches.loader import Loader
 from datasets.batches.masking import Masking, MaskShare, MaskUnit
 from datasets.batches.pretraining import PretrainingExamples, Sequences
 from datasets.batches.segments import Pairs
+from datasets.formats.readers import ENDINGS, ending_of
+from datasets.rows.documents import TABLES
 from datasets.rows.split import SPLITS, check_shares
 from datasets.sources.documents import Documents
 from datasets.store.document_store import DocumentCorpus, DocumentTokens, open_documents
@@ -249,11 +251,14 @@ class DocumentData:
 
 
 def on_files(config: Config, paths: Sequence[Path], reading: Mapping[str, str | None]) -> Config:
-    """The config with these files as its only documents, all of which are its training split; reading: other options for them."""
+    """The config with these files as its only documents, all of which are its training split; reading: other options for them.
+
+    Tables are read as such, by their ending, whatever the format of the training files.
+    """
     data = {**config.data, "train": list(map(str, paths)), "valid": None, "test": None, "split": [1.0, 0.0, 0.0]}
-    data |= {"first_length": None, "first_steps": 0} | {
-        name: value for name, value in reading.items() if value is not None
-    }
+    data |= {"first_length": None, "first_steps": 0}
+    data |= {"format": "auto"} if all(ENDINGS.get(ending_of(path)) in TABLES for path in paths) else {}
+    data |= {name: value for name, value in reading.items() if value is not None}
     return Config(config.to_dict() | {"data": data}, config.path, config.places)
 
 

@@ -48,8 +48,8 @@ class DocumentReader:
             format = self.format if self.format != "auto" else ENDINGS.get(ending_of(path), "text")
             if format == "text":
                 raise DataError(
-                    f"{path}: the ending {ending_of(path) or '(none)'} does not tell where documents end; write data.format: "
-                    f"one of {', '.join(BORDERS)}"
+                    f"{path}: the ending {ending_of(path) or '(none)'} does not tell where documents end; write data.format "
+                    f"(test: --format): one of {', '.join(BORDERS)}"
                 )
             num_documents, begins = 0, True
             if format in BORDERS:

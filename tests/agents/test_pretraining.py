@@ -415,9 +415,10 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
     assert "train: " not in said.err
     assert other["data"] == {"read": 4, "used": 3, "skipped": {"blank line": 1}}
     Path("other.jsonl").write_text('{"text": "chess players met. The moves surprised them."}\nno json\n')
-    words = ["--format", "jsonl", "--on-bad-row", "skip", "--json"]
-    assert main(["test", "experiments/pretrained", "--data", "other.jsonl", *words]) == 0
-    assert json.loads(capsys.readouterr().out)["data"]["used"] == 1
+    for words in (["--format", "jsonl"], []):  # or by the ending, though the training files are of sentences
+        words += ["--on-bad-row", "skip", "--json"]
+        assert main(["test", "experiments/pretrained", "--data", "other.jsonl", *words]) == 0
+        assert json.loads(capsys.readouterr().out)["data"]["used"] == 1
     assert main(["test", "experiments/pretrained", "--data", "other.txt", "--format", "pdf"]) == 2
     assert "format must be one of" in capsys.readouterr().err
     assert other["masked_tokens"] >= 1
