@@ -28,7 +28,6 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "min_length": (int, "minimum number of tokens of a target before its end, its prefix included"),
     "no_repeat_ngram": (int, "size of n-grams of tokens that may not repeat; 0: no limit"),
 }
-OF_SAMPLE = ("temperature", "top_k", "top_p")
 
 logger = logging.getLogger("glassbox")
 
@@ -81,8 +80,6 @@ def run(options: argparse.Namespace) -> None:
         given = {name: value for name, value in given.items() if value is not None}
         rest = {"prefix": options.prefix or "", "num_best": options.num_best, "seed": options.seed}
         generator = Generator(options.folder, options.device, worker, **rest, **given)
-        if not generator.translator.options.sample and (unused := [name for name in OF_SAMPLE if name in given]):
-            raise ConfigError(f"command line: --{unused[0].replace('_', '-')} goes with --sample")
         if options.text is not None and _can_stream(options, generator):
             _stream(generator, options.text)
             return

@@ -24,6 +24,7 @@ from utils.config.schema import did_you_mean, options_of
 from utils.distributed.worker import Worker
 from utils.errors import ConfigError
 
+OF_SAMPLE = ("temperature", "top_k", "top_p")
 Numbered = tuple[int, Record | Skipped]  # a record and its place in the input
 
 
@@ -51,6 +52,8 @@ class Generator(Predictor):
             self.translator = Translator(self.model, self.artifacts.tokenizer, replace(agent.options, **options))
         except (ValueError, TypeError) as error:
             raise ConfigError(f"generate: {error}") from None
+        if not self.translator.options.sample and (unused := [name for name in OF_SAMPLE if name in options]):
+            raise ConfigError(f"generate: {unused[0]} is of drawing tokens at random; give sample (--sample), too")
         self.source_tokenizer, target = sides_of(self.artifacts.tokenizer)
         self.prefix = target.bare([prefix], may_be_empty=True).ids.tolist() if prefix else []
         self.num_best, self.seed, self.num_truncated = num_best, seed, 0

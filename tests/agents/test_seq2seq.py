@@ -340,7 +340,11 @@ def test_bad_commands_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str
             "num_best must be at least 1 and at most beam_size 2",
         ),
         (["generate", RUN, "--text", "x", "--num-best", "2"], 2, "--num-best goes with --json"),
-        (["generate", RUN, "--text", "x", "--top-k", "3"], 2, "--top-k goes with --sample"),
+        (
+            ["generate", RUN, "--text", "x", "--top-k", "3"],
+            2,
+            "generate: top_k is of drawing tokens at random; give sample (--sample), too",
+        ),
         (["generate", RUN, "--input", "none.txt"], 3, "none.txt: no such file or folder"),
         (
             ["test", RUN, "--data", "test.de", "--data", "test.en", "--data", "test.de"],

@@ -133,7 +133,7 @@ def test_a_file_without_a_blank_line_is_warned_of(tmp_path: Path) -> None:
         (
             lambda folder: write(folder / "a.txt", "one"),
             {},
-            "does not tell where documents end; write data.format (test: --format): one of sentences",
+            "does not tell where documents end; write data.format \\(test: --format\\): one of sentences",
         ),
         (
             lambda folder: write(folder / "a.jsonl", '{"x": "y"}\n'),
