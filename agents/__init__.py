@@ -87,7 +87,7 @@ def build_agent(config: Config, experiment: Experiment) -> BaseAgent:
         agent.prepare(experiment)
         return agent
     except BaseException:
-        experiment.close()
+        experiment.abandon()
         raise
 
 

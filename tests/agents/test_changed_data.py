@@ -79,6 +79,16 @@ def test_a_start_that_is_refused_for_its_data_leaves_the_run_usable(
     assert main(["predict", "experiments/run", "--text", "hoist the sail"]) == 0
 
 
+def test_a_new_run_that_is_refused_for_its_data_leaves_no_folder(workplace: Path) -> None:
+    assert main(["tiny.yaml", "name=run", "data.train=missing.jsonl"]) == 3
+    assert not list(Path("experiments").glob("[!.]*"))
+    assert main(["tiny.yaml", "name=run"]) == 0
+    before = sorted(path.name for path in Path("experiments/run").iterdir())
+    other_texts(workplace / "tiny.jsonl")
+    assert main(["tiny.yaml", "name=run", "train.num_epochs=3"]) == 4
+    assert sorted(path.name for path in Path("experiments/run").iterdir()) == before
+
+
 def test_several_labels_a_text_are_other_data_than_for_the_first_version(workplace: Path) -> None:
     """It split them in another way: what it trained on may be tested now, which `test` says of other data."""
     options = {"data.multi_label": True, "loss.name": "binary_cross_entropy"}

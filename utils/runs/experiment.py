@@ -1,5 +1,6 @@
 """A run's folder experiments/NAME/: claimed by one process at a time, and never mixed with another run."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -123,6 +124,15 @@ class Experiment:
         """Release the folder."""
         if self._lock is not None:
             self._lock.release()
+
+    def abandon(self) -> None:
+        """Release the folder of a start that failed on its data; without it, where nothing but the config is in it."""
+        lock = self._lock if self.worker.size == 1 else None  # other ranks may still read it
+        with contextlib.suppress(StorageError, OSError):
+            if lock is not None and [path.name for path in self.folder.iterdir()] == [CONFIG]:
+                lock.check()
+                remove(self.folder)
+        self.close()
 
     def _claim(self, config: Config, *, is_fresh: bool) -> None:
         assert self._lock is not None
