@@ -1,4 +1,4 @@
-"""Floating-point operations of a training step: torch's counter, and the operators of LSTMs and of a CPU's attention."""
+"""Floating-point operations of a training step: torch's counter, and operators of CPUs: linear maps, LSTMs and attention."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +18,10 @@ def count_flops(step: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
+def _linear(input: Shape, weight: Shape, *given: Any, **rest: Any) -> int:
+    return 2 * math.prod(input) * weight[0]
+
+
 def _lstm(input: Shape, *given: Any, passes: int, **rest: Any) -> int:
     """input: (T, B, I) or (B, T, I); given: the arguments after it, weights first: as four tensors or as one list."""
     weights = given[0] if isinstance(given[0], list) else given[:4]
@@ -35,6 +39,7 @@ def _attention_backward(gradient: Shape, query: Shape, key: Shape, value: Shape,
 
 aten = torch.ops.aten
 OPERATORS = {
+    torch.ops.mkldnn._linear_pointwise: _linear,
     aten.mkldnn_rnn_layer: partial(_lstm, passes=1),
     aten.mkldnn_rnn_layer_backward: partial(_lstm, passes=2),
     aten._cudnn_rnn: partial(_lstm, passes=1),

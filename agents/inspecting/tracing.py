@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 ROOT = Path(__file__).parents[2]
 ROOMS = tuple(str(ROOT / room) for room in ("graphs", "agents"))
-OWN = str(Path(__file__).parent)
+OWN = (str(Path(__file__).parent), str(ROOT / "graphs" / "layers" / "linear.py"))  # which is as torch's own
 NUMBERS = 8  # of each tensor that are kept
 
 
@@ -113,7 +113,7 @@ class Trace(TorchFunctionMode):
 
 
 def _place() -> tuple[str, int] | None:
-    """(file, line) of the innermost code of the project, outside this package, that is being executed."""
+    """(file, line) of the innermost code of the project, outside this package and `linear`, that is being executed."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename

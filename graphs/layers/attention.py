@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphs.layers.dropout import dropout
+from graphs.layers.linear import Linear
 from graphs.layers.packed_attention import CrossLayout, packed_attention, packed_cross_attention
 from graphs.layers.past_tokens import PastTokens
 from graphs.layers.positions import rotated
@@ -54,8 +55,8 @@ class SelfAttention(nn.Module):
         self.num_heads, self.head_size, self.dropout = num_heads, head_size(hidden_size, num_heads), dropout
         self.per_head = per_head  # see attention_with_dropout
         self.is_causal = is_causal
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
+        self.qkv = Linear(hidden_size, 3 * hidden_size)
+        self.output = Linear(hidden_size, hidden_size)
 
     def forward(
         self, hidden: Tensor, tokens: TokenLayout, rotation: Tensor | None = None, first_only: bool = False
@@ -98,9 +99,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.num_heads, self.head_size, self.dropout = num_heads, head_size(hidden_size, num_heads), dropout
         self.per_head = per_head
-        self.query = nn.Linear(hidden_size, hidden_size)
-        self.key_value = nn.Linear(hidden_size, 2 * hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
+        self.query = Linear(hidden_size, hidden_size)
+        self.key_value = Linear(hidden_size, 2 * hidden_size)
+        self.output = Linear(hidden_size, hidden_size)
 
     def forward(
         self, hidden: Tensor, tokens: TokenLayout, memory: Tensor, sources: TokenLayout, layout: CrossLayout | None

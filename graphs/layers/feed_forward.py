@@ -5,6 +5,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphs.layers.linear import Linear
+
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "geglu"]
 
 
@@ -14,8 +16,8 @@ class FeedForwardLayer(nn.Module):
     def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
         super().__init__()
         self.activation = activation
-        self.up = nn.Linear(hidden_size, (2 if activation == "geglu" else 1) * intermediate_size)
-        self.down = nn.Linear(intermediate_size, hidden_size)
+        self.up = Linear(hidden_size, (2 if activation == "geglu" else 1) * intermediate_size)
+        self.down = Linear(intermediate_size, hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., H) -> (..., H)."""

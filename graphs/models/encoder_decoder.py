@@ -14,19 +14,19 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from graphs.layers.attention import CrossAttention, SelfAttention, attention_weights
-from graphs.layers.compiling import compile_each
 from graphs.layers.dropout import Dropout
 from graphs.layers.embedding import Table
 from graphs.layers.feed_forward import Activation, FeedForwardLayer
+from graphs.layers.linear import linear
 from graphs.layers.option_checks import check_layers
 from graphs.layers.packed_attention import CrossLayout, lay_out
 from graphs.layers.past_tokens import Generation, PastTokens, SourceHeads
 from graphs.layers.positions import rotary_angles
 from graphs.layers.token_layout import PackedTokens, PaddedTokens, TokenLayout
+from graphs.models.compiling import compile_each
 from graphs.models.transformer import Norm, Positions, TokenEmbeddings, TransformerEncoder
 
 Tie = Literal["all", "target", "none"]
@@ -222,7 +222,7 @@ class EncoderDecoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) -> (..., V)."""
-        return functional.linear(self.normalised(hidden), self.output_table)
+        return linear(self.normalised(hidden), self.output_table)
 
     def normalised(self, hidden: Tensor) -> Tensor:
         """(..., H) of the last layer -> (..., H), with pre-norm layers normalised."""

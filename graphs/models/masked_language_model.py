@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from graphs.layers.feed_forward import Activation, activate
+from graphs.layers.linear import Linear, linear
 from graphs.layers.token_layout import PackedTokens, PaddedTokens
 from graphs.models.transformer import TransformerEncoder, draw_weights
 
@@ -21,13 +21,13 @@ class TokenPredictor(nn.Module):
     def __init__(self, hidden_size: int, vocab_size: int, norm_eps: float, activation: Activation) -> None:
         super().__init__()
         self.activation: Activation = activation
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
         """hidden (M, H), table (V, H) -> logits (M, V)."""
-        return functional.linear(self.norm(activate(self.dense(hidden), self.activation)), table, self.bias)
+        return linear(self.norm(activate(self.dense(hidden), self.activation)), table, self.bias)
 
 
 class MaskedLanguageModel(nn.Module):

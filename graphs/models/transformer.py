@@ -15,15 +15,16 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from graphs.layers.attention import SelfAttention, attention_weights
-from graphs.layers.compiling import compile_each
 from graphs.layers.dropout import Dropout
 from graphs.layers.embedding import Table
 from graphs.layers.feed_forward import Activation, FeedForwardLayer
+from graphs.layers.linear import Linear
 from graphs.layers.option_checks import check_layers, check_probabilities, check_sizes
 from graphs.layers.packed_attention import lay_out
 from graphs.layers.pooling import AttentionPooling, masked_max, masked_mean
 from graphs.layers.positions import rotary_angles, sinusoids
 from graphs.layers.token_layout import PackedTokens, PaddedTokens, TokenLayout
+from graphs.models.compiling import compile_each
 
 Positions = Literal["learned", "sinusoidal", "rotary"]
 Norm = Literal["pre", "post"]
@@ -189,7 +190,7 @@ class TransformerEncoder(nn.Module):
         build_layer = partial(build_layer, activation=activation, dropout=dropout, attention_dropout=attention_dropout)
         self.layers = nn.ModuleList(build_layer(dropout_per_head=dropout_per_head) for _ in range(num_layers))
         self.final_norm = build_norm() if norm == "pre" else None
-        self.pooler = nn.Linear(hidden_size, hidden_size) if pooling == "pooler" else None
+        self.pooler = Linear(hidden_size, hidden_size) if pooling == "pooler" else None
         self.attention_pooling = AttentionPooling(hidden_size) if pooling == "attention" else None
         self.pooling, self.positions, self.packed = pooling, positions, packed
         self.checkpoint_activations = checkpoint_activations
