@@ -50,8 +50,9 @@ def test_d63_a_gold_label_that_the_run_does_not_know(folder: Path, capsys: pytes
     assert found == "x.jsonl:7: the label 'Chess' is not a label of this run: chess, cooking, sailing"
 
 
-def test_a_run_that_ended_at_its_data_is_not_trained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tiny.yaml", "data.train=none.jsonl", "name=new"]) == 3
+def test_a_run_that_was_killed_at_its_data_is_not_trained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("experiments/new").mkdir()
+    shutil.copy("experiments/tiny/config.yaml", "experiments/new")
     for words in (
         ["predict", "experiments/new", "--text", "rice"],
         ["test", "experiments/new"],
