@@ -1,6 +1,7 @@
-"""Batches through a trained classifier in any form, as a process of its own: python our_forward.py FOLDER
+"""Batches through a trained classifier in any form, as a process of its own: python our_forward.py FOLDER [torch]
 
-The last line is JSON: seconds a batch by "BATCHxLENGTH", the fastest of ten, or of three large ones.
+The last line is JSON: seconds a batch by "BATCHxLENGTH", the fastest of ten, or of three large ones. torch: with its own
+linear layers, whatever graphs/layers/linear.py takes on this CPU.
 """
 
 import json
@@ -13,14 +14,17 @@ from side_by_side import ROOT, needs
 
 sys.path.insert(0, str(ROOT))
 from agents.running.predictor import Predictor
+from graphs.layers import linear
 from utils.machine.reproducibility import set_up_torch
 
 REPEATS = {1: 10, 32: 3}  # by the size of the batch
 
 
 @torch.no_grad()
-def main(folder: str) -> None:
+def main(folder: str, kind: str = "") -> None:
     """Measure every size."""
+    if kind == "torch":
+        linear.mkl_is_slow = lambda: False  # type: ignore[assignment]
     set_up_torch(2, 0, is_deterministic=False)
     predictor = Predictor(folder)
     vocab_size, found = predictor.artifacts.tokenizer.vocab_size, {}
@@ -39,4 +43,4 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     needs(__doc__, arguments=1)
-    main(sys.argv[1])
+    main(*sys.argv[1:3])
