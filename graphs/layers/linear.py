@@ -1,7 +1,8 @@
 """The linear map y = x W^T + b of every layer, and on some CPUs a faster library for it.
 
 On a CPU torch multiplies float32 matrices by MKL, which uses AVX-512 on Intel's CPUs alone: on an AMD one that has it, oneDNN,
-which torch ships, too, and uses for bfloat16, is about twice as fast. N: rows, K, M: sizes of the input and the output.
+which torch ships, too, and uses for bfloat16, is up to twice as fast (benchmarks/linear_layers.py). N: rows, K, M: sizes of the
+input and the output.
 """
 
 import functools
@@ -15,7 +16,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import has_torch_function
 
-BLOCK = 256  # rows for each thread; oneDNN compiles a kernel of a MB for each number of rows, so all products have one number
+# Rows of a product, for each thread: oneDNN compiles a kernel of a MB for each number of rows that it meets, so there are only two.
+BLOCKS = (256, 64)
 MIN_WEIGHTS = 2**16  # with fewer, calling it takes longer than it saves
 
 
@@ -49,14 +51,16 @@ class _OneDNNLinear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """gradient (N, M) -> those of x, weight and bias, each None where nobody asks for it."""
         x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
-        return (
-            _by_rows(gradient, weight.t(), None) if for_x else None,
-            sum((_product(gradient[rows].t(), x[rows].t(), None, is_whole) for rows, is_whole in _blocks(len(x))))
-            if for_weight
-            else None,  # type: ignore[return-value]
-            gradient.sum(dim=0) if for_bias else None,
-        )
+        of_x, of_weight, of_bias = None, None, None
+        if ctx.needs_input_grad[0]:
+            of_x = _by_rows(gradient, weight.t(), None)
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.zeros_like(weight)
+            for rows, is_whole in _blocks(len(x)):
+                of_weight += _product(gradient[rows].t(), x[rows].t(), None, is_whole)
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(dim=0)
+        return of_x, of_weight, of_bias
 
 
 def _by_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -76,9 +80,12 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, is_whole: bool) -> 
 
 def _blocks(num_rows: int) -> Iterator[tuple[slice, bool]]:
     """Slices of rows, and whether each is a whole block."""
-    size = BLOCK * torch.get_num_threads()
-    for start in range(0, num_rows, size):
-        yield slice(start, start + size), start + size <= num_rows
+    start, num_threads = 0, torch.get_num_threads()
+    for size in BLOCKS:
+        while start + size * num_threads <= num_rows:
+            yield slice(start, start := start + size * num_threads), True
+    if start < num_rows:
+        yield slice(start, num_rows), False
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -89,7 +96,7 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and weight.numel() >= MIN_WEIGHTS
-        and x.numel() >= BLOCK * torch.get_num_threads() * x.shape[-1]
+        and x.numel() >= BLOCKS[-1] * torch.get_num_threads() * x.shape[-1]
         and not torch.is_autocast_enabled("cpu")
         and not has_torch_function((x, weight))
     )

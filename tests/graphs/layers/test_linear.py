@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from graphs.layers import linear as module
-from graphs.layers.linear import BLOCK, Linear, linear
+from graphs.layers.linear import BLOCKS, Linear, linear
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 K, M = 256, 384
+BLOCK, SMALL = BLOCKS
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
-    "shape", [(BLOCK,), (BLOCK + 1,), (3 * BLOCK - 1,), (4 * BLOCK,), (2, BLOCK), (3, 5, 100)], ids=str
+    "shape", [(SMALL,), (SMALL + 1,), (BLOCK,), (3 * BLOCK - 1,), (4 * BLOCK,), (2, BLOCK), (3, 5, 100)], ids=str
 )
 def test_values_and_gradients_are_those_of_double_precision(
     shape: tuple[int, ...], bias: bool, calls: list[tuple[int, ...]]
@@ -61,7 +62,10 @@ def test_any_number_of_rows_has_the_same_few_kernels(calls: list[tuple[int, ...]
     layer = Linear(K, M)
     for rows in range(BLOCK, 5 * BLOCK, 37):
         layer(torch.randn(rows, K, requires_grad=True)).sum().backward()
-    assert set(calls) == {(BLOCK, K, M), (BLOCK, M, K), (M, BLOCK, K)}  # the product, and the gradients of x and weight
+    of_each = [
+        {(rows, K, M), (rows, M, K), (M, rows, K)} for rows in BLOCKS
+    ]  # the product, and the gradients of x and weight
+    assert set(calls) == set.union(*of_each)
 
 
 def test_only_the_gradients_that_are_asked_for_are_computed(calls: list[tuple[int, ...]]) -> None:
@@ -96,7 +100,7 @@ def test_where_it_may_not_be_used_torch_multiplies(
         layer(x)
     assert layer.to("meta")(x.to("meta")).shape == (BLOCK, M)
     layer = Linear(K, M)
-    layer(x[: BLOCK - 1])
+    layer(x[: SMALL - 1])
     layer(x[:0])
     layer.double()(x.double())
     Linear(64, 64)(torch.randn(BLOCK, 64))
