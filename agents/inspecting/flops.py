@@ -39,7 +39,6 @@ def _attention_backward(gradient: Shape, query: Shape, key: Shape, value: Shape,
 
 aten = torch.ops.aten
 OPERATORS = {
-    torch.ops.mkldnn._linear_pointwise: _linear,
     aten.mkldnn_rnn_layer: partial(_lstm, passes=1),
     aten.mkldnn_rnn_layer_backward: partial(_lstm, passes=2),
     aten._cudnn_rnn: partial(_lstm, passes=1),
@@ -47,3 +46,5 @@ OPERATORS = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
+if torch.backends.mkldnn.is_available():  # which has this operator: see graphs/layers/linear.py
+    OPERATORS[torch.ops.mkldnn._linear_pointwise] = _linear

@@ -17,6 +17,7 @@ from agents.inspecting.flops import count_flops
 from agents.inspecting.rehearsal import rehearsal, train_steps
 from datasets.batches.examples import EVALUATION
 from datasets.store.store import SplitData
+from graphs.layers.linear import Linear
 from main import main
 
 
@@ -27,6 +28,15 @@ def test_operations_of_an_lstm_are_counted() -> None:
     forward = 2 * 3 * 11 * 4 * 7 * (5 + 7)
     assert count_flops(lambda: lstm(given)) == forward
     assert count_flops(lambda: lstm(given)[0].sum().backward()) == 3 * forward
+
+
+def test_operations_of_a_linear_map_are_counted_whichever_library_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, given = Linear(256, 300), torch.randn(1100, 256, requires_grad=True)  # 1,024 rows in blocks, and some more
+    product = 2 * 1100 * 256 * 300
+    for is_slow in (False, torch.backends.mkldnn.is_available()):
+        monkeypatch.setattr("graphs.layers.linear.mkl_is_slow", lambda is_slow=is_slow: is_slow)
+        assert count_flops(lambda: layer(given)) == product
+        assert count_flops(lambda: layer(given).sum().backward()) == 3 * product
 
 
 @pytest.mark.parametrize("has_gradient", [False, True])
