@@ -7,6 +7,7 @@ load("experiments/bilstm").predict(["a text", {"title": "a title", "text": "and 
 """
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from agents.translating.generator import Generator
 from graphs.models import ENCODERS
 from utils.config.config import Config, load_config
 from utils.config.run_settings import RunSettings
-from utils.config.schema import blamed_on, check_config, lookup, options_of
+from utils.config.schema import blamed_on, changed_defaults, check_config, lookup, options_of
 from utils.distributed.shutdown import refuse_many_processes
 from utils.machine.device import choose_device
 from utils.machine.reproducibility import set_up_torch
 from utils.runs.experiment import Experiment, check_name
 from utils.runs.run_log import set_up_console
+
+logger = logging.getLogger("glassbox")
 
 AGENTS: dict[str, type[BaseAgent]] = {
     "classification": ClassificationAgent,
@@ -61,6 +64,8 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
     agent = lookup(AGENTS, config.agent, config, "agent")
     agent.complete(config)
     check_config(config, agent.sections, RunSettings)
+    for line in changed_defaults(config):
+        logger.warning("warning: %s", line)
     config.train["monitor"] = config.train.monitor or agent.monitor
     with blamed_on(config, "", config):
         RunSettings(**{key: value for key, value in config.items() if key not in agent.sections})

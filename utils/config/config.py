@@ -38,14 +38,20 @@ class Values(EasyDict):  # type: ignore[misc]
 class Config(MutableMapping[str, Any]):
     """A run's settings, by key or by attribute: `config.train.batch_size`.
 
-    free: the dotted keys that two starts of one run may differ in.
+    free: the dotted keys that two starts of one run may differ in; dropped: {dotted key: value} of the options of the file that
+    went when an override chose another part for their section.
     """
 
     def __init__(
-        self, values: Mapping[str, Any], path: Path, places: Mapping[str, str], free: Collection[str] = ()
+        self,
+        values: Mapping[str, Any],
+        path: Path,
+        places: Mapping[str, str],
+        free: Collection[str] = (),
+        dropped: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.values_by_key = Values(values)  # held, not inherited: EasyDict would take our methods for keys
-        self.path, self.places, self.free = path, dict(places), free
+        self.path, self.places, self.free, self.dropped = path, dict(places), free, dropped
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -104,10 +110,12 @@ def load_config(
     path = Path(path)
     values, places = _load_file(path, (), shared)
     pairs = list(_plain(overrides).items()) if isinstance(overrides, Mapping) else _parse_overrides(overrides)
+    given = flatten(values)
     # A section comes before its options, and its changed part before the part's options.
     for key, value in sorted(pairs, key=lambda pair: (pair[0].count("."), not pair[0].endswith(".name"))):
         _override(values, places, shared, key, value)
-    config = Config(values, path, places, free)
+    kept = flatten(values).keys() | dict(pairs).keys()  # an option that is removed by null is not dropped
+    config = Config(values, path, places, free, {key: value for key, value in given.items() if key not in kept})
     config.setdefault("name", _default_name(path, pairs, free))
     return config
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from utils.config.config import Config
+from utils.config.config import Config, flatten
 
 Part = Callable[..., Any]
 REQUIRED = inspect.Parameter.empty
@@ -100,6 +100,19 @@ def check_config(config: Config, sections: Mapping[str, Section], settings: Part
             values = check_section(config, key, section)
             config.pop(key, None)  # so that a saved config has every section in the agent's order
             config[key] = values
+
+
+def changed_defaults(config: Config) -> list[str]:
+    """A line for each option of the file that an override dropped with its part, and that the new part has with another value."""
+    now, lines = flatten(config.to_dict()), list[str]()
+    for key, value in config.dropped.items():
+        if now.get(key, value) != value:
+            part = now[f"{key.rpartition('.')[0]}.name"]
+            own, old = ("null" if each is None else each for each in (now[key], value))
+            lines.append(
+                f"{key} is {own}, the default of {part}, and {old} in {config.path}; give {key}, too, to keep that"
+            )
+    return lines
 
 
 def _sections_with(option: str, config: Config, sections: Mapping[str, Section]) -> str:

@@ -7,13 +7,15 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from agents import AGENTS
+from agents import AGENTS, checked_config
+from main import main
 from utils.config.config import Config
 from utils.config.run_settings import RunSettings
 from utils.config.schema import (
     REQUIRED,
     Section,
     TorchPart,
+    changed_defaults,
     check_config,
     check_section,
     construct,
@@ -287,3 +289,32 @@ def test_shared_options_do_not_hide_those_of_a_part(key: str, section: Section) 
         assert shared & set(options_of(part)) == set(), name
         assert "name" not in options_of(part), name
         assert name != "name"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["scheduler.name=linear"], ["scheduler.warmup_steps is 0, the default of linear, and 2000"]),
+        (["scheduler={name: linear}"], ["scheduler.warmup_steps is 0, the default of linear, and 2000"]),
+        (["scheduler.name=linear", "scheduler.warmup_steps=2000"], []),
+        (["scheduler.name=noam"], ["scheduler.warmup_steps is 4000, the default of noam, and 2000"]),
+        (["scheduler.name=inverse_sqrt"], []),
+        (["optimizer.weight_decay=null"], []),
+        (
+            ["optimizer.name=SGD", "optimizer.lr=0.1"],
+            ["optimizer.weight_decay is 0, the default of SGD, and 0.01"],
+        ),
+    ],
+    ids=str,
+)
+def test_an_option_that_goes_with_its_part_is_named(overrides: list[str], named: list[str]) -> None:
+    path = Path("configs/multi30k_en_de.yaml")
+    lines = changed_defaults(checked_config(path, overrides))
+    assert [line.partition(" in configs/")[0] for line in lines] == named
+    assert all(line.endswith(f"in {path}; give {line.split()[0]}, too, to keep that") for line in lines)
+
+
+def test_a_run_says_which_options_went_with_their_part(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["configs/bilstm.yaml", "model.name=transformer", "--dry-run"]) == 0
+    line = "warning: model.hidden_size is 256, the default of transformer, and 100 in configs/bilstm.yaml; give model.hidden_size"
+    assert line in capsys.readouterr().err
