@@ -54,9 +54,8 @@ def start(lab: Lab, name: str, size: int = 2, own: dict[int, Own] | None = None,
     )
 
 
-def check_death(job: Job, rank: int, *, is_early: bool = False, is_testing: bool = False) -> None:
-    """The others have left in time, and one has said who died; is_early: it may have died before all, or even any, had come;
-    is_testing: the others may be between two calls that wait for it, where torchrun's SIGTERM ends them first."""
+def check_death(job: Job, rank: int, *, is_early: bool = False) -> None:
+    """The others have left in time, and one has said who died; is_early: it may have died before all, or even any, had come."""
     codes = job.wait()
     assert codes[rank] in (137, -signal.SIGKILL)
     assert job.seconds <= LIMIT
@@ -65,9 +64,6 @@ def check_death(job: Job, rank: int, *, is_early: bool = False, is_testing: bool
         assert all("stopped by SIGTERM" in text for other, text in enumerate(job.errors) if other != rank and text)
         return  # nobody was there yet who could have known
     others = {code for other, code in enumerate(codes) if other != rank}
-    if is_testing and others == {143}:
-        assert all("stopped by SIGTERM; run the same" in text for other, text in enumerate(job.errors) if other != rank)
-        return
     assert {7} <= others <= {7, 143}, (codes, job.errors)  # 143: torchrun's SIGTERM was there before the roll call
     (cause,) = job.causes
     if is_early and f": rank {rank} has not joined; run the same command to resume" in cause:
@@ -90,7 +86,7 @@ def test_a_dead_process_ends_the_run(lab: Lab, control: tuple[str, float], rank:
     place, n = MOMENTS[what]
     name = f"dead-{rank}-{what.replace(' ', '-')}"
     job = start(lab, name, own={rank: Own(faults={"signal_in": {"place": place, "numbers": [signal.SIGKILL], "n": n}})})
-    check_death(job, rank, is_testing=what == "test")
+    check_death(job, rank)
     check_result(lab, name, control[0])
 
 
