@@ -77,7 +77,7 @@ def pair_up(
     probability `short` fewer; they are cut in two at a random sentence. For next_sentence half of the second parts then come
     from another document, and those they replace are used again. A last sentence alone is left out of the epoch.
     """
-    found = array("q")  # a list of tuples would take eight times the memory
+    found = array("q")  # a list of tuples would take several times the memory
     for document, (begin, end) in enumerate(zip(documents[:-1].tolist(), documents[1:].tolist(), strict=True)):
         start, noise = begin, draw(seed, epoch, np.arange(begin, end))  # of the pair whose first sentence it is
         while end - start >= 2:

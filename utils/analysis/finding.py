@@ -93,9 +93,8 @@ def find_runs(places: Sequence[Path]) -> Found:
     for place in places:
         if not place.is_dir():
             raise ConfigError(f"{place}: no such folder; runs are in experiments/NAME")
-        for folder in (
-            [place] if any((place / name).exists() for name in (CONFIG, saved.EXPORT)) else sorted(place.iterdir())
-        ):
+        is_one = any((place / name).exists() for name in (CONFIG, saved.EXPORT))
+        for folder in [place] if is_one else sorted(place.iterdir()):
             is_of_groups = folder.name == GROUPS and not (folder / CONFIG).exists()
             if (
                 folder.is_dir()
