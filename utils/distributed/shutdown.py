@@ -5,7 +5,6 @@ No collective is called while an error is handled: the others may be gone.
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -39,9 +38,9 @@ def together() -> Iterator[Worker]:
             refuse_loopback(peers)
             yield Worker(peers)
         finally:
-            _ignore_signals()  # the work is done, or has failed
+            signals.ignore()  # the work is done, or has failed; torchrun ends all ranks as soon as one is gone
     except BaseException as error:
-        _ignore_signals()  # the one signal that counts may have come just before they were ignored
+        signals.ignore()  # the one signal that counts may have come just before they were ignored
         # The process group is left as it is: to destroy it, NCCL would wait for what cannot end any more.
         with _ended_in_time(peers):
             reported = _reported_once(error, peers)
@@ -50,14 +49,6 @@ def together() -> Iterator[Worker]:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     peers.leave()
-
-
-def _ignore_signals() -> None:
-    """Torchrun ends all ranks as soon as one is gone; that one is to be named first."""
-    for _ in range(2):
-        with contextlib.suppress(Stopped):  # one came together with the end, most often for the same reason
-            for number in signals.ENDING:
-                signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -111,6 +111,16 @@ def without_hint() -> None:
 def only_the_first() -> None:
     """Ignore further signals: who started this process, as torchrun, forwards what it has got already, and kills what hangs."""
     _first[:] = [0]
+
+
+def ignore() -> None:
+    """Ignore all of them from now on, also one that Python has dropped and that would be raised again by the alarm."""
+    for _ in range(2):
+        with suppress(Stopped):  # one came together with the end, most often for the same reason
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
 
 @contextmanager
