@@ -89,6 +89,29 @@ def test_a_new_run_that_is_refused_for_its_data_leaves_no_folder(workplace: Path
     assert sorted(path.name for path in Path("experiments/run").iterdir()) == before
 
 
+def contents(folder: str) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file() and path.name != "run.log"
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["data.train=missing.jsonl"], 3), (["init_from=experiments/run"], 4), (["train.num_steps=3"], 2)],
+)
+def test_a_fresh_start_that_is_refused_keeps_the_old_run(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int
+) -> None:
+    """Also where the new run was to begin with the weights of the one that it replaces, or its schedule is longer than it."""
+    words = [*words, "scheduler={name: linear, warmup_steps: 5}"]
+    assert main(["tiny.yaml", "name=run"]) == 0
+    before = contents("experiments/run")
+    assert main(["tiny.yaml", "name=run", "--fresh", *words]) == code
+    assert "experiments/run: the run that --fresh was to replace is still there" in capsys.readouterr().err
+    assert contents("experiments/run") == before
+    assert [path.name for path in Path("experiments").iterdir()].count("run") == 1
+
+
 def test_several_labels_a_text_are_other_data_than_for_the_first_version(workplace: Path) -> None:
     """It split them in another way: what it trained on may be tested now, which `test` says of other data."""
     options = {"data.multi_label": True, "loss.name": "binary_cross_entropy"}

@@ -24,6 +24,7 @@ from utils.files.storage import (
 )
 from utils.machine.threads import choose_threads
 from utils.runs.checkpoint import CheckpointStore
+from utils.runs.replaced_run import ReplacedRun
 from utils.runs.run_lock import RunLock
 from utils.runs.saved import CONFIG, METRICS, REPORT, SEAL, saved_config, seal_of
 
@@ -48,6 +49,7 @@ class Experiment:
         self.folder, self.worker = folder, worker or Worker()
         self._lock = lock
         self._is_longer = False  # whether a finished run is to be extended, and has not been yet
+        self._replaced: ReplacedRun | None = None  # by --fresh, until this run begins
 
     @classmethod
     def open(cls, config: Config, *, is_fresh: bool = False, worker: Worker | None = None) -> "Experiment":
@@ -121,15 +123,20 @@ class Experiment:
         return CheckpointStore(self.folder / "checkpoints", keep=keep, check=check)
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder. Where the run has not begun, the one that it was to replace is there again."""
         if self._lock is not None:
+            with contextlib.suppress(StorageError):  # another's folder is in its place by now
+                if self._replaced is not None:
+                    self._lock.check()
+                    self._replaced.put_back()
+                    self._replaced = None
             self._lock.release()
 
     def abandon(self) -> None:
         """Release the folder of a start that failed on its data; without it, where nothing but the config is in it."""
         lock = self._lock if self.worker.size == 1 else None  # other ranks may still read it
         with contextlib.suppress(StorageError, OSError):
-            if lock is not None and [path.name for path in self.folder.iterdir()] == [CONFIG]:
+            if lock is not None and self._replaced is None and self._holds_only_its_config():
                 lock.check()
                 remove(self.folder)
         self.close()
@@ -141,7 +148,7 @@ class Experiment:
         if is_fresh and path.exists():
             _check_removable(self.folder)
             self._lock.let_go()
-            remove(self.folder)
+            self._replaced = ReplacedRun(self.folder)
         try:
             self.folder.mkdir()
             sync_folder(ROOT)  # or a power cut loses the run with all its checkpoints
@@ -168,7 +175,10 @@ class Experiment:
         self._write_config(config, self._lock)
 
     def begin(self, config: Config) -> None:
-        """Extend a finished run: from here on it is unfinished. Call after all checks that may reject the extension."""
+        """Replace or extend an earlier run, which ends here. Call after all checks that may reject this one."""
+        if self._replaced is not None:
+            self._replaced.remove()
+            self._replaced = None
         if self._is_longer and self._lock is not None:
             self._write_config(config, self._lock)
         self._is_longer = False
@@ -178,6 +188,9 @@ class Experiment:
         lock.let_go()
         self.write(CONFIG, f"{config.to_yaml()}{seal_of(config.to_dict())}\n")
         lock.hold()
+
+    def _holds_only_its_config(self) -> bool:
+        return [path.name for path in self.folder.iterdir()] == [CONFIG]
 
     def _holds_steps(self) -> bool:
         """Whether anything was trained or logged here; a start that failed on its data is not a run yet, and may be fixed."""

@@ -56,6 +56,12 @@ def open_and_close(config: Config, **options: Any) -> None:
     Experiment.open(config, **options).close()
 
 
+def begin_fresh(config: Config) -> None:
+    experiment = Experiment.open(config, is_fresh=True)
+    experiment.begin(config)
+    experiment.close()
+
+
 # Claiming a folder.
 
 
@@ -184,10 +190,28 @@ def test_fresh_begins_anew_and_with_any_config(folder: Path) -> None:
     open_and_close(config_with())
     (folder / "checkpoints").mkdir()
     (folder / "metrics.jsonl").write_text("{}")
-    open_and_close(config_with(seed=2), is_fresh=True)
+    begin_fresh(config_with(seed=2))
     assert saved_config(folder)["seed"] == 2
     assert not (folder / "checkpoints").exists()
     assert sorted(path.name for path in folder.parent.iterdir()) == [".run.lock", "run"]
+
+
+def test_fresh_puts_the_old_run_back_where_the_new_one_does_not_begin(folder: Path) -> None:
+    """Its data may be refused, or its processes may not find each other."""
+    open_and_close(config_with())
+    (folder / "report.json").write_text("{}")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    experiment = Experiment.open(config_with(seed=2), is_fresh=True)
+    assert not (folder / "report.json").exists()
+    with pytest.raises(StorageError, match="another process is using this run"):
+        Experiment.open(config_with())
+    experiment.write("labels.json", "[]")
+    Experiment.open(Config({"name": "other"}, Path("a.yaml"), {})).close()  # which removes what others have left behind
+    experiment.abandon()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    open_and_close(config_with())
+    names = {path.name for path in folder.parent.iterdir() if not path.name.startswith(".other")}
+    assert names == {".run.lock", "run", "other"}
 
 
 def test_fresh_takes_a_run_whose_config_is_damaged(folder: Path) -> None:
@@ -196,7 +220,7 @@ def test_fresh_takes_a_run_whose_config_is_damaged(folder: Path) -> None:
     (folder / "config.yaml").write_text(f"{{\n{seal}\n")
     with pytest.raises(CheckpointError, match=r"^experiments/run/config\.yaml:\d: while parsing"):
         Experiment.open(config_with())
-    open_and_close(config_with(), is_fresh=True)
+    begin_fresh(config_with())
     assert saved_config(folder) == VALUES
 
 
@@ -415,7 +439,7 @@ def test_fresh_removes_all_that_a_run_leaves(folder: Path) -> None:
     ]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
-    open_and_close(config_with(), is_fresh=True)
+    begin_fresh(config_with())
     assert [path.name for path in folder.iterdir()] == ["config.yaml"]
 
 
