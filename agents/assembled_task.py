@@ -54,6 +54,7 @@ class AssembledTask(Task):
         self.freezing = build_freezing(config, self.model)
         self.precision = Precision(self.settings.precision, self.device)
         self.updater = self._updater()
+        self._warn_of_late_average(loader)
         self.meter = TrainMeter(self.new_metrics(), worker)
         worker.connect()
         worker.refuse_different("data", self.data.facts | {"device": self.device.type})
@@ -74,6 +75,15 @@ class AssembledTask(Task):
     def _updater(self) -> Updater:
         average = build_average(self.config, self.model)
         return Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
+
+    def _warn_of_late_average(self, loader: Loader) -> None:
+        average, total = self.updater.average, loader.total_steps(self.settings.num_epochs, self.settings.num_steps)
+        if average is not None and average.every > total:
+            logger.warning(
+                "warning: average.every %s is longer than the run of %s steps, which averages nothing",
+                average.every,
+                total,
+            )
 
     def _checkpointer(self) -> Checkpointer:
         facts = self.data.facts | environment_facts(self.device, self.worker.size)

@@ -53,7 +53,7 @@ SUBWORDS = {name: TOKENIZERS[name] for name in ("byte_bpe", "wordpiece", "saved"
 
 
 class Seq2SeqAgent(BaseAgent):
-    """Trains a model that writes a text for a text; tests it by what it generates."""
+    """Trains a sequence-to-sequence model, text to text, and evaluates the text that it generates."""
 
     monitor = "+bleu"
     metrics = ("bleu", "chrf", "nll", "perplexity", "token_accuracy")
@@ -145,7 +145,7 @@ class Seq2SeqAgent(BaseAgent):
         with whole_weights(self.model):
             return self.translator().texts(batch.input_ids, batch.attention_mask, options, seeds)
 
-    # Whether the evaluation under way is one of many in the training, and need not search thoroughly.
+    # True during validations in training, which decode with scoring.valid_beam_size (by default greedily).
     is_validating = False
 
     @property
@@ -174,7 +174,9 @@ class Seq2SeqAgent(BaseAgent):
     def _bleu_with(self, penalty: float) -> float:
         """BLEU on validation."""
         self.options = replace(self.options, length_penalty=penalty)
-        return self.evaluate("valid", TranslationCounts(["bleu"], self.scoring, self.device))["bleu"]
+        metrics = TranslationCounts(["bleu"], self.scoring, self.device)
+        self.evaluate("valid", metrics)
+        return metrics.compute()["bleu"]  # whether or not it is among the config's metrics
 
     def predictions(self, batch: PairBatch, outputs: Generated) -> list[str]:
         return outputs.texts or []
@@ -205,11 +207,11 @@ class Seq2SeqAgent(BaseAgent):
 
     def example(self, text: str | Mapping[str, Any], answer: str | None = None) -> tuple[PairBatch, bool]:
         """Without an answer, the target is the model's own greedy output, or "-" where that is empty."""
-        options = replace(self.options, beam_size=1, sample=False, max_length=20)
         examples = encode_pairs(self.corpus, self.artifacts.tokenizer, [given_pair(self.corpus, text, answer or "-")])
         batch = examples.collate(np.zeros(1, dtype=np.int64), EVALUATION)
         if answer is not None:
             return replace(batch, texts=None), True  # the texts ask for a translation
+        options = replace(self.options, beam_size=1, sample=False, min_length=0, max_length=20)
         on_device = batch.to(self.device)
         (written,) = self.translator().texts(on_device.input_ids, on_device.attention_mask, options)
         return self.example(text, written if written.strip() else "-")[0], False
@@ -238,6 +240,12 @@ class Seq2SeqAgent(BaseAgent):
             raise config.error(
                 "generation.min_length", f"generation.min_length must be less than model.max_positions {room}"
             )
+        if len(options.length_penalties) > 1 and "valid" not in self.corpus.splits:
+            raise config.error(
+                "generation.length_penalty",
+                "generation.length_penalty: of several the best on validation is taken, and there is no validation split; "
+                f"give one, got {list(options.length_penalties)}",
+            )
         _ = TranslationCounts(self.chosen_metrics(self.metrics), self.scoring, self.device)
 
 
@@ -250,6 +258,8 @@ class StreamedPairs:
     def eval_batches(self) -> Iterator[PairBatch]:
         """The batches of this process."""
         agent, worker = self.agent, self.agent.worker
-        for chunk in itertools.islice(chunked(self.records, CHUNK), worker.rank, None, worker.size):
+        for number, chunk in itertools.islice(enumerate(chunked(self.records, CHUNK)), worker.rank, None, worker.size):
             examples: Any = encode_pairs(agent.corpus, agent.artifacts.tokenizer, chunk)
-            yield from batches_of(examples)  # type: ignore[misc]
+            batches: Iterator[Any] = batches_of(examples)
+            for batch in batches:
+                yield replace(batch, rows=batch.rows + number * CHUNK)  # what is drawn for a text depends on its row

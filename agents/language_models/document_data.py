@@ -76,8 +76,8 @@ class Objective:
     mask_share: share of the tokens that is masked; {start: 0.3, end: 0.15}: falling from the first step to the last
     mask_unit: what is masked as one: a token, a whole word, or a span of 1 to 3 tokens
     even_masks: mask each token about once in 1 / mask_share epochs, instead of at random
-    mask_token: share of the masked tokens that [MASK] stands for
-    random_token: share of the masked tokens that another token stands for; the rest stays as it is
+    mask_token: share of the masked tokens that are replaced by [MASK]
+    random_token: share of the masked tokens that are replaced by a random token; the rest are left unchanged
     dupe_factor: number of epochs after which the same masks and pairs come again (static masks); null: never
     """
 
@@ -150,7 +150,8 @@ class DocumentData:
         self._check(source)
         self.loaders = {split: self._loader(split) for split in SPLITS if len(store.splits[split])}
         self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
-        check_has_valid(config, list(self.loaders))
+        if not self.is_other:
+            check_has_valid(config, list(self.loaders))
         self.report |= {"seconds": time.perf_counter() - started}
         self._tell()
 
@@ -213,7 +214,7 @@ class DocumentData:
             evaluation=Masking(*common, "token", *FAITHFUL),
             share=rule.share,
             special=vocabulary.special,
-            seed=self.config.seed if split == "train" else EVALUATION_SEED,
+            seed=self.config.seed if split == "train" and not self.is_other else EVALUATION_SEED,
             even_turns=rule.even_turns,
             max_rows=self.options.max_valid if split == "valid" else None,
         )

@@ -65,7 +65,13 @@ class Scorer:
 
     def text_of(self, id: int) -> str:
         """A token as a reader knows it: ## goes on with a word, and a space before it is not shown."""
-        return str(self.tokenizer.token(id)).replace("\u0120", "")
+        token = str(self.tokenizer.token(id))
+        if not is_byte_level(self.tokenizer):
+            return token
+        text = str(self.tokenizer.decode([id])).strip()
+        return (
+            text if text and "\ufffd" not in text else token
+        )  # a special token, white space, or a part of a character
 
     def log_likelihoods(self, texts: Iterable[str]) -> Iterator[float]:
         """The pseudo-log-likelihood of each text, in nats (Salazar et al. 2020, eq. 2): of its tokens, each masked alone."""

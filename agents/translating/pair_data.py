@@ -187,7 +187,8 @@ class PairData:
         if texts and changed > MAX_CHANGED * len(texts):
             yield (
                 f"{changed} of {len(texts)} references of valid are other texts once tokenised and put together again, so that "
-                "BLEU cannot be high; tokenizer: byte_bpe keeps all, and with lower: true goes scoring.lowercase: true"
+                "BLEU cannot be high; tokenizer: byte_bpe keeps all but, with nfc: true, decomposed accents, "
+                "and with lower: true goes scoring.lowercase: true"
             )
 
 

@@ -29,7 +29,7 @@ def show_translations(log: RunLog, translator: Translator, tokenizer: Any, batch
     rows = [[*pair, translator.text_of(own)] for pair, own in zip(batch.texts[-NUM_ROWS:], best, strict=True)]
     log.table("valid/texts", COLUMNS, rows, step)
     length = int(mask[0].sum())
-    targets = torch.tensor([[*translator.start, *best[0]]], device=ids.device)
+    targets = torch.tensor([[*translator.start, *best[0]][: translator.model.max_length]], device=ids.device)
     with torch.no_grad():
         weights = translator.model.cross_attention_of(ids[:1, :length], mask[:1, :length], targets)[-1][0].mean(dim=0)
     image = attention_image(weights.float().cpu().numpy())

@@ -14,7 +14,7 @@ from datasets.hashing import draw, mix
 
 MaskUnit = Literal["token", "word", "span"]
 SPAN = 3  # tokens of the longest span
-_UNIT, _CHOICE, _WITH, _ID, _LENGTH = mix(np.arange(1, 6, dtype=np.uint64))  # what a random number is for
+_UNIT, _CHOICE, _WITH, _ID, _LENGTH, _LAST = mix(np.arange(1, 7, dtype=np.uint64))  # what a random number is for
 
 
 class Masked(NamedTuple):
@@ -63,7 +63,7 @@ class Masking:
         return found
 
     def apply(self, ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, share: float) -> Masked:
-        """Mask round(share * n) of the n tokens of each sequence that may be masked, in whole units; at least one unit.
+        """Mask round(share * n) of the n tokens of each sequence that may be masked; at least one unit, and of units on average.
 
         ids, maskable: (B, T); noise (B, T) uint64: uniform, which decides everything.
         """
@@ -106,7 +106,11 @@ def noise_of(seed: int, epoch: int, rows: np.ndarray, length: int) -> np.ndarray
 
 
 def choose_units(first: np.ndarray, maskable: np.ndarray, noise: np.ndarray, share: float) -> np.ndarray:
-    """(B, T) bool: units in random order, as long as they fit into round(share * n) tokens; the first one in any case."""
+    """(B, T) bool: units in random order, as long as they fit into round(share * n) tokens; the first one in any case.
+
+    The unit that is too long for what is left is chosen with the probability left / size. So as many tokens are masked on average
+    as with units of one token, and long units hardly more rarely than short ones.
+    """
     size, length = first.shape
     keys = _of_first(mix(noise ^ _UNIT), first)
     order = np.argsort(np.where(maskable, keys, np.uint64(2**64 - 1)), axis=1, kind="stable")
@@ -116,8 +120,9 @@ def choose_units(first: np.ndarray, maskable: np.ndarray, noise: np.ndarray, sha
     flat = (np.arange(size)[:, None] * length + first)[maskable]
     num_tokens = np.bincount(flat, minlength=size * length).reshape(size, length)  # of the unit that begins there
     begins = np.take_along_axis(rank, first, axis=1)  # tokens masked before this unit
-    ends = begins + np.take_along_axis(num_tokens, first, axis=1)
-    return maskable & ((ends <= budget) | (begins == 0))
+    own = np.take_along_axis(num_tokens, first, axis=1)
+    fits = _uniform(_of_first(mix(noise ^ _LAST), first)) * own < budget - begins
+    return maskable & (fits | (begins + own <= budget) | (begins == 0))
 
 
 def _of_first(values: np.ndarray, first: np.ndarray) -> np.ndarray:

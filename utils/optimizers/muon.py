@@ -1,11 +1,13 @@
 """Muon for the matrices of the layers, AdamW for everything else, as one optimizer."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
-HIDDEN = ".layers."  # what Muon moves are the matrices in there: not embeddings, heads or norms (Jordan et al. 2024)
+# What Muon moves are the matrices of an encoder's or a decoder's layers: not embeddings, heads or norms (Jordan et al. 2024).
+HIDDEN = re.compile(r"(encoders?\.(\d+\.)?)?(\w+_)?layers\.\d+\.")
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -72,7 +74,7 @@ def mark_hidden(groups: Iterable[Mapping[str, Any]], names: Mapping[int, str]) -
     found = []
     for group in groups:
         for is_hidden in (True, False):
-            own = [p for p in group["params"] if (p.ndim == 2 and HIDDEN in names[id(p)]) is is_hidden]
+            own = [p for p in group["params"] if (p.ndim == 2 and HIDDEN.match(names[id(p)]) is not None) is is_hidden]
             if own:
                 found.append({**group, "params": own, "is_hidden": is_hidden})
     return found

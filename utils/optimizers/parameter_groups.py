@@ -60,6 +60,8 @@ def layer_rates(model: nn.Module, lr: float, layer_decay: float) -> dict[str, fl
         raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
     if layer_decay == 1:
         return {}
+    if any(name.startswith("layers.") for name, _ in model.named_parameters()):
+        raise ValueError("layer_decay is not defined for the layers of a decoder; write null")
     if not num_layers(model):
         raise ValueError("layer_decay needs a model with layers, such as transformer, bert or bilstm")
     top = num_layers(model) + 1

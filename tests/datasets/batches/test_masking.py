@@ -48,15 +48,15 @@ def units_slowly(ids: list[int], maskable: list[bool], unit: str, lengths: list[
 
 
 def chosen_slowly(ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, unit: str, share: float) -> set[int]:
-    """Units in the order of their first token's random number, as long as they fit."""
+    """Units in the order of their first token's random number, as long as they fit; by chance one that does not."""
     lengths = [1 + int(n) % SPAN for n in mix(noise ^ mix(np.array([5], np.uint64)))]
     units = units_slowly(ids.tolist(), maskable.tolist(), unit, lengths)
-    keys = mix(noise ^ mix(np.array([1], np.uint64)))
+    keys, chance = (mix(noise ^ mix(np.array([number], np.uint64))) for number in (1, 6))
     units.sort(key=lambda places: int(keys[places[0]]))
     budget, taken, used = max(1, round(share * int(maskable.sum()))), set[int](), 0
     for number, places in enumerate(units):
-        used += len(places)
-        if used <= budget or number == 0:
+        left, used = budget - used, used + len(places)
+        if left >= len(places) or number == 0 or int(chance[places[0]]) / 2**64 < left / len(places):
             taken |= set(places)
     return taken
 
@@ -86,6 +86,21 @@ def test_tokens_are_masked_in_exactly_their_share() -> None:
     masked = rule().apply(ids, maskable, noise_of(0, 0, np.arange(200), 40), 0.15)
     expected = np.maximum(1, np.rint(0.15 * maskable.sum(axis=1)))
     assert (masked.is_masked.sum(axis=1) == expected).all()
+
+
+@pytest.mark.parametrize("unit", ["word", "span"])
+@pytest.mark.parametrize("length", [40, 60])  # shorter ones are masked more often, as each has a unit that is masked
+def test_units_are_masked_in_their_share_on_average_long_ones_like_short_ones(unit: str, length: int) -> None:
+    size = 4000
+    ids = np.random.default_rng(0).integers(SPECIAL, VOCAB, (size, length))
+    everywhere, noise = np.ones_like(ids, dtype=bool), noise_of(0, 0, np.arange(size), length)
+    masked = rule(unit).apply(ids, everywhere, noise, 0.15).is_masked
+    assert abs(masked.mean() - round(0.15 * length) / length) < 0.003
+    first = rule(unit).first_of_unit(ids, everywhere, noise)
+    sizes = np.stack([np.bincount(row, minlength=length) for row in first])
+    own = np.take_along_axis(sizes, first, axis=1)
+    shares = [masked[own == tokens].mean() for tokens in (1, 2, 3)]
+    assert max(shares) < 1.2 * min(shares)
 
 
 def test_eighty_ten_ten() -> None:

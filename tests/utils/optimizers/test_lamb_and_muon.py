@@ -35,7 +35,7 @@ def test_lamb_is_its_algorithm() -> None:
 
 
 class Small(nn.Module):
-    """An embedding, two layers and a head, by the names of an encoder."""
+    """An embedding, two layers of an encoder, one of a decoder and a head, by their names in the models."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,9 @@ class Small(nn.Module):
         self.encoders = nn.ModuleList([nn.Module()])
         self.encoders[0].embedding = nn.Embedding(10, 4)
         self.encoders[0].layers = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
-        self.head = nn.Linear(4, 2)
+        self.layers = nn.ModuleList([nn.Linear(4, 4)])
+        self.head = nn.Module()
+        self.head.layers = nn.ModuleList([nn.Linear(4, 2)])
 
     def gradients(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -58,8 +60,8 @@ SECTION |= {"eps": 1e-8, "weight_decay": 0.1, "layer_decay": None}
 def test_muon_moves_the_matrices_of_layers_and_adamw_the_rest() -> None:
     ours, theirs = Small(), Small()
     optimizer = build_optimizer(ours, SECTION)
-    hidden = [layer.weight for layer in theirs.encoders[0].layers]  # type: ignore[union-attr]
-    decayed = [theirs.encoders[0].embedding.weight, theirs.head.weight]  # type: ignore[union-attr]
+    hidden = [layer.weight for layer in (*theirs.encoders[0].layers, *theirs.layers)]  # type: ignore[misc, union-attr]
+    decayed = [theirs.encoders[0].embedding.weight, theirs.head.layers[0].weight]  # type: ignore[index, union-attr]
     others = [p for p in theirs.parameters() if p.ndim == 1]
     muon = torch.optim.Muon(hidden, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
