@@ -19,8 +19,8 @@ commands (python main.py COMMAND --help):
 {commands}
 
 exit codes: 0 ok; 1 a bug in Glassbox; 2 config or usage; 3 data; 4 no usable checkpoint or run; 5 storage, or a run in use;
-6 a loss that is not finite; 7 distributed; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP: run the same command to resume.
-Standard output counts as storage: 5 if it cannot be written, 0 if its reader has gone.
+6 a loss, gradient or monitored metric that is not finite; 7 distributed; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP:
+run the same command to resume. Standard output counts as storage: 5 if it cannot be written, 0 if its reader has gone.
 """
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     # too, that makes two threads 10 times slower than they are after a short spin. Read when a command imports torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or a trace by torch.profiler is told on stderr
-    if os.environ.get("WORLD_SIZE", "1") != "1":  # DistributedDataParallel says so where no parameter is left unused
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # or DDP warns that find_unused_parameters has found none
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     streams.prepare()
     arguments = joined(arguments)

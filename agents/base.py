@@ -83,7 +83,7 @@ class BaseAgent(AssembledTask):
         """One optimizer step: one global batch, however it is cut into micro-batches and shares; -> the gradient norm, ()."""
         counts = [{k: 0.0 if batch.is_filler else n for k, n in self.count(batch).items()} for batch in batches]
         own = {name: sum(count[name] for count in counts) for name in counts[0]}
-        divisor = self.worker.total(own | sizes_of(batches))  # of the whole global batch: one small sum a step
+        divisor = self.worker.total(own | sizes_of(batches))  # of the whole global batch: one small all-reduce a step
         self.sizes = int(divisor[TEXTS]), int(divisor[TOKENS])
         self.scheduler.apply(self.optimizer, self.state.step)
         self.optimizer.zero_grad()
@@ -146,7 +146,7 @@ class BaseAgent(AssembledTask):
         return values
 
     def signal(self) -> int:
-        """The signal that any of the processes has got and that asks for an end; 0 where none has."""
+        """The stop signal that any process has received, the same on all ranks; 0 if none."""
         return self.worker.largest(signals.received() or 0)
 
     def test(self) -> tuple[dict[str, Any], list[Any]]:
@@ -160,7 +160,7 @@ class BaseAgent(AssembledTask):
         return results, [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
 
     def finalize(self) -> dict[str, Any]:
-        """Test the best weights and write the report; that file is what makes the run a finished one."""
+        """Test the best weights and write the report; a run counts as finished once that file exists."""
         results, answers = self.test()
         self.watch.after_test()
         with self.worker.first_alone("report"):  # the others stay until it is written

@@ -77,7 +77,7 @@ class ClassificationAgent(BaseAgent):
 
     def compute_loss(self, batch: TextBatch) -> tuple[dict[str, Tensor], Tensor]:
         labels = batch.columns["label"]
-        logits = self.model(batch.fields).float()  # (B, num_labels); a loss of 16 bits would be a rough one
+        logits = self.model(batch.fields).float()  # (B, num_labels); float32: a 16-bit loss would be imprecise
         if not self.model.training:
             return {"loss": self.loss(logits, labels)}, logits
         taught = {"teacher_logits": self.teacher.logits(batch.rows, self.device)} if self.teacher is not None else {}

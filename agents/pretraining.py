@@ -122,7 +122,7 @@ class PretrainingAgent(BaseAgent):
 
     @functools.cached_property
     def plateau(self) -> Plateau:
-        """What a run of these documents has to leave."""
+        """The detector of the initial plateau, whose loss is the unigram entropy of these documents."""
         data: Any = self.data
         return Plateau(unigram_entropy(data.store.token_counts, data.vocabulary))
 

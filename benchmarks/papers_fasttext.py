@@ -1,4 +1,4 @@
-"""Words and word pairs of the papers, 10 dimensions, 5 epochs, 2 threads, against fastText: python benchmarks/papers_fasttext.py
+"""Words and bigrams of the papers, 10 dimensions, 5 epochs, 2 threads, against fastText: python benchmarks/papers_fasttext.py
 
 fastText gets its own format, lower-cased and cut into the same words, which is not counted. Its `training` is a run less one with
 0 epochs, which only reads.

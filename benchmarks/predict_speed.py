@@ -2,7 +2,7 @@
 
 Folders of runs of boe.yaml, bilstm.yaml, and bert_minilm.yaml with model.pooling=pooler, which transformers has; - leaves one out.
 All articles go through `predict --input -` again and again; measured is from the line after the first chunk to the last. The bag
-takes turns with fastText (words and pairs, 10 dimensions, which reads a file and writes nothing), in one process and with --jobs 2;
+takes turns with fastText (bigrams, 10 dimensions, which reads a file and writes nothing), in one process and with --jobs 2;
 MiniLM with a transformers pipeline over its export with batches of 32, on as many threads if OMP_NUM_THREADS is num_threads of the
 run: its first chunk is of short texts, and then there are TEXTS articles, 512 by default.
 """

@@ -140,7 +140,7 @@ def power_lines(split: str, num_rows: int) -> Iterator[str]:
     for accuracy in ACCURACIES:
         found = [smallest_difference(num_rows, seeds, accuracy, seed_deviation=deviation) for seeds, deviation in SEEDS]
         rows.append([f"{accuracy:g}", *("-" if math.isnan(each) else f"{100 * each:.1f}" for each in found)])
-    yield f"the least difference of two configs that the {num_rows:,} rows of {split} show in 4 of 5 cases, in points of accuracy"
+    yield f"the smallest difference of two configs that the {num_rows:,} rows of {split} detect with a power of 80%, in points"
     head = [
         f"{seeds} seed{'s' * (seeds > 1)} each" + f", ± {100 * deviation:g}" * (seeds > 1) for seeds, deviation in SEEDS
     ]

@@ -180,3 +180,14 @@ def test_links_of_the_docs_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "experiments" / "README.md"]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_lines_of_code_in_the_docs_are_those_of_the_tree() -> None:
+    quoted = [
+        match
+        for page in ROOT.glob("docs/*.md")
+        for match in re.findall(r"^ +(\S+\.py):(\d+)  (.+)$", page.read_text(), re.M)
+    ]
+    assert len(quoted) > 2
+    for path, number, code in quoted:
+        assert (ROOT / path).read_text().splitlines()[int(number) - 1].strip() == code, f"{path}:{number}"

@@ -37,7 +37,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def lengths(self, epoch: int) -> np.ndarray:
-        """(N,) number of tokens of each row, including padding within it."""
+        """(N,) padded length of each row: its tokens, or for a text in windows all windows, the last one padded."""
         ...
 
     def collate(self, rows: np.ndarray, epoch: int, step: int = 0) -> Batch:

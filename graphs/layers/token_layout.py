@@ -3,7 +3,8 @@
 B: texts, T: tokens of the longest, N: real tokens of all texts, H: hidden size.
 
 PaddedTokens: (B, T, H), the batch as it is. No shape depends on values, as torch.export and ONNX require.
-PackedTokens, the default: (N, H), the real tokens of all texts one after another. Padding costs nothing, since it is not there.
+PackedTokens, the default: (N, H), the real tokens of all texts one after another, unpadded ("varlen" in FlashAttention): padding
+costs nothing. It is neither nn.LSTM's packed sequences nor the packing of documents in pre-training.
 """
 
 from typing import NamedTuple

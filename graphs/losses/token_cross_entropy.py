@@ -15,7 +15,7 @@ LOGITS = 1 << 21  # computed at a time: 8 MB
 
 
 class TokenLoss(NamedTuple):
-    """Sums over the target tokens, () each: the loss; without gradient the negative log-likelihood, and the right guesses."""
+    """Sums over the target tokens, () each: the loss and, without gradient, the negative log-likelihood and the right tokens."""
 
     loss: Tensor
     nll: Tensor

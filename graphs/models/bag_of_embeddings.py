@@ -19,7 +19,7 @@ class BagOfEmbeddings(nn.Module):
     pooling: how a text's word embeddings become one vector
     dropout: dropout probability of a text's vector
 
-    A linear classifier on E dimensions has rank E: with fewer dimensions than labels, some labels cannot be told apart well.
+    A linear classifier on E dimensions has rank E at most: with fewer dimensions than labels, some labels are hard to tell apart.
     """
 
     def __init__(

@@ -3,9 +3,9 @@
 B: texts, T: tokens, E: embedding size, H: hidden size of one direction.
 
 No packed sequences: a forward LSTM runs over the padded text, a second one over each text *reversed within its own length*.
-Padding then only ever follows the real tokens, so it cannot affect them, and the result is that of packed sequences, 11 times
-faster on a CPU and without waiting for the lengths on a GPU. torch.export unrolls nn.LSTM over the example's length unless the
-caller enters torch.export._patches.register_lstm_while_loop_decomposition().
+Padding then only ever follows the real tokens, so it cannot affect them, and the result is that of packed sequences, 7 to 17 times
+faster on a CPU (docs/results.md) and without synchronising with a GPU for the lengths. torch.export unrolls nn.LSTM over the
+example's length unless the caller enters torch.export._patches.register_lstm_while_loop_decomposition().
 """
 
 from typing import Literal

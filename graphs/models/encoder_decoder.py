@@ -184,13 +184,13 @@ class EncoderDecoder(nn.Module):
 
     @property
     def output_table(self) -> Tensor:
-        """(V, H): its product with a state is the logits."""
+        """(V, H), the weight of the output projection."""
         return self.table if self.output is None else self.output.weight
 
     def forward(self, batch: Any, loss: Callable[[Tensor, Tensor, Tensor], Any] | None = None) -> Any:
-        """A PairBatch -> logits (N, V): after each real token of the target, what the next one is.
+        """A PairBatch -> next-token logits (N, V) at each real target token.
 
-        loss: -> instead what it makes of the states (N, H) and the table (V, H), whose product the logits are, and the labels.
+        loss: -> instead loss(states (N, H), output table (V, H), labels (N,)), which need not have all logits at once.
         """
         layout = PackedTokens.of if self.packed else lambda mask, _: PaddedTokens(mask)
         sources: TokenLayout = layout(batch.attention_mask, batch.token_index)

@@ -16,7 +16,7 @@ from graphs.models.transformer import TransformerEncoder, draw_weights
 
 
 class TokenPredictor(nn.Module):
-    """A dense layer, activation and layer norm, and then the product with the embedding table, which is shared."""
+    """BERT's MLM head: dense layer, activation, layer norm, and an output projection tied to the token embeddings."""
 
     def __init__(self, hidden_size: int, vocab_size: int, norm_eps: float, activation: Activation) -> None:
         super().__init__()

@@ -173,7 +173,7 @@ def sentence(pair: Pair, metric: str) -> str:
     if pair.order is not None:
         parts.append(f"almost stochastic order eps_min = {pair.order:.2f}")
     is_different = pair.adjusted < 1 - paired.LEVEL
-    seen = f"; {points(paired.seen_in_most(best), metric)} would be seen in 4 of 5 cases"
+    seen = f"; {points(paired.seen_in_most(best), metric)} would be detected with a power of 80%"
     verdict = "different" if is_different else f"no difference shown{seen}"
     gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
     return (

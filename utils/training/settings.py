@@ -41,7 +41,7 @@ class TrainSettings:
     max_grad_norm: clip the gradient to this norm; null: no clipping
     precision: precision of the forward and backward pass in training; mixed: 16 bits, faster on many GPUs; auto: mixed if faster
     monitor: the metric that decides which weights are best, + if more is better, - if less; null: the agent's default
-    patience: early stopping after this many validations in a row without a new highest value of monitor; null: never
+    patience: early stopping after this many validations in a row without a new best value of monitor; null: never
     validate_every: steps or epochs between two validations, such as '200 steps' or '1 epoch'; the last step is validated, too
     save_every: steps or epochs between two checkpoints; a validation saves one, too
     log_every: steps between two records of training metrics in metrics.jsonl and TensorBoard

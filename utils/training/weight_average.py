@@ -14,8 +14,8 @@ class WeightAverage:
     """An average of the trainable weights over the steps, to evaluate and save; training continues with the raw ones.
 
     decay: decay rate of the exponential moving average; smaller in the first steps
-    last: average the weights at the last so many moments instead, such as 10; null: the exponential moving average
-    every: number of steps from one of these moments to the next
+    last: average the last N snapshots of the weights instead, such as 10; null: the exponential moving average
+    every: number of steps between two snapshots
 
     Polyak and Juditsky 1992 (https://doi.org/10.1137/0330046) average weights, Tarvainen and Valpola 2017
     (https://arxiv.org/abs/1703.01780, eq. 2) with a decay: after step t = 0, 1, ...
