@@ -49,6 +49,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         if others:
             options = {"betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused}
             self.parts.append(torch.optim.AdamW(others, lr=lr, **options))  # type: ignore[arg-type]
+        self.parts.sort(key=lambda part: -max(group["lr"] for group in part.param_groups))  # the highest rate first
         super().__init__([group for part in self.parts for group in part.param_groups], {"lr": lr})
         self._share()
 
