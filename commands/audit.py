@@ -158,7 +158,12 @@ def by_all_groups(whole: "Behaviour", file: "AuditedFile", terms: dict[str, list
     from agents.auditing.audited_file import groupings
     from agents.auditing.groups import by_group
     from agents.auditing.terms import by_terms
+    from utils.errors import ConfigError
 
+    if terms and "terms" in file.groups:
+        raise ConfigError(
+            "command line: --groups terms: --group-terms makes groups of that name; give the column another one"
+        )
     of_terms = {"terms": by_terms([record.texts for record in file.records], terms)} if terms else {}
     named = [("all rows", ["all"] * len(file.records)), *groupings(file.groups | of_terms)]
     return [by_group(name, groups, whole.before, whole.judge.positive, whole.seed) for name, groups in named]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from utils.analysis.curve_report import CurveReport
+    from utils.analysis.finding import Run
     from utils.config.config import Config
 
 SUMMARY = "learning curve: train on parts of the training rows, and extrapolate to more"
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         train(config, options, names, seeds)
     except JobFailed as error:
         failure = error
-    if (report := curve_of(config.name, names, options.metric)) is not None:
+    if (report := curve_of(config, names, options.metric)) is not None:
         show(report, options)
     if failure is not None:
         raise failure
@@ -123,8 +124,8 @@ def check(config: "Config", sizes: list[int], metric: str | None) -> None:
         raise ConfigError(f"command line: --sizes: the training split has {num_rows:,} rows, got {sizes[-1]}")
 
 
-def curve_of(name: str, names: Runs, metric: str | None) -> "CurveReport | None":
-    """The curve of the runs that have finished; None where none has."""
+def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport | None":
+    """The curve of the config's runs that have finished; None where none has."""
     from utils.analysis.curve_report import report_of
     from utils.analysis.finding import chosen_metric, find_runs
     from utils.config.config import RUNS
@@ -133,16 +134,25 @@ def curve_of(name: str, names: Runs, metric: str | None) -> "CurveReport | None"
     if not started:
         return None
     found = find_runs(started)
-    finished = {run.name: run for run in found.runs}
+    finished = {run.name: run for run in found.runs if is_of(run, config)}
     if not finished:
         return None
-    reasons = {Path(folder).name: reason for folder, reason in {**found.unfinished, **found.unreadable}.items()}
+    reasons = {run.name: "a run of another config" for run in found.runs}
+    reasons |= {Path(folder).name: reason for folder, reason in {**found.unfinished, **found.unreadable}.items()}
     missing = {
         size: {run: reasons.get(run, "not started") for run in runs if run not in finished}
         for size, runs in names.items()
     }
     runs = {size: [finished[run] for run in runs if run in finished] for size, runs in names.items()}
-    return report_of(name, chosen_metric(found.runs, metric), runs, missing)
+    return report_of(config.name, chosen_metric(list(finished.values()), metric), runs, missing)
+
+
+def is_of(run: "Run", config: "Config") -> bool:
+    """Whether a run is one of the config, with whatever seed and number of training rows; an option may be newer than the run."""
+    from utils.config.config import flatten
+
+    asked = flatten(config.to_dict()) | {"data.train_limit": run.options.get("data.train_limit")}
+    return all(asked.get(key) == value for key, value in run.recipe.items() if key in asked)
 
 
 def show(report: "CurveReport", options: argparse.Namespace) -> None:

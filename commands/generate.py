@@ -28,6 +28,11 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "min_length": (int, "minimum number of tokens of a target before its end, its prefix included"),
     "no_repeat_ngram": (int, "size of n-grams of tokens that may not repeat; 0: no limit"),
 }
+SWITCHES = {
+    "with_greedy": "also search greedily, and take the better target",
+    "early_stop": "end at beam-size complete targets",
+    "sample": "draw tokens at random",
+}
 
 logger = logging.getLogger("glassbox")
 
@@ -47,11 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=f"{words}; default: the run's"
         )
-    parser.add_argument(
-        "--with-greedy", action="store_true", default=None, help="also search greedily, and take the better target"
-    )
-    parser.add_argument("--early-stop", action="store_true", default=None, help="end at beam-size complete targets")
-    parser.add_argument("--sample", action="store_true", default=None, help="draw tokens at random")
+    for name, words in SWITCHES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", action=argparse.BooleanOptionalAction, help=words)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --sample; default: 0")
     parser.add_argument("--prefix", metavar="TEXT", help="what each target begins with")
     parser.add_argument(
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Stream sources through the model."""
+    from agents.running.other_rows import check_format
     from agents.translating.generator import Generator
     from utils.distributed.shutdown import together
     from utils.errors import ConfigError, DistributedError
@@ -76,7 +79,8 @@ def run(options: argparse.Namespace) -> None:
             raise DistributedError("command line: --input - is read by one process; give a file, or leave torchrun out")
         if options.num_best > 1 and not options.json:
             raise ConfigError("command line: --num-best goes with --json")
-        given = {name: getattr(options, name) for name in [*OPTIONS, "with_greedy", "early_stop", "sample"]}
+        check_format(options.format, is_stream=options.input in STANDARD_INPUT)
+        given = {name: getattr(options, name) for name in [*OPTIONS, *SWITCHES]}
         given = {name: value for name, value in given.items() if value is not None}
         rest = {"prefix": options.prefix or "", "num_best": options.num_best, "seed": options.seed}
         generator = Generator(options.folder, options.device, worker, **rest, **given)

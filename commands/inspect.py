@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from utils.errors import counted
 from utils.machine.text_tables import duration, text_table
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ def cost_lines(costs: "Costs", num_parameters: int) -> Iterator[str]:
         f"{costs.tokens_per_second:,.0f} tokens/s"
     )
     yield (
-        f"a run: {costs.num_steps:,} steps in {duration(costs.train_seconds)}, {costs.num_validations} validations and the test in "
-        f"{duration(costs.evaluation_seconds)}: about {duration(total)}; memory from {costs.memory_bytes / 2**20:,.0f} MB"
+        f"a run: {costs.num_steps:,} steps in {duration(costs.train_seconds)}, {counted(costs.num_validations, 'validation')}"
+        f"{' and the test' * costs.has_test} in {duration(costs.evaluation_seconds)}: about {duration(total)}; "
+        f"memory from {costs.memory_bytes / 2**20:,.0f} MB"
         + ("" if costs.device_bytes is None else f", of the GPU {costs.device_bytes / 2**20:,.0f} MB")
     )
 

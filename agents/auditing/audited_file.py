@@ -1,5 +1,6 @@
 """The file of an audit: its columns mapped to the run's, its labels to the run's, and the groups of its rows."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from agents.running.other_rows import SKIP_OPTION, rows_of
 from agents.running.predictor import Predictor
-from datasets.formats.rows import Row
+from datasets.formats.rows import BLANK, Row
 from datasets.rows.records import Record
 from utils.config.schema import did_you_mean
 from utils.errors import ConfigError, DataError, counted
@@ -36,6 +37,11 @@ class AuditedFile:
     groups: dict[str, list[str]]
     has_ids: bool
     counts: dict[str, Any]
+
+    @property
+    def has_left_out(self) -> bool:
+        """Whether rows other than blank ones were skipped."""
+        return any(reason != BLANK for reason in self.counts["skipped"])
 
     @property
     def has_labels(self) -> bool:
@@ -121,4 +127,9 @@ def groupings(groups: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[s
     for column, values in groups.items():
         yield column, list(values)
     if len(groups) > 1:
-        yield " and ".join(groups), [", ".join(values) for values in zip(*groups.values(), strict=True)]
+        yield " and ".join(groups), [", ".join(map(_quoted, values)) for values in zip(*groups.values(), strict=True)]
+
+
+def _quoted(value: str) -> str:
+    """A value that stays one of several with commas between them."""
+    return json.dumps(value, ensure_ascii=False) if "," in value or '"' in value else value

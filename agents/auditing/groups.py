@@ -3,7 +3,8 @@
 G: groups, L: labels, K: distinct pairs of gold and predicted label, B: resamples. A metric of a group is a function of how often
 each of its K pairs occurs, so that reweighting a group's rows is one draw of K numbers: the Bayesian bootstrap (Rubin 1981) draws
 their shares from a Dirichlet distribution. Its parameters are the counts and half an imagined row for each pair (Jeffreys' prior),
-at most two rows in all: without them a rate of 0 or 1 in a small group would have an interval of no width.
+at most two rows in all: without them a rate of 0 or 1 in a small group would have an interval of no width. So the K pairs are those
+that occur and, of each label that occurs, a right answer and two wrong ones.
 """
 
 import math
@@ -42,12 +43,13 @@ class Grouping:
 
 
 class Pairs:
-    """The K pairs of gold and predicted label, as indicators: gold, predicted, correct (K, L); `of_row`: the pair of each row."""
+    """K pairs of gold and predicted label, as indicators: gold, predicted, correct (K, L); `of_row`: the pair of each row."""
 
     def __init__(self, answers: Answers, positive: str | None) -> None:
         size, gold = len(answers.labels), answers.gold
         keys = answers.predicted if gold is None else gold * size + answers.predicted
-        distinct, self.of_row = np.unique(keys, return_inverse=True)
+        distinct = np.union1d(keys, _imagined(answers))
+        self.of_row = np.searchsorted(distinct, keys)
         one_hot = np.eye(size)
         self.labels, self.has_gold = answers.labels, gold is not None
         self.positive = None if positive is None else answers.labels.index(positive)
@@ -75,6 +77,15 @@ class Pairs:
             for place, label in enumerate(self.labels if is_all else self.labels[:1]):
                 found[f"selection_rate[{label}]"] = predicted[..., place] / rows
         return found
+
+
+def _imagined(answers: Answers) -> np.ndarray:
+    """Numbers of pairs, as in `Pairs`, for each label that occurs: right, and wrong with it as gold and as predicted label."""
+    size, gold = len(answers.labels), answers.gold
+    seen = np.unique(answers.predicted if gold is None else np.concatenate([gold, answers.predicted]))
+    if len(seen) == 1:  # there are other labels that it could have been
+        seen = np.union1d(seen, (seen + 1) % size)
+    return seen if gold is None else np.concatenate([seen * size + seen, seen * size + np.roll(seen, 1)])
 
 
 def by_group(name: str, groups: Sequence[str], answers: Answers, positive: str | None, seed: int = 0) -> Grouping:

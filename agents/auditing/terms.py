@@ -27,11 +27,16 @@ class Terms:
     def __init__(self, terms: Sequence[str]) -> None:
         alternatives = "|".join(re.escape(term) for term in sorted(terms, key=len, reverse=True))
         self.pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
-        self.written = {term.casefold(): term for term in terms}
+        self.written = {folded(term): term for term in terms}
 
     def in_text(self, text: str) -> set[str]:
         """The terms in a text, as they are written in the list."""
-        return {self.written[found.casefold()] for found in self.pattern.findall(text)}
+        return {self.written[folded(found)] for found in self.pattern.findall(text)}
+
+
+def folded(term: str) -> str:
+    """A term without its case; like re.IGNORECASE, and unlike casefold, with the Turkish letters as an i."""
+    return term.replace("\u0130", "i").replace("\u0131", "i").casefold()
 
 
 class Swap:
@@ -52,7 +57,7 @@ class Swap:
         exchanged: dict[str, None] = {}
 
         def other(match: re.Match[str]) -> str:
-            old = self.terms.written[match[0].casefold()]
+            old = self.terms.written[folded(match[0])]
             own, place = self.place[old]
             new = own[(place + (shift - 1) % (len(own) - 1) + 1) % len(own)]
             exchanged[f"{old} → {new}"] = None
@@ -119,9 +124,9 @@ def _check_terms(place: str, name: str, terms: Sequence[Any]) -> None:
     for term in terms:
         if not isinstance(term, str) or not term.strip():
             raise ConfigError(f"{place}: {name}: {term!r} is not a term; write it in quotes")
-        if term.casefold() in seen:
+        if folded(term) in seen:
             raise ConfigError(f"{place}: {name}: {term!r} is given twice; a term can have one place only")
-        seen.add(term.casefold())
+        seen.add(folded(term))
 
 
 def by_terms(texts: Sequence[Texts], groups: Mapping[str, Sequence[str]]) -> list[str]:

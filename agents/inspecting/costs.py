@@ -28,6 +28,7 @@ class Costs(NamedTuple):
     tokens_per_second: float
     num_validations: int
     evaluation_seconds: float
+    has_test: bool
     memory_bytes: int
     device_bytes: int | None
     flops_per_token: float
@@ -45,7 +46,8 @@ def estimate(agent: BaseAgent) -> Costs:
     seconds_per_token = sum(step.seconds for step in steps) / max(1, sum(step.num_tokens for step in steps))
     tokens_per_step = float(np.mean([step.num_tokens for step in steps]))
     num_steps = loader.total_steps(settings.num_epochs, settings.num_steps)
-    num_validations = validations(settings.validate_every, num_steps, loader.num_steps())
+    every = (settings.validate_every, num_steps, loader.num_steps())
+    num_validations = validations(*every) if "valid" in agent.data.loaders else 0
     spent = {
         split: evaluation(agent, agent.data.loaders[split])
         for split in ("valid", "test")
@@ -57,6 +59,7 @@ def estimate(agent: BaseAgent) -> Costs:
         tokens_per_second=1 / seconds_per_token,
         num_validations=num_validations,
         evaluation_seconds=spent.get("valid", 0.0) * (num_validations + 1) + spent.get("test", 0.0),
+        has_test="test" in spent,
         memory_bytes=peak_memory_bytes(),
         device_bytes=torch.cuda.max_memory_allocated() if agent.device.type == "cuda" else None,
         flops_per_token=operations(agent, loader.micro_batches(batches[order[-1]], lengths, 0, 0)[0]),

@@ -65,4 +65,5 @@ def range_test(agent: BaseAgent, lrs: Sequence[float]) -> Iterator[float]:
             if has_exploded(smoothed(losses)):
                 return
     except NonFiniteError:
-        return
+        if not losses:
+            raise

@@ -101,10 +101,11 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
 def cell(value: Any) -> str:
     """A value as a cell. Text that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, "CSV Injection").
 
-    Numbers are no formulas, and stay as they are, so that labels such as -1 do.
+    Numbers are no formulas, and stay as they are, so that labels such as -1 do. Text that has apostrophes there gets another one,
+    so that no two texts become one cell.
     """
     if isinstance(value, str):
-        is_formula = value.startswith(FORMULA) and not NUMBER.fullmatch(value)
+        is_formula = value.lstrip("'").startswith(FORMULA) and not NUMBER.fullmatch(value)
         return f"'{value}" if is_formula else value
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 

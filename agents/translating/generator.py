@@ -25,6 +25,7 @@ from utils.distributed.worker import Worker
 from utils.errors import ConfigError
 
 OF_SAMPLE = ("temperature", "top_k", "top_p")
+OF_SEARCH = ("beam_size", "with_greedy", "early_stop")
 Numbered = tuple[int, Record | Skipped]  # a record and its place in the input
 
 
@@ -54,6 +55,8 @@ class Generator(Predictor):
             raise ConfigError(f"generate: {error}") from None
         if not self.translator.options.sample and (unused := [name for name in OF_SAMPLE if name in options]):
             raise ConfigError(f"generate: {unused[0]} is of drawing tokens at random; give sample (--sample), too")
+        if self.translator.options.sample and (unused := [name for name in OF_SEARCH if options.get(name)]):
+            raise ConfigError(f"generate: {unused[0]} is of searching; give sample: false (--no-sample), too")
         self.source_tokenizer, target = sides_of(self.artifacts.tokenizer)
         self.prefix = target.bare([prefix], may_be_empty=True).ids.tolist() if prefix else []
         self.num_best, self.seed, self.num_truncated = num_best, seed, 0

@@ -345,6 +345,12 @@ def test_bad_commands_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str
             2,
             "generate: top_k is of drawing tokens at random; give sample (--sample), too",
         ),
+        (
+            ["generate", RUN, "--text", "x", "--sample", "--beam-size", "3"],
+            2,
+            "generate: beam_size is of searching; give sample: false (--no-sample), too",
+        ),
+        (["generate", RUN, "--text", "x", "--format", "bogus"], 2, "--format"),
         (["generate", RUN, "--input", "none.txt"], 3, "none.txt: no such file or folder"),
         (
             ["test", RUN, "--data", "test.de", "--data", "test.en", "--data", "test.de"],

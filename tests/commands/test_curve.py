@@ -128,7 +128,7 @@ def test_two_sizes_are_a_table_without_a_law(place: Path, capsys: pytest.Capture
 def test_a_loss_is_counted_in_its_own_unit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = output(capsys, *SIZES, "--metric", "loss")
     step = sum(values_of(place, 48, "loss")) / 2 / 100
-    assert f"{step:.4f} (loss) less than with 48 rows" in out
+    assert f"{step:.4f} (loss) less than the fitted curve has at 48 rows" in out
 
 
 @pytest.mark.parametrize("name", ["curve.svg", "curve.html"])
@@ -180,3 +180,10 @@ def test_each_run_is_a_process(run: Run, workplace: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "about" in done.stdout or "not with any" in done.stdout or "perhaps never" in done.stdout
     assert sorted(path.name for path in Path("experiments").glob("[!.]*")) == [f"bag-n{n}-seed1" for n in (12, 24, 48)]
+
+
+def test_runs_of_another_config_are_in_no_curve(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = output(capsys, "--sizes", "6,12,24,48", "--seeds", "2", "name=bag", "optimizer.lr=0.5", code=2)
+    assert "bag-n12-seed1: a run of another config" in out
+    assert "not extrapolated: that needs 3 sizes, 1 measured" in out
+    assert "ended with exit code 2" in err.splitlines()[-1]

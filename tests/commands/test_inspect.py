@@ -100,6 +100,19 @@ def test_a_rate_is_suggested_from_a_range(workplace: Path, capsys: pytest.Captur
     assert f"optimizer.lr={found['suggested']:.2g} (the config has 0.05)" in capsys.readouterr().out
 
 
+def test_no_validation_is_counted_without_a_split_for_it(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "tiny.yaml", "data.split=[1,0,0]", "train.patience=null"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("a run: ")]
+    assert ", 0 validations in " in line
+    assert "and the test" not in line
+
+
+def test_a_first_loss_that_is_no_number_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_jsonl(Path("tiny.jsonl"), [{**row, "score": 1e25 * i} for i, row in enumerate(tiny_rows())])
+    assert main(["find-lr", "tiny.yaml", "agent=regression", "data.label=score", "--steps", "10"]) == 6
+    assert "is not finite" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_no_rate_is_suggested_where_nothing_is_learnt(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["find-lr", "tiny.yaml", "--high", "1e-5", "--steps", "20"]) == 0
     assert "did not fall" in capsys.readouterr().out

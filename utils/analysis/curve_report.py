@@ -129,7 +129,8 @@ def notes_of(report: CurveReport) -> list[str]:
     if report.law is None:
         return [*notes, f"not extrapolated: that needs {MIN_SIZES} sizes, {len(report.measured)} measured"]
     need, largest = report.law.size_for(report.step), report.law.largest
-    gain = f"{points(report.step, report.metric)} {'more' if report.sign > 0 else 'less'} than with {largest:,} rows"
+    than = f"{'more' if report.sign > 0 else 'less'} than the fitted curve has at {largest:,} rows"
+    gain = f"{points(report.step, report.metric)} {than}"
     ends = f"{_more(need.low, largest)} to {_more(need.high, largest)}"
     if math.isinf(need.low):
         return [*notes, f"{gain}: not with any number of rows of this kind, as far as the curve shows"]

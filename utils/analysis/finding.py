@@ -20,7 +20,7 @@ GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of severa
 SEEDS = ("name", "seed", "data.split_seed")
 NO_RESULT = "device num_threads data.num_workers data.cache_folder data.max_row_bytes train.keep train.log_every train.save_every"
 TENSORBOARD = "tensorboard.histograms tensorboard.graph tensorboard.profile tensorboard.projector"
-NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), *TENSORBOARD.split(), "distributed.timeout")
+NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), *TENSORBOARD.split(), "distributed.timeout", "metrics")
 DATA = [
     "name",
     "train",

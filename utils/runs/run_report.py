@@ -15,6 +15,7 @@ from utils.machine.environment import peak_memory_bytes, versions
 from utils.training.run_state import RunState
 
 MAX_ROWS = 30  # labels shown on the screen; the file has all
+MAX_WIDTH = 300  # columns of a table; what needs more is folded
 
 
 def final_report(
@@ -50,17 +51,23 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 
 def report_text(report: Mapping[str, Any]) -> str:
-    """The report as tables, as wide as the terminal."""
+    """The report as tables, wider than the terminal where names or numbers would be cut off otherwise."""
     console = rich.console.Console(markup=False, emoji=False)  # a label such as [b] or :ok: is shown as it is
+    split = "test" if report.get("test") else "valid"
+    result, tables = report.get(split) or {}, list[rich.table.Table]()
+    if report.get("valid") or report.get("test"):
+        tables.append(_summary(report))
+    if "per_class" in result:
+        tables.append(_labels(split, result))
+    if "confusion_matrix" in result:
+        tables.append(_confusion(split, **result["confusion_matrix"]))
+    width = console.width
     with console.capture() as captured:
-        if report.get("valid") or report.get("test"):
-            console.print(_summary(report))
-        split = "test" if report.get("test") else "valid"
-        result = report.get(split) or {}
-        if "per_class" in result:
-            console.print(_labels(split, result))
-        if "confusion_matrix" in result:
-            console.print(_confusion(split, **result["confusion_matrix"]))
+        for table in tables:
+            needed = console.measure(table, options=console.options.update(max_width=MAX_WIDTH)).maximum
+            console.width = max(width, needed)
+            console.print(table)
+        console.width = width
         if "train" in report:
             console.print(_training(report), highlight=False)
     return captured.get()
@@ -111,7 +118,7 @@ def describe_truncated(shares: Mapping[str, float], max_length: int | None, *, l
 def _table(title: str, *columns: str) -> rich.table.Table:
     table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
     return table
 
 
@@ -124,8 +131,14 @@ def _summary(report: Mapping[str, Any]) -> rich.table.Table:
     return table
 
 
+def _shown(num_labels: int) -> str:
+    return f" (the first {MAX_ROWS} of {num_labels:,} labels)" if num_labels > MAX_ROWS else ""
+
+
 def _labels(split: str, result: Mapping[str, Any]) -> rich.table.Table:
-    table = _table(f"{split}, by label", "label", "precision", "recall", "F1", "support")
+    table = _table(
+        f"{split}, by label{_shown(len(result['per_class']))}", "label", "precision", "recall", "F1", "support"
+    )
     for label, row in list(result["per_class"].items())[:MAX_ROWS]:
         table.add_row(
             printable(label), f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['f1']:.4f}", str(row["support"])
@@ -134,7 +147,8 @@ def _labels(split: str, result: Mapping[str, Any]) -> rich.table.Table:
 
 
 def _confusion(split: str, labels: list[str], matrix: list[list[int]]) -> rich.table.Table:
-    table = _table(f"{split}, rows gold, columns predicted", "", *map(printable, labels[:MAX_ROWS]))
+    title = f"{split}, rows gold, columns predicted{_shown(len(labels))}"
+    table = _table(title, "", *map(printable, labels[:MAX_ROWS]))
     for label, row in zip(labels[:MAX_ROWS], matrix, strict=False):
         table.add_row(printable(label), *map(str, row[:MAX_ROWS]))
     return table

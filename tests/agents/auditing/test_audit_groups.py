@@ -185,3 +185,32 @@ def test_of_gap_by_hand() -> None:
     """Deviations have the ranges 0.2 and 0.4: their 95% quantile is 0.39."""
     found = of_gap(np.array([0.1, 0.6]), np.array([[0.2, 0.5], [0.0, 0.8]]), np.array([0.1, 0.6]))
     assert found == pytest.approx((0.5, 0.5 - 0.295, 0.5 + 0.295))
+
+
+@pytest.mark.parametrize("num_labels", [2, 3])
+def test_a_file_without_errors_is_not_known_to_have_none(num_labels: int) -> None:
+    """Wilson's interval of 40 of 40 begins at 0.91; of two groups of 20 none is known to be as good as the other one."""
+    gold = np.arange(40) % num_labels
+    groups = [f"g{i % 2}" for i in range(40)]
+    labels = LABELS[:num_labels]
+    whole = by_group("all", ["all"] * 40, answers(gold, gold, labels), "spam").metrics
+    assert 0.88 < whole["accuracy"]["all"].low < 0.97
+    assert whole["false_positive_rate"]["all"].high > 0.03
+    assert by_group("group", groups, answers(gold, gold, labels), "spam").gaps[0].difference.high > 0.03
+
+
+def test_the_interval_of_rows_of_one_label_has_a_width() -> None:
+    gold = np.zeros(20, dtype=int)
+    assert by_group("all", ["all"] * 20, answers(gold, gold), None).metrics["accuracy"]["all"].low < 0.97
+
+
+@pytest.mark.parametrize("share", [0.97, 0.9])
+def test_the_interval_of_all_rows_covers(share: float) -> None:
+    generator = np.random.default_rng(0)
+    covered = []
+    for seed in range(200):
+        gold = generator.integers(0, 2, 40)
+        said = np.where(generator.random(40) < share, gold, 1 - gold)
+        found = by_group("all", ["all"] * 40, answers(said, gold, LABELS[:2]), None, seed).metrics["accuracy"]["all"]
+        covered.append(found.low <= share <= found.high)
+    assert 0.91 < np.mean(covered) <= 1

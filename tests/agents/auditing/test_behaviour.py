@@ -87,8 +87,8 @@ def test_the_sample_is_drawn_by_the_seed() -> None:
     assert Behaviour(judge, own).sampled(50).records == own
 
 
-def file(name: str, rows: list[Record]) -> AuditedFile:
-    return AuditedFile(Path(name), rows, {}, has_ids=True, counts={})
+def file(name: str, rows: list[Record], *, has_ids: bool = True, skipped: dict[str, int] | None = None) -> AuditedFile:
+    return AuditedFile(Path(name), rows, {}, has_ids=has_ids, counts={"skipped": skipped or {}})
 
 
 def test_paired_files() -> None:
@@ -107,5 +107,10 @@ def test_paired_files_need_the_same_rows() -> None:
     one = file("one", records("a", "b"))
     with pytest.raises(DataError, match="other: has 1 rows, one has 2"):
         compare_files(Behaviour(judge, one.records), one, file("other", records("a")))
+    skipping = file("other", records("a", "b"), has_ids=False, skipped={"no text": 1})
+    with pytest.raises(DataError, match=r"other: bad rows are skipped, and without ids .* nobody knows"):
+        compare_files(Behaviour(judge, one.records), one, skipping)
+    blank = file("other", records("a", "c"), has_ids=False, skipped={"blank line": 1})
+    assert compare_files(Behaviour(judge, one.records), one, blank).num_texts == 1
     with pytest.raises(DataError, match="f:1: has the id id1, and f:0 has id0"):
         compare_files(Behaviour(judge, one.records), one, file("other", records("a", "b")[::-1]))

@@ -119,3 +119,9 @@ def test_groups_at_fault(tmp_path: Path, text: str, words: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         read_swaps(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("found", ["iran", "IRAN", "\u0130ran", "\u0131ran"])
+def test_turkish_letters_are_found_as_the_pattern_finds_them(found: str) -> None:
+    swap = Swap("film", [["film", "iran"]])
+    assert swapped(swap, f"the {found} is good")[0].lower() == "the film is good"

@@ -10,10 +10,10 @@ from corpora import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.predicting.output import cell, csv_text
+from agents.predicting.output import FORMULA, cell, csv_text
 
-FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("x")', "\uff1d1", "-", "+", "-1-1", "+1+1", "=1e5", "-1\n"]  # fmt: skip
-NO_FORMULAS = ["a=1", " =1", "'=1", "", "5", "-5", "+5", "-5.25", "1e5", "-1.5E-10", "{}", "\u2212 1"]
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("x")', "\uff1d1", "-", "+", "-1-1", "+1+1", "=1e5", "-1\n", "'=1", "''-1"]  # fmt: skip
+NO_FORMULAS = ["a=1", " =1", "'", "'a", "", "5", "-5", "+5", "-5.25", "1e5", "-1.5E-10", "{}", "\u2212 1"]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -37,12 +37,16 @@ def test_labels_are_json() -> None:
     assert "é" in cell(shares)
 
 
+def undone(value: str) -> str:
+    """As docs/predicting.md tells a reader that is no spreadsheet."""
+    is_escaped = value.startswith("'") and value.lstrip("'").startswith(FORMULA)
+    return value[1:] if is_escaped else value
+
+
 @ANY
 @given(rows=st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2), max_size=4))
 def test_cells_come_back(rows: list[list[str]]) -> None:
     text = csv_text([[cell(value) for value in row] for row in rows])
     found = list(csv.reader(io.StringIO(text, newline="")))
-    assert [[value.removeprefix("'") for value in row] for row in found] == [
-        [value.removeprefix("'") for value in row] for row in rows
-    ]
+    assert [[undone(value) for value in row] for row in found] == rows
     assert not any(value.startswith(("=", "@", "\t", "\r")) for row in found for value in row)

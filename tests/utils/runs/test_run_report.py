@@ -65,6 +65,23 @@ def test_many_labels_are_cut_on_the_screen_only(capsys: pytest.CaptureFixture[st
     assert len(report["test"]["per_class"]) == MAX_ROWS + 5
 
 
+def test_no_number_and_no_name_is_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [f"category_{i}" for i in range(20)]
+    report = report_of(labels)
+    for split in ("valid", "test"):
+        report[split] |= {f"a_metric_with_a_long_name_{i}": 0.1234 for i in range(9)}
+    print_report(report)
+    output = capsys.readouterr().out
+    assert "…" not in output
+    assert output.count("0.1234") == 18
+    assert all(output.count(f"{label} ") >= 3 for label in labels), "by label, and in the matrix as row and as column"
+    print_report(report_of([f"{'long ' * 40}{i}" for i in range(MAX_ROWS + 5)]))
+    output = capsys.readouterr().out
+    assert "…" not in output
+    assert output.count(f"(the first {MAX_ROWS} of {MAX_ROWS + 5} labels)") == 2
+    assert max(map(len, output.splitlines())) <= 300
+
+
 def test_several_labels_a_text_have_no_matrix(capsys: pytest.CaptureFixture[str]) -> None:
     print_report(report_of(["a", "b"], kind=MultiLabelCounts))
     output = capsys.readouterr().out
