@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument("--text", help="one text: the last field, or for several fields a JSON object")
     parser.add_argument(
-        "--method", default=METHODS[0], metavar="NAME", help=f"{', '.join(METHODS)}; default: {METHODS[0]}"
+        "--method", metavar="NAME", help=f"{', '.join(METHODS)}; default: {METHODS[0]}, for similarity runs occlusion"
     )
     parser.add_argument("--label", metavar="NAME", help="the label to explain; default: the most probable one")
     parser.add_argument(

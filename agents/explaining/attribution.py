@@ -20,6 +20,7 @@ from agents.running.given_text import given_record
 from agents.running.predictor import BATCH_SIZE, Predictor
 from datasets.rows.records import Record
 from datasets.tokenizers.processes import chunked
+from graphs.models.cosine_head import CosineHead
 from utils.errors import ConfigError
 
 STEPS = 50  # of integrated gradients
@@ -56,13 +57,14 @@ class Explainer:
     """Explains texts to a trained run by one method. Raises ConfigError for an unknown one, one that the model cannot do, an
     unknown label, and a run that predicts nothing that could be explained."""
 
-    def __init__(self, predictor: Predictor, method: str, label: str | None = None) -> None:
+    def __init__(self, predictor: Predictor, method: str | None = None, label: str | None = None) -> None:
+        """method: None for the run's default."""
         require(predictor.run, Explains, "explain")
         if not has_gradients(predictor):
             raise ConfigError(
                 f"{predictor.folder}: a graph of onnxruntime has no gradients; explain the run it was exported from"
             )
-        able = methods_of(predictor)
+        able, method = methods_of(predictor), method or default_method(predictor)
         if method not in able:
             reason = f"model {predictor.config.model.name} has no attention" if method in METHODS else "unknown method"
             raise ConfigError(f"{predictor.folder}: {method}: {reason}; this run can {', '.join(able)}")
@@ -184,6 +186,11 @@ METHODS: dict[str, Callable[[Predictor, EmbeddedText, Evidence], tuple[np.ndarra
 def has_gradients(predictor: Predictor) -> bool:
     """Whether the model is one of ours, and no graph of another library."""
     return hasattr(predictor.model, "encoders")
+
+
+def default_method(predictor: Predictor) -> str:
+    """Occlusion for a cosine, which is undefined at the zero embeddings where integrated gradients begin, or else these."""
+    return "occlusion" if isinstance(getattr(predictor.model, "head", None), CosineHead) else "integrated_gradients"
 
 
 def methods_of(predictor: Predictor) -> list[str]:

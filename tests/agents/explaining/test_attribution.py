@@ -174,3 +174,8 @@ def test_what_cannot_be_explained_is_said() -> None:
 
 def test_the_command_promises_the_methods_that_there_are() -> None:
     assert list(PROMISED) == list(METHODS)
+
+
+@pytest.mark.parametrize(("name", "method"), [("siamese", "occlusion"), ("two fields", "integrated_gradients")])
+def test_the_default_is_a_method_that_says_something_of_the_model(name: str, method: str) -> None:
+    assert Explainer(opened(name)).method == method
