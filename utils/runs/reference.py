@@ -68,9 +68,11 @@ class ReferenceCurve:
 def curve_of(
     runs: list[Path], names: list[str] | None = None, split: str = "valid", digits: int | None = 5
 ) -> dict[str, Any]:
-    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps that all of them have.
+    """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps of the run that ends first.
 
-    names: None for all; digits: to which values are rounded, None for not at all. A torn line is left out.
+    Epochs by tokens differ in a batch or two, so that another seed may have validated a few steps earlier or later: its values are
+    interpolated between two validations. names: None for all; digits: to which values are rounded, None for not at all. A torn line
+    is left out.
     """
     found: list[dict[int, dict[str, Any]]] = []
     for run in runs:
@@ -79,19 +81,34 @@ def curve_of(
             with contextlib.suppress(ValueError):
                 lines.append(strict_json.parse(text))
         found.append({line["step"]: line for line in lines if line.get("split") == split})
-    steps = sorted(set.intersection(*(set(own) for own in found)))
-    points = []
-    for step in steps:
-        shared = set.intersection(*(set(own[step]) for own in found))
-        known = [name for name in found[0][step] if name in shared and name not in ("step", "split")]
-        bands = {
-            name: [own[step][name] for own in found] for name in (known if names is None else names) if name in known
-        }
+    all_steps, points = [sorted(own) for own in found], []
+    for step in min(all_steps, key=lambda steps: steps[-1:]):
+        at_step = [_at(own, steps, step) for own, steps in zip(found, all_steps, strict=True)]
+        known = [name for name in at_step[0] if all(name in own for own in at_step)]
+        bands = {name: [own[name] for own in at_step] for name in (known if names is None else names) if name in known}
+        if not bands:
+            continue
         band = {name: [sum(b) / len(b), min(b), max(b)] for name, b in bands.items()}
         points.append(
             {"step": step} | {name: [_rounded(value, digits) for value in values] for name, values in band.items()}
         )
     return {"runs": [run.name for run in runs], "points": points}
+
+
+def _at(lines: Mapping[int, Mapping[str, Any]], steps: list[int], step: int) -> dict[str, Any]:
+    """The values at a step, or between the validations before and after it; nothing outside of them. steps: sorted."""
+    if step in lines:
+        return {name: value for name, value in lines[step].items() if name not in ("step", "split")}
+    place = bisect.bisect(steps, step)
+    if place in (0, len(steps)):
+        return {}
+    before, after = steps[place - 1], steps[place]
+    share, second = (step - before) / (after - before), lines[after]
+    return {
+        name: (1 - share) * value + share * second[name]
+        for name, value in lines[before].items()
+        if isinstance(value, int | float) and isinstance(second.get(name), int | float) and name != "step"
+    }
 
 
 def _rounded(value: float, digits: int | None) -> float:

@@ -30,6 +30,17 @@ def test_a_curve_is_the_mean_and_the_band_of_its_runs(tmp_path: Path) -> None:
     assert again.points == curve["points"]
 
 
+def test_seeds_whose_epochs_differ_in_a_step_have_one_curve(tmp_path: Path) -> None:
+    for name, step in (("a", 10), ("b", 8)):
+        (tmp_path / name).mkdir()
+        lines = [{"step": step * i, "split": "valid", "mlm": float(i)} for i in range(1, 4)]
+        (tmp_path / name / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    points = curve_of([tmp_path / "a", tmp_path / "b"])["points"]
+    assert points == [{"step": 16, "mlm": [1.8, 1.6, 2.0]}, {"step": 24, "mlm": [2.7, 2.4, 3.0]}], (
+        "a began after step 8"
+    )
+
+
 def test_it_says_what_it_had_at_a_step(tmp_path: Path) -> None:
     curve = ReferenceCurve.read(write(tmp_path / "c.json", {"points": BANDS[::-1]}))
     values = {"loss": 1.0, "accuracy": 0.5}
