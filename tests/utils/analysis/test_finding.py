@@ -42,8 +42,11 @@ def test_a_group_is_called_by_what_its_names_share(names: list[str], expected: s
     assert group.name == expected
 
 
-def test_seeds_and_devices_make_no_recipe() -> None:
-    runs = [run_of("a", 2, 1.0, device="cpu", num_threads=1), run_of("b", 1, 1.0, device="cuda", num_threads=4)]
+def test_seeds_devices_and_what_is_measured_make_no_recipe() -> None:
+    runs = [
+        run_of("a", 2, 1.0, device="cpu", num_threads=1),
+        run_of("b", 1, 1.0, device="cuda", num_threads=4, metrics=["mcc"]),
+    ]
     (group,) = grouped([*runs])
     assert [run.name for run in group.runs] == ["b", "a"], "in the order of their seeds"
     assert len(grouped([*runs, run_of("c", 1, 1.0, lr=1)])) == 2
