@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from agents.running.trained_run import TrainedRun, run_folder
 from agents.weights.published import FREE, NEW, load_published
@@ -16,6 +16,19 @@ from utils.runs.checkpoint import first_names
 from utils.runs.saved import CONFIG, refuse_export, saved_config
 
 logger = logging.getLogger("glassbox")
+SEGMENT = "embeddings.segment.weight"
+# The options of a Transformer that its weights depend on, as those of an encoder-decoder's encoder.
+OF_ENCODER = (
+    "hidden_size",
+    "num_layers",
+    "num_heads",
+    "intermediate_size",
+    "max_positions",
+    "positions",
+    "norm",
+    "activation",
+    "norm_eps",
+)
 
 
 def complete_from_run(config: Config) -> None:
@@ -36,6 +49,8 @@ def complete_from_run(config: Config) -> None:
         config.setdefault(key, {"name": section.get("name")})
         if isinstance(config[key], Mapping) and config[key].get("name") == section.get("name"):
             config[key] = _of_weights(section) | dict(config[key])
+        elif isinstance(config[key], Mapping) and _is_encoder_of(section, config[key]):
+            config[key] = {name: section[name] for name in OF_ENCODER if name in section} | dict(config[key])
 
 
 def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) -> None:
@@ -56,8 +71,8 @@ def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) ->
             raise config.error(
                 "init_from", f"init_from: {folder} has another {key} ({difference}), so its weights do not fit"
             )
-    old_labels, weights = list(run.artifacts.labels), run.weights()
     own = model.state_dict()
+    old_labels, weights = list(run.artifacts.labels), _without_segments(run.weights(), own, config)
     last = [layer for layer in map(_layer, own) if layer.startswith("head.")][-1:]
     reason = "" if old_labels == labels else "its labels are others"
     reason = reason if old.agent == config.agent else f"it is a run of agent {old.agent}"
@@ -70,7 +85,7 @@ def load_initial_weights(config: Config, model: nn.Module, labels: list[str]) ->
         raise config.error("init_from", f"init_from: {folder} has no fitting weights for {first_names(unfit)}")
     model.load_state_dict(taken, strict=False)
     new, unused = (_layers(name for name in names if name not in taken) for names in (own, weights))
-    new += f" (a new last layer, since {reason})" if reason else ""
+    new += f" (a new last layer, since {reason})" if reason and last else ""
     logger.info(
         "init_from: weights of %s: %s; newly initialised: %s; not used: %s", folder, _layers(taken), new, unused
     )
@@ -93,10 +108,28 @@ def _layer(name: str) -> str:
 
 def _difference(theirs: Any, ours: Any) -> str:
     """In words, the options of the weights that two sections differ in; of different parts only the names."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping) and _is_encoder_of(theirs, ours):
+        theirs, ours = ({name: each.get(name) for name in OF_ENCODER} for each in (theirs, ours))
     theirs, ours = _of_weights(theirs) or {}, _of_weights(ours) or {}
     names = [name for name in theirs | ours if theirs.get(name) != ours.get(name)]
     names = ["name"] if "name" in names else names
     return ", ".join(f"{name}: {theirs.get(name)} there, {ours.get(name)} here" for name in names)
+
+
+def _is_encoder_of(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether a run's model can be the encoder of an encoder-decoder (Rothe et al. 2020, https://arxiv.org/abs/1907.12461)."""
+    has_norm = theirs.get("embedding_norm") or (theirs.get("embedding_norm") is None and theirs.get("norm") == "post")
+    return (theirs.get("name"), ours.get("name")) == ("transformer", "encoder_decoder") and not has_norm
+
+
+def _without_segments(weights: dict[str, Tensor], own: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """The weights for an encoder without segments: the embedding of the first one, which every token had, joins the tokens'."""
+    found = dict(weights)
+    for name in [name for name in weights if name.endswith(SEGMENT) and name not in own]:
+        table = f"{name.removesuffix(SEGMENT)}embeddings.token.weight"
+        scale = found[table].shape[1] ** 0.5 if config.model.get("positions") == "sinusoidal" else 1.0
+        found[table] = found[table] + found.pop(name)[0] / scale
+    return found
 
 
 def _of_weights(options: Any) -> Any:
