@@ -54,7 +54,7 @@ class AssembledTask(Task):
         self.freezing = build_freezing(config, self.model)
         self.precision = Precision(self.settings.precision, self.device)
         self.updater = self._updater()
-        self._warn_of_late_average(loader)
+        self._warn_of_late_average()
         self.meter = TrainMeter(self.new_metrics(), worker)
         worker.connect()
         worker.refuse_different("data", self.data.facts | {"device": self.device.type})
@@ -76,8 +76,8 @@ class AssembledTask(Task):
         average = build_average(self.config, self.model)
         return Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
 
-    def _warn_of_late_average(self, loader: Loader) -> None:
-        average, total = self.updater.average, loader.total_steps(self.settings.num_epochs, self.settings.num_steps)
+    def _warn_of_late_average(self) -> None:
+        average, total = self.updater.average, self.scheduler.total_steps
         if average is not None and average.every > total:
             logger.warning(
                 "warning: average.every %s is longer than the run of %s steps, which averages nothing",

@@ -193,17 +193,17 @@ def compare_files(behaviour: Behaviour, file: AuditedFile, other: AuditedFile) -
     """The texts of `other` in place of those of `file`. Raises DataError unless they have the same rows, in the same order."""
     if len(file.records) != len(other.records):
         raise DataError(f"{other.path}: has {len(other.records):,} rows, {file.path} has {len(file.records):,}")
-    if not (file.has_ids and other.has_ids) and (left_out := [each for each in (file, other) if each.has_left_out]):
-        raise DataError(
-            f"{left_out[0].path}: bad rows are skipped, and without ids (--columns id=COLUMN) nobody knows which rows are the "
-            "same in both files"
-        )
     if file.has_ids and other.has_ids:
         for one, two in zip(file.records, other.records, strict=True):
             if one.id != two.id:
                 raise DataError(
                     f"{two.place}: has the id {two.id}, and {one.place} has {one.id}: the rows must be the same"
                 )
+    elif left_out := [each for each in (file, other) if each.has_left_out]:
+        raise DataError(
+            f"{left_out[0].path}: bad rows are skipped, and without ids (--columns id=COLUMN) nobody knows which rows are the "
+            "same in both files"
+        )
     outcome = behaviour.pairs(other.path.name, other.records)
     return replace(outcome, notes=_accuracies(behaviour.before, behaviour.judge.answers(other.records)))
 

@@ -69,9 +69,8 @@ class Scorer:
         if not is_byte_level(self.tokenizer):
             return token
         text = str(self.tokenizer.decode([id])).strip()
-        return (
-            text if text and "\ufffd" not in text else token
-        )  # a special token, white space, or a part of a character
+        is_whole = bool(text) and "\ufffd" not in text  # no special token, white space or part of a character
+        return text if is_whole else token
 
     def log_likelihoods(self, texts: Iterable[str]) -> Iterator[float]:
         """The pseudo-log-likelihood of each text, in nats (Salazar et al. 2020, eq. 2): of its tokens, each masked alone."""

@@ -63,7 +63,7 @@ class Masking:
         return found
 
     def apply(self, ids: np.ndarray, maskable: np.ndarray, noise: np.ndarray, share: float) -> Masked:
-        """Mask round(share * n) of the n tokens of each sequence that may be masked; at least one unit, and of units on average.
+        """Mask round(share * n) of the n tokens of each sequence that may be masked, of longer units on average; at least one unit.
 
         ids, maskable: (B, T); noise (B, T) uint64: uniform, which decides everything.
         """

@@ -250,10 +250,13 @@ def lock_now(descriptor: int) -> bool:
 def remove(path: Path) -> None:
     """Remove a file or a folder; a folder is renamed first, so that no partial one is left under its name."""
     if path.is_dir() and not path.is_symlink():
-        doomed = path
-        if not path.name.startswith(TEMPORARY):
-            doomed = unfinished(path.with_name(f"old-{path.name}"))  # not the temporary name of a new one
-            path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(path if path.name.startswith(TEMPORARY) else set_aside(path), ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder that is to be removed; -> its temporary path, which is not that of a new one."""
+    aside = unfinished(folder.with_name(f"old-{folder.name}"))
+    folder.rename(aside)
+    return aside

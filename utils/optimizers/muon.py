@@ -1,13 +1,11 @@
 """Muon for the matrices of the layers, AdamW for everything else, as one optimizer."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
-# What Muon moves are the matrices of an encoder's or a decoder's layers: not embeddings, heads or norms (Jordan et al. 2024).
-HIDDEN = re.compile(r"(encoders?\.(\d+\.)?)?(\w+_)?layers\.\d+\.")
+from utils.optimizers.parameter_groups import IN_LAYER
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -71,11 +69,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def mark_hidden(groups: Iterable[Mapping[str, Any]], names: Mapping[int, str]) -> list[dict[str, Any]]:
-    """The groups, each cut into the matrices of layers and the rest; names: of the parameters by their id."""
+    """The groups, each cut into the matrices of layers and the rest: embeddings, heads, norms (Jordan et al. 2024).
+
+    names: of the parameters by their id
+    """
     found = []
     for group in groups:
         for is_hidden in (True, False):
-            own = [p for p in group["params"] if (p.ndim == 2 and HIDDEN.match(names[id(p)]) is not None) is is_hidden]
+            own = [
+                p for p in group["params"] if (p.ndim == 2 and IN_LAYER.match(names[id(p)]) is not None) is is_hidden
+            ]
             if own:
                 found.append({**group, "params": own, "is_hidden": is_hidden})
     return found

@@ -7,7 +7,9 @@ from typing import Any
 from torch import nn
 
 # Position of a parameter in an encoder; both directions of a BiLSTM layer count as one layer.
-PLACE = re.compile(r"encoders\.\d+\.(?:embedding[^.]*|(?:\w+_)?layers\.(?P<layer>\d+))(?:\.|$)")
+LAYER = r"(?:\w+_)?layers\.(?P<layer>\d+)"
+PLACE = re.compile(rf"encoders\.\d+\.(?:embedding[^.]*|{LAYER})(?:\.|$)")
+IN_LAYER = re.compile(rf"(?:encoders\.\d+\.)?{LAYER}\.")  # of an encoder or a decoder, but not of a head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def layer_rates(model: nn.Module, lr: float, layer_decay: float) -> dict[str, fl
         raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
     if layer_decay == 1:
         return {}
-    if any(name.startswith("layers.") for name, _ in model.named_parameters()):
+    if any(place is None and IN_LAYER.match(name) for name, place in _places(model).items()):
         raise ValueError("layer_decay is not defined for the layers of a decoder; write null")
     if not num_layers(model):
         raise ValueError("layer_decay needs a model with layers, such as transformer, bert or bilstm")

@@ -5,7 +5,7 @@ import logging
 import os
 from pathlib import Path
 
-from utils.files.storage import lock_now, remove, unfinished
+from utils.files.storage import lock_now, remove, set_aside
 
 logger = logging.getLogger("glassbox")
 
@@ -16,11 +16,10 @@ class ReplacedRun:
     def __init__(self, folder: Path) -> None:
         """Rename the folder. Raises OSError."""
         self.folder = folder
-        self._aside = unfinished(folder.with_name(f"old-{folder.name}"))
         self._descriptor = os.open(folder, os.O_RDONLY)
         with contextlib.suppress(BlockingIOError):
             lock_now(self._descriptor)
-        folder.rename(self._aside)
+        self._aside = set_aside(folder)
 
     def remove(self) -> None:
         """The new run has begun."""
