@@ -53,11 +53,11 @@ def main(arguments: list[str]) -> int:
         return StorageError.exit_code
 
 
-def joined(arguments: list[str], option: str = "--text") -> list[str]:
-    """The arguments with an option and its value as one, `--text=-bad`: argparse takes a value with a dash for an option."""
+def joined(arguments: list[str]) -> list[str]:
+    """The arguments with --text and its value as one, `--text=-bad`: argparse takes a value with a dash for an option."""
     words = iter(arguments)
     return [
-        f"{word}={value}" if word == option and (value := next(words, None)) is not None else word for word in words
+        f"{word}={value}" if word == "--text" and (value := next(words, None)) is not None else word for word in words
     ]
 
 
@@ -86,6 +86,8 @@ def run(arguments: list[str]) -> int:
         return int(end.code or 0)
     if empty := [option for option, value in vars(options).items() if value in ("", [""]) and option != "text"]:
         raise ConfigError(f"command line: {empty[0]} is empty (a variable of the shell that is not set?)")
+    if getattr(options, "text", None) == []:  # argparse takes the text `--` for the end of the options
+        options.text = "--"
     command.run(options)
     return 0
 

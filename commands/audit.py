@@ -195,7 +195,8 @@ def write(found: "Audit", out: Path) -> None:
     from utils.files.storage import new_folder, write_synced
 
     values = json.dumps(as_values(found), indent=1, ensure_ascii=True, allow_nan=False)
-    files = {"report.md": as_markdown(found), "report.html": as_html(found), "audit.json": values + "\n"}
+    texts = {"report.md": as_markdown(found), "report.html": as_html(found), "audit.json": values + "\n"}
+    files = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
     with new_folder(out, sum(map(len, files.values()))) as temporary:
-        for name, text in files.items():
-            write_synced(temporary / name, text.encode("utf-8", "backslashreplace"))
+        for name, data in files.items():
+            write_synced(temporary / name, data)

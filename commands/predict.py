@@ -201,12 +201,9 @@ def sink_of(options: argparse.Namespace, predictor: "ShapedPredictor") -> Iterat
         yield file
 
 
-def text_of(given: Any, fields: list[str]) -> str | dict[str, Any]:
-    """Parse --text: a JSON object with some of several fields, or else the last field's text as it is.
-
-    given: as argparse leaves it, None without --text, and a list for the text `--`
-    """
-    given = given or "--" * isinstance(given, list)
+def text_of(given: str | None, fields: list[str]) -> str | dict[str, Any]:
+    """Parse --text, if given: a JSON object with some of several fields, or else the last field's text as it is."""
+    given = given or ""
     try:
         values = strict_json.parse(given) if len(fields) > 1 else given
     except ValueError:

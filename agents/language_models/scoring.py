@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.batches.order import cut
 from datasets.batches.pretraining import PretrainingBatch, batch_of
 from datasets.tokenizers.processes import chunked
 from datasets.tokenizers.vocabulary import Vocabulary, is_byte_level
@@ -81,7 +83,9 @@ class Scorer:
             jobs = [(number, place) for number, ids in enumerate(sequences) for place in range(1, len(ids) - 1)]
             jobs.sort(key=lambda job: len(sequences[job[0]]))
             totals = [0.0] * len(chunk)
-            for part in _cut(jobs, [len(ids) for ids in sequences]):
+            lengths = np.array([len(sequences[number]) for number, _ in jobs])
+            for rows in cut(np.arange(len(jobs)), lengths, 0, BATCH_TOKENS):
+                part = [jobs[row] for row in rows]
                 batch = batch_of(
                     [sequences[number] for number, _ in part], [place for _, place in part], self.vocabulary.mask_id
                 )
@@ -105,15 +109,3 @@ class Scorer:
                 f"a text of {len(ids) + 2} tokens is longer than the model's {self.max_length}: {text[:80]!r}"
             )
         return [cls, *ids, sep]
-
-
-def _cut(jobs: list[tuple[int, int]], lengths: list[int]) -> Iterator[list[tuple[int, int]]]:
-    """Jobs, the shortest sequences first, in batches of at most BATCH_TOKENS."""
-    part: list[tuple[int, int]] = []
-    for job in jobs:
-        if part and lengths[job[0]] * (len(part) + 1) > BATCH_TOKENS:
-            yield part
-            part = []
-        part.append(job)
-    if part:
-        yield part

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,11 +12,10 @@ from datasets.rows.records import Record, Skipped
 from datasets.tokenizers.processes import chunked
 from utils.errors import ConfigError, printable
 from utils.machine.streams import json_writer
+from utils.machine.text_tables import cell
 
 FORMATS = ("jsonl", "csv", "parquet")
 ROW_GROUP = 8192  # rows of Parquet that are in memory at a time
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: full-width = + - @
-NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 NO_PARQUET = "command line: --output-format parquet needs the package pyarrow: pip install pyarrow"
 Lines = Sequence[Mapping[str, Any]]
 Chunk = list[Record | Skipped]
@@ -96,18 +93,6 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue()
-
-
-def cell(value: Any) -> str:
-    """A value as a cell. Text that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, "CSV Injection").
-
-    Numbers are no formulas, and stay as they are, so that labels such as -1 do. Text that has apostrophes there gets another one,
-    so that no two texts become one cell.
-    """
-    if isinstance(value, str):
-        is_formula = value.lstrip("'").startswith(FORMULA) and not NUMBER.fullmatch(value)
-        return f"'{value}" if is_formula else value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def write_table(path: Path, lines: Iterator[dict[str, Any]], *, format: str, columns: Mapping[str, str]) -> None:

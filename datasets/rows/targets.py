@@ -113,7 +113,7 @@ class LabelTarget(Target):
         """(N,) int64 label ids, -100 for none; with multi_label (N, L) uint8."""
         ids = {label: id for id, label in enumerate(labels)}
         if not self.is_multi_label:
-            return np.array([ids.get(names[0], 0) if names else -100 for names in sets], dtype=np.int64)
+            return np.array([ids.get(names[0], -100) if names else -100 for names in sets], dtype=np.int64)
         values = np.zeros((len(sets), len(labels)), dtype=np.uint8)
         for row, names in enumerate(sets):
             values[row, [ids[label] for label in names if label in ids]] = 1

@@ -32,7 +32,7 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
     with data_errors(source):
         if not source.is_dir():
             raise DataError(f"{source}: no such folder; it should hold the papers' *.json.gz files")
-    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    lines: dict[str, list[bytes]] = {"train": [], "valid": [], "test": []}
     skipped: Counter[str] = Counter()
     seen: set[str] = set()
     num_read = 0
@@ -45,10 +45,10 @@ def write_splits(source: Path, out: Path) -> dict[str, Any]:
             skipped["repeated title"] += 1
         else:
             seen.add(key)
-            line = json.dumps({"title": title, "abstract": abstract, "venue": venue}, ensure_ascii=False)
-            lines[split_of(key)].append(line + "\n")
+            line = json.dumps({"title": title, "abstract": abstract, "venue": venue}, ensure_ascii=False) + "\n"
+            lines[split_of(key)].append(line.encode())
     with storage_errors(out, sum(map(len, itertools.chain(*lines.values())))):
-        publish(out, {f"{split}.jsonl": "".join(rows).encode() for split, rows in lines.items()})
+        publish(out, {f"{split}.jsonl": b"".join(rows) for split, rows in lines.items()})
     counts = {split: len(rows) for split, rows in lines.items()}
     reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
     return {

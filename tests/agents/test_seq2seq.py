@@ -220,7 +220,8 @@ def test_two_tokenizers_have_a_vocabulary_each(pairs: Path, capsys: pytest.Captu
     trained("target_tokenizer={name: wordpiece, vocab_size: 280}", "model.tie_embeddings=target", "train.num_epochs=1")
     generator = Generator(RUN)
     assert generator.source_tokenizer.token(10) != generator.translator.tokenizer.token(10)
-    assert main(["generate", RUN, "--text", "stir the garlic"]) == 0
+    for text in ("--", "stir the garlic"):
+        assert main(["generate", RUN, "--text", text]) == 0
     assert main(["test", RUN]) == 0
     capsys.readouterr()
     words = ["target_tokenizer={name: wordpiece, vocab_size: 280}", "--dry-run"]

@@ -151,6 +151,14 @@ def test_what_is_no_finished_run_is_named_and_counted(runs: Path, capsys: pytest
     assert "plain" not in out
 
 
+def test_a_negative_option_is_a_number_and_a_formula_is_text(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["name==1+1", "optimizer.name=Adafactor", "optimizer.beta2_decay=-0.7", "train.num_epochs=1"]
+    assert main(["tiny.yaml", *words]) == 0
+    out, _ = output(capsys, "--format", "csv", "--metric", "accuracy")
+    rows = {row["config"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert rows["'=1+1"]["optimizer.beta2_decay"] == "-0.7"
+
+
 def test_a_seed_counts_once(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(runs / "plain-seed1", runs / "a-copy")
     out, err = output(capsys, "--format", "csv")

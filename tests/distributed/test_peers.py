@@ -104,6 +104,33 @@ def test_the_first_goes_first_however_long_it_takes(pair: list[Peers], monkeypat
     assert order == [0, 1]
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_two_files_are_two_questions(pair: list[Peers], tmp_path: Path, late: int) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+
+    def ask(rank: int) -> None:
+        worker = Worker(pair[rank])
+        worker.refuse_other_file(tmp_path / "a")
+        time.sleep(0.3 if rank == late else 0.0)
+        worker.refuse_other_file(tmp_path / "b")
+
+    assert together(lambda: ask(0), lambda: ask(1)) == [None, None]
+
+
+def test_a_second_turn_waits_as_the_first_did(pair: list[Peers]) -> None:
+    order = []
+
+    def work(rank: int) -> None:
+        for _ in range(2):
+            with pair[rank].first_alone("work"):
+                time.sleep(0.3 if rank == 0 else 0.0)
+                order.append(rank)
+
+    assert together(lambda: work(0), lambda: work(1)) == [None, None]
+    assert order in ([0, 1, 0, 1], [0, 0, 1, 1])
+
+
 def test_the_others_do_not_wait_for_a_first_one_without_a_sign_of_life(pair: list[Peers]) -> None:
     pair[1].timeout = 0.2
     with (

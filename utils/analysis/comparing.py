@@ -106,10 +106,10 @@ def _chosen(num: int) -> list[tuple[int, int]]:
 
 def _resampled(groups: Sequence[Group], metric: str) -> list[np.ndarray] | None:
     """(B, R) of each group: the metric of its runs on the same resamples of rows; None where predictions do not hold it."""
-    found = [[_of_rows(run, metric) for run in group.runs] for group in groups]
-    if any(each is None for metrics in found for each in metrics):
-        return None
-    if len(groups) < 2:
+    found = [
+        [_of_rows(run, metric) for run in group.runs] for group in groups
+    ]  # of one recipe, too: it checks the reports
+    if len(groups) < 2 or any(each is None for metrics in found for each in metrics):
         return None
     weights = paired.row_weights(len(groups[0].runs[0].lines))
     return [np.stack([each.on(weights) for each in metrics if each is not None], axis=1) for metrics in found]

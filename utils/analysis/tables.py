@@ -13,7 +13,7 @@ from typing import Any
 from utils.analysis.comparing import Comparison, is_share, sentence
 from utils.analysis.finding import plain
 from utils.errors import counted, printable
-from utils.machine.text_tables import WIDE, duration, text_table
+from utils.machine.text_tables import WIDE, cell, duration, text_table
 
 MAX_COLUMNS = 6  # options that differ, in a table for people; CSV has all
 
@@ -126,18 +126,13 @@ def as_csv(comparison: Comparison) -> str:
             " ".join(map(repr, group.values(comparison.metric))),
             *(group.mean(*path) for path in costs),
         ]
-        options = [_cell(plain(values[i])) for values in comparison.differing.values()]
-        writer.writerow([_cell(group.name), len(group.runs), comparison.metric, *map(_csv_number, numbers), *options])
+        options = [cell(plain(values[i])) for values in comparison.differing.values()]
+        writer.writerow([cell(group.name), len(group.runs), comparison.metric, *map(_csv_number, numbers), *options])
     return file.getvalue()
 
 
 def _csv_number(value: Any) -> Any:
     return "" if isinstance(value, float) and math.isnan(value) else value
-
-
-def _cell(text: str) -> str:
-    """A text that a spreadsheet would run as a formula is shown as text."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") and len(text) > 1 else text
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class Peers:
         self.timeout = timeout  # seconds of silence after which a process counts as dead
         self.other_ranks = [other for other in range(size) if other != rank]
         self.others: dict[int, Process] = {}  # those of them that have joined
+        self.calls = Counter[str]()  # a key of the store is used once: a second meeting of one name is another one
 
     def join(self) -> None:
         """Wait until all ranks have joined. Raises DistributedError, which names those that have not."""
@@ -79,6 +81,7 @@ class Peers:
 
     def refuse_different(self, what: str, facts: dict[str, Any]) -> None:
         """Raise DistributedError unless all ranks have the same facts, which are plain values; nobody goes on before that."""
+        what = self._numbered(what)
         if self.rank == 0:
             self.store.set(f"facts {what}", json.dumps(facts))
         self._await(f"facts {what}")
@@ -111,6 +114,10 @@ class Peers:
                 )
         self.store.set(f"seen {self.rank}", "")
 
+    def _numbered(self, what: str) -> str:
+        self.calls[what] += 1
+        return f"{what} {self.calls[what]}"
+
     def _await(self, *keys: str) -> None:
         """Wait until the keys are in the store. Raises DistributedError after the timeout, Unsaid where the run has ended."""
         deadline = time.monotonic() + self.timeout
@@ -128,6 +135,7 @@ class Peers:
     @contextlib.contextmanager
     def first_alone(self, what: str) -> Iterator[None]:
         """The first rank does the block, however long it takes, as long as its heart beats; then the others do."""
+        what = self._numbered(what)
         if self.rank == 0:
             with self._heartbeat():
                 yield

@@ -80,12 +80,11 @@ class Checkpointer:
         """Take up the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""
         latest = self.store.latest() if self.worker.is_first else None
         step = self.worker.gathered(latest and latest["step"])[0]
-        manifest = None if step is None else self.store.manifest(step)
-        if manifest is not None:
+        if step is not None:
+            weights, state, manifest = self.store.load(step)
             warnings = compare_facts(manifest["facts"], self.facts, self.store.folder)
-            weights, state, _ = self.store.load(manifest["step"])
-            self._use(weights, manifest["step"])
-            with self._refusing(manifest["step"]):
+            self._use(weights, step)
+            with self._refusing(step):
                 for name, part in self.parts.items():
                     if not isinstance(part, torch.optim.Optimizer):
                         _check_like(state[name], part.state_dict(), name)
@@ -93,13 +92,13 @@ class Checkpointer:
                     _check_moments(part)
                 first = {name: state[name] for name in (*self.own, "rng")}
                 self._restore_own([first, *state.get("others", [])])
-            self.saved_step = manifest["step"]
+            self.saved_step = step
             self.store.warnings += warnings
         else:
             self._check_room()
         for warning in self.store.warnings:
             logger.warning("warning: %s", warning)
-        return manifest is not None
+        return step is not None
 
     def _restore_own(self, states: list[dict[str, Any]]) -> None:
         """What each process had for itself; where they were more or fewer, the first goes on with the sums of all."""

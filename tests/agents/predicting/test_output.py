@@ -10,7 +10,8 @@ from corpora import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.predicting.output import FORMULA, cell, csv_text
+from agents.predicting.output import csv_text
+from utils.machine.text_tables import FORMULA, cell
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("x")', "\uff1d1", "-", "+", "-1-1", "+1+1", "=1e5", "-1\n", "'=1", "''-1"]  # fmt: skip
 NO_FORMULAS = ["a=1", " =1", "'", "'a", "", "5", "-5", "+5", "-5.25", "1e5", "-1.5E-10", "{}", "\u2212 1"]

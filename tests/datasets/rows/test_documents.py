@@ -125,6 +125,15 @@ def test_a_file_without_a_blank_line_is_warned_of(tmp_path: Path) -> None:
     assert "has no blank line, so that it is one document" in reader.warnings[0]
 
 
+def test_a_short_file_after_a_long_one_is_not_warned_of(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "one\n\n" * 1000)
+    write(tmp_path / "b.txt", "one\ntwo\n")
+    source = Documents(train=[str(tmp_path / "a.txt"), str(tmp_path / "b.txt")], format="sentences")
+    reader = source.reader()
+    assert len(texts(list(reader.read(source.files("train"))))) == 1001
+    assert reader.warnings == []
+
+
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [

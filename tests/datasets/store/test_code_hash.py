@@ -10,6 +10,7 @@ import pytest
 from conftest import tiny_rows, write_jsonl
 from corpora import corpus_over, opened, tiny_corpus
 
+from datasets.rows.corpus import Corpus
 from datasets.sources.files import Files
 from datasets.store import code_hash as module
 from datasets.store.code_hash import MAKER, code_hash
@@ -107,6 +108,31 @@ def test_an_edited_data_set_is_read_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert lengths[1] == lengths[0] + 120
     assert stores[1].facts["data"] == stores[0].facts["data"], "checkpoints of other code stay comparable"
     assert stores[1].facts["tokens"] != stores[0].facts["tokens"]
+
+
+READING = """\
+from datasets.rows.targets import LabelTarget
+
+class Mine(LabelTarget):
+    def read(self, value):
+        return super().read(value + SUFFIX)
+"""
+
+
+def test_an_edited_target_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of an agent of one's own, which stands outside the data sets."""
+    path = write_jsonl(tmp_path / "rows.jsonl", tiny_rows())
+    labels = []
+    for suffix in ("", "!"):
+        source = READING.replace("SUFFIX", repr(suffix))
+        (tmp_path / "my_target.py").write_text(source)
+        loaded = types.ModuleType("my_target")
+        loaded.__file__ = str(tmp_path / "my_target.py")
+        monkeypatch.setitem(sys.modules, "my_target", loaded)
+        exec(compile(source, "my_target.py", "exec"), loaded.__dict__)
+        corpus = Corpus(Files(train=str(path)), loaded.Mine(), num_workers=1, cache_folder=str(tmp_path / "cache"))
+        labels.append(opened(corpus).labels)
+    assert labels[1] == [f"{label}!" for label in labels[0]]
 
 
 def test_equal_tokens_of_other_code_are_the_same_to_a_checkpoint(
