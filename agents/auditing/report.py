@@ -10,8 +10,9 @@ from typing import Any
 from agents.auditing.behaviour import TOLERANCE, Example, Outcome
 from agents.auditing.groups import Grouping
 from agents.auditing.intervals import Estimate
-from utils.analysis.html_report import STYLE, dots, table
+from utils.analysis.html_report import dots
 from utils.analysis.tables import markdown_table
+from utils.drawing.html_page import bullets, page, table
 from utils.errors import printable
 from utils.machine.text_tables import text_table
 from utils.runs.run_report import describe_counts
@@ -217,23 +218,15 @@ def as_terminal(audit: Audit) -> str:
 
 def as_html(audit: Audit) -> str:
     """The report as one page."""
-    title = html.escape(title_of(audit))
-    body = [f"<h1>{title}</h1>", *(f"<p>{html.escape(note)}</p>" for note in audit.notes)]
+    body = [f"<p>{html.escape(note)}</p>" for note in audit.notes]
     for section in sections(audit):
         body.append(f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)}</p>")
         if section.drawn is not None:
             name, values = section.drawn
             body.append(f"<p>{html.escape(name)}:</p>{dots([(group, [], own) for group, own in values.items()])}")
-        body += [table(section.head, section.rows), _list(section.notes)]
-    body += ["<h2>What these figures do not show</h2>", _list(LIMITS)]
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head>'
-        f"<body>{''.join(body)}</body></html>\n"
-    )
-
-
-def _list(notes: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>" if notes else ""
+        body += [table(section.head, section.rows), bullets(section.notes)]
+    body += ["<h2>What these figures do not show</h2>", bullets(LIMITS)]
+    return page(title_of(audit), "".join(body))
 
 
 def as_values(audit: Audit) -> dict[str, Any]:

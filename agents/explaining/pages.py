@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import rich.console
 import rich.text
 
+from utils.drawing.html_page import PAGE_END, bullets, page_begin
 from utils.errors import printable
 from utils.machine.streams import to_json
 from utils.runs.run_log import markdown_cell
@@ -75,10 +76,7 @@ class Html:
     """The whole page, a section for each text."""
 
     def begin(self) -> str:
-        return (
-            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Explanations</title>'
-            f"<style>{STYLE}</style></head><body><h1>Explanations</h1><p>{LEGEND}</p>\n"
-        )
+        return f"{page_begin('Explanations', STYLE)}<p>{LEGEND}</p>\n"
 
     def line(self, line: Line) -> str:
         if "problem" in line:
@@ -87,14 +85,14 @@ class Html:
             f'<p><span class="field">{html.escape(field)}:</span> {"".join(_span(*part) for part in parts)}</p>'
             for field, parts in coloured(line)
         )
-        found = "".join(f"<li>{html.escape(neighbour(line, each))}</li>" for each in line.get("nearest", []))
-        similar = f"<p>Nearest training texts:</p><ol>{found}</ol>" if found else ""
+        found = bullets([neighbour(line, each) for each in line.get("nearest", [])], "ol")
+        similar = f"<p>Nearest training texts:</p>{found}" if found else ""
         title = f"{html.escape(line['id'])}: {html.escape(title_of(line))}"
         return f"<section><h2>{title}</h2>{texts}<p>{html.escape(largest(line))}</p>{similar}</section>\n"
 
     def end(self, check: Mapping[str, Any] | None) -> str:
-        rows = "".join(f"<li>{html.escape(line)}</li>" for line in in_words(check or {}))
-        return f"{f'<h2>Faithfulness</h2><ul>{rows}</ul>' if rows else ''}</body></html>\n"
+        rows = bullets(in_words(check or {}))
+        return f"{f'<h2>Faithfulness</h2>{rows}' if rows else ''}{PAGE_END}"
 
 
 def as_markdown(line: Line) -> str:

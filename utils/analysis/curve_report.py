@@ -1,6 +1,5 @@
 """A learning curve from the runs at several training sizes: a table, JSON, and a picture."""
 
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,11 +7,12 @@ from typing import Any, NamedTuple
 
 from utils.analysis.comparing import PERCENT, direction, is_share, points
 from utils.analysis.finding import Run
-from utils.analysis.html_report import STYLE
 from utils.analysis.learning_curve import MIN_SIZES, LearningCurve, Range, fit_learning_curve
 from utils.analysis.seeds import Spread, spread_of
+from utils.drawing.html_page import bullets, page, table
 from utils.drawing.line_plot import ORANGE, Curve, Place, line_plot
 from utils.errors import ConfigError
+from utils.machine.text_tables import text_table
 
 AHEAD = (2, 4)  # times the largest size that are predicted
 
@@ -144,14 +144,14 @@ def _more(size: float, largest: int) -> str:
     return f"{float(f'{size - largest:.2g}'):,.0f}" if size < 1e12 else "more than 10^12"
 
 
-HEADER = ("training rows", "runs", "{}", "range")
+def head_of(report: CurveReport) -> list[str]:
+    """The columns' names."""
+    return ["training rows", "runs", report.metric, "range"]
 
 
 def as_table(report: CurveReport) -> str:
     """Columns for the terminal."""
-    rows = [[cell.format(report.metric) for cell in HEADER], *rows_of(report)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = text_table(head_of(report), rows_of(report), left=())
     return "\n".join([report.name, *lines, *(f" {note}" for note in notes_of(report)), ""])
 
 
@@ -171,15 +171,8 @@ def as_json(report: CurveReport) -> str:
 
 def as_html(report: CurveReport) -> str:
     """A page that needs no other file."""
-    header = "".join(f"<th>{html.escape(cell.format(report.metric))}</th>" for cell in HEADER)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows_of(report))
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in notes_of(report))
-    title = html.escape(f"Learning curve of {report.name}")
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>'
-        f"<h1>{title}</h1>{as_svg(report)}<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-        f"<ul>{notes}</ul></body></html>\n"
-    )
+    content = as_svg(report) + table(head_of(report), rows_of(report)) + bullets(notes_of(report))
+    return page(f"Learning curve of {report.name}", content)
 
 
 def as_svg(report: CurveReport) -> str:

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 
 from utils.analysis.comparing import Comparison
 from utils.analysis.tables import header_of, notes_of, rows_of
+from utils.drawing.html_page import bullets, page, table
 
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}svg{max-width:100%}"
-)
 CAPTION = "A dot is a run, a stroke the mean over seeds, a bar the mean's 95% interval."
 WIDTH, LINE, LABEL = 760, 30, 240  # of the picture: a line for each recipe, its name on the left
 
@@ -19,30 +15,18 @@ WIDTH, LINE, LABEL = 760, 30, 240  # of the picture: a line for each recipe, its
 def as_html(comparisons: Sequence[Comparison], notes: Sequence[str]) -> str:
     """The whole page; notes: what was skipped."""
     parts = [_section(comparison) for comparison in comparisons]
-    skipped = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    if skipped:
-        parts.append(f"<h2>Not compared</h2><ul>{skipped}</ul>")
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Comparison of runs</title>'
-        f"<style>{STYLE}</style></head><body><h1>Comparison of runs</h1>{''.join(parts)}</body></html>\n"
-    )
+    if notes:
+        parts.append(f"<h2>Not compared</h2>{bullets(notes)}")
+    return page("Comparison of runs", "".join(parts))
 
 
 def _section(comparison: Comparison) -> str:
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in notes_of(comparison))
     lines = [
         (group.name, group.values(comparison.metric), (spread.mean, spread.low, spread.high))
         for group, spread in zip(comparison.groups, comparison.spreads, strict=True)
     ]
     top = f"<h2>{html.escape(comparison.metric)}</h2>{dots(lines)}<p>{CAPTION}</p>"
-    return f"{top}{table(header_of(comparison), rows_of(comparison))}<ul>{notes}</ul>"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts."""
-    names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"
+    return f"{top}{table(header_of(comparison), rows_of(comparison))}{bullets(notes_of(comparison))}"
 
 
 def dots(lines: Sequence[tuple[str, Sequence[float], tuple[float, float, float]]]) -> str:
