@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.running.building import build_tokenizer
 from agents.running.checking import check_has_valid
+from agents.running.data import build_loader, facts_of
 from agents.running.text_data import TextArtifacts, initial_tokenizer, tokenizer_shape
 from datasets.batches.loader import Loader
 from datasets.batches.masking import Masking, MaskShare, MaskUnit
@@ -149,7 +150,7 @@ class DocumentData:
         self.report = store.report | {"warnings": list(store.report["warnings"])}
         self._check(source)
         self.loaders = {split: self._loader(split) for split in SPLITS if len(store.splits[split])}
-        self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
+        self.facts = facts_of(store.facts, self.artifacts)
         if not self.is_other:
             check_has_valid(config, list(self.loaders))
         self.report |= {"seconds": time.perf_counter() - started}
@@ -221,9 +222,7 @@ class DocumentData:
 
     def _loader(self, split: str) -> Loader:
         train = self.config.train
-        sizes = {name: train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
-        places = {"seed": self.config.seed, "rank": self.worker.rank, "num_ranks": self.worker.size}
-        loader = Loader(self._examples(split), **sizes, **places)
+        loader = build_loader(self.config, self.worker, self._examples(split))
         if split == "train":
             if self.options.first_steps:
                 self._shorten(loader)

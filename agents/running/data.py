@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from datasets.batches.examples import Examples
 from datasets.batches.loader import Loader
 from utils.config.config import Config
+from utils.distributed.worker import Worker
 
 
 class Artifacts(Protocol):
@@ -42,3 +44,14 @@ class Data(Protocol):
     def lines(self, split: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """The lines of predictions.jsonl: what the data holds of each row of a split, with the answer to it."""
         ...
+
+
+def build_loader(config: Config, worker: Worker, examples: Examples) -> Loader:
+    """The batches of a split that the options of `train` ask for, for this rank."""
+    sizes = {name: config.train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
+    return Loader(examples, **sizes, seed=config.seed, rank=worker.rank, num_ranks=worker.size)
+
+
+def facts_of(store: dict[str, Any], artifacts: Artifacts) -> dict[str, Any]:
+    """What a checkpoint belongs to: the facts of the token store, and the hashes of the artifacts."""
+    return store | {name: found for name, (_, found) in artifacts.hashes.items()}

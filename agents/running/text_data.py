@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 
 from agents.running.building import build_corpus, build_tokenizer, check_lengths
+from agents.running.data import build_loader, facts_of
 from agents.running.trained_run import run_folder
 from agents.weights.published import published_tokenizer
 from datasets import DATASETS, TOKENIZERS
-from datasets.batches.loader import Loader
 from datasets.rows.corpus import Corpus
 from datasets.rows.predictions import prediction_line
 from datasets.rows.records import Record
@@ -116,10 +116,8 @@ class TextData:
             logger.info("%s", line)
         for line in warnings:
             logger.warning("warning: %s", line)
-        sizes = {name: config.train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
-        places = {"seed": config.seed, "rank": worker.rank, "num_ranks": worker.size}
-        self.loaders = {split: Loader(self.splits[split], **sizes, **places) for split in self.corpus.splits}
-        self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
+        self.loaders = {split: build_loader(config, worker, self.splits[split]) for split in self.corpus.splits}
+        self.facts = facts_of(store.facts, self.artifacts)
 
     def lines(self, split: str, answers: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """The lines of predictions.jsonl for a split, whose rows are read once more."""

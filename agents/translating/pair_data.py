@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from agents.running.data import build_loader, facts_of
 from agents.running.text_data import TextArtifacts, saved_tokenizer, tokenizer_shape, trains_tokenizer
 from agents.running.trained_run import run_folder
 from agents.translating.pair_corpus import PairCorpus
 from datasets import PAIR_DATASETS, TOKENIZERS
 from datasets.batches.bpe_dropout import BPEDropout
-from datasets.batches.loader import Loader
 from datasets.batches.pairs import PairExamples
 from datasets.rows.records import Record
 from datasets.store.store import data_hash, open_store
@@ -118,14 +118,12 @@ class PairData:
         self._data_now = partial(data_hash, self.corpus, pair_shape(config, self.corpus), trained)
         self.artifacts = PairArtifacts(store.tokenizer, store.tokenizer_json)
         check_ends(config, store.tokenizer)
-        self.facts = store.facts | {name: found for name, (_, found) in self.artifacts.hashes.items()}
+        self.facts = facts_of(store.facts, self.artifacts)
         self.splits = store.splits
         self.examples = {split: self._examples(split) for split in self.corpus.splits}
         warnings = [*store.report.get("warnings", []), *self._describe_changed()]
         self.report = store.report | {"warnings": warnings, "truncated": self._truncated()}
-        sizes = {name: config.train[name] for name in ("batch_size", "batch_tokens", "accumulation_steps")}
-        places = {"seed": config.seed, "rank": worker.rank, "num_ranks": worker.size}
-        self.loaders = {split: Loader(examples, **sizes, **places) for split, examples in self.examples.items()}
+        self.loaders = {split: build_loader(config, worker, examples) for split, examples in self.examples.items()}
         self.report["seconds"] = time.perf_counter() - started
         for line in [*describe_rows(store.report), *self._describe_long()]:
             logger.info("%s", line)

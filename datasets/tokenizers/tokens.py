@@ -58,10 +58,10 @@ class Tokens:
         ids = np.concatenate(parts) if parts else self.ids[:0]
         return Tokens.from_lengths(ids, self.lengths[rows], self.truncated[rows])
 
-    def cut(self, max_length: int | np.ndarray | None) -> "Tokens":
+    def cut(self, max_length: int | np.ndarray) -> "Tokens":
         """Truncate texts to max_length tokens, one limit or one per text, and mark those that were longer."""
         lengths = self.lengths
-        if max_length is None or (lengths <= max_length).all():
+        if (lengths <= max_length).all():
             return self
         places = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], lengths)  # of each token in its text
         ids = self.ids[places < (max_length if isinstance(max_length, int) else np.repeat(max_length, lengths))]
@@ -73,7 +73,7 @@ class Tokens:
             return np.ones(len(rows), dtype=np.int64)
         return _num_windows(self.offsets[rows + 1] - self.offsets[rows], self.window)
 
-    def pad(self, rows: np.ndarray, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def pad(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pad texts, or their windows, to (input_ids (B, T) int64, attention_mask (B, T) bool), T the longest of them."""
         refuse_cut(self.ids)
         ids, offsets = np.asarray(self.ids), self.offsets  # slicing a memmap takes 10 times as long as slicing an array
@@ -82,7 +82,7 @@ class Tokens:
             starts, ends = _windows(starts, ends, self.window)
         lengths = ends - starts
         mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
-        padded = np.full(mask.shape, pad_id, dtype=np.int64)
+        padded = np.zeros(mask.shape, dtype=np.int64)
         places = zip(padded, starts.tolist(), ends.tolist(), strict=True)
         for row, start, end in places:  # faster than one gather of all
             row[: end - start] = ids[start:end]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from graphs.generation.constraints import constrained
 from graphs.generation.options import GenerationOptions, Hypothesis, score_of
+from graphs.generation.sampling import begun
 
 NEVER = -1e9  # the score of rows that do not exist yet
 BLOCK = 64  # tokens of which the best is found first
@@ -29,26 +30,20 @@ def beam_search(
     """
     num_texts, num_beams, device = len(input_ids), options.beam_size, input_ids.device
     complete: list[list[Hypothesis]] = [[] for _ in range(num_texts)]
-    generation = model.begin(input_ids, attention_mask, num_beams)
-    for token in start[:-1]:
-        model.step(torch.full((num_texts, num_beams), token, device=device), generation)
-    last = torch.full((num_texts, num_beams), start[-1], device=device)
-    prefix = last.new_tensor(start[1:])
-    ids = prefix.expand(num_texts, num_beams, -1)
+    generation, last, ids = begun(model, input_ids, attention_mask, num_beams, start)
+    prefix_length = ids.shape[2]
     totals = torch.full((num_texts, num_beams), NEVER, device=device)  # log-probabilities
     totals[:, 0] = 0.0  # all rows are the same still
     searched = list(range(num_texts))  # the texts that the rows belong to
-    most = options.max_length - len(prefix)
+    most = options.max_length - prefix_length
     for length in range(1, most + 1):
         log_probs = model.step(last, generation).float().log_softmax(dim=-1)
         found, parents, tokens = best_of(totals, constrained(log_probs, ids, end_id, options), 2 * num_beams)
         ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, ids.shape[2])), tokens[:, :, None]], dim=2)
         is_end = tokens == end_id
         for text, beam in (is_end[:, :num_beams] | (length == most)).nonzero().tolist():
-            new = _hypothesis(
-                ids[text, beam, len(prefix) :].tolist(), float(found[text, beam]), end_id, options.exponent
-            )
-            complete[searched[text]].append(new)
+            generated, total = ids[text, beam, prefix_length:].tolist(), float(found[text, beam])
+            complete[searched[text]].append(Hypothesis.of(generated, total, end_id, options.exponent))
         for text in searched:
             complete[text] = sorted(complete[text], key=lambda each: -each.score)[:num_beams]
         # The first ones that do not end: they are in the order of their totals.
@@ -65,12 +60,6 @@ def beam_search(
             searched = [searched[i] for i in open_]
         generation.keep(texts, parents)
     return complete
-
-
-def _hypothesis(ids: list[int], total: float, end_id: int, length_penalty: float) -> Hypothesis:
-    """A target that ends, or is cut at its longest."""
-    is_complete = ids[-1] == end_id
-    return Hypothesis(ids[: len(ids) - is_complete], total, score_of(total, len(ids), length_penalty), is_complete)
 
 
 def _is_done(complete: list[Hypothesis], best_open: float, length: int, options: GenerationOptions) -> bool:

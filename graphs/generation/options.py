@@ -69,6 +69,13 @@ class Hypothesis(NamedTuple):
     score: float
     is_complete: bool
 
+    @classmethod
+    def of(cls, generated: list[int], log_probability: float, end_id: int, length_penalty: float) -> "Hypothesis":
+        """generated: the ids, with the end if it was generated."""
+        is_complete = generated[-1] == end_id
+        score = score_of(log_probability, len(generated), length_penalty)
+        return cls(generated[: len(generated) - is_complete], log_probability, score, is_complete)
+
 
 def score_of(log_probability: float, length: int, length_penalty: float) -> float:
     """log P(y | x) / |y|^length_penalty, as in transformers and Marian; length: of generated tokens, the end included."""

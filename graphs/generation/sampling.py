@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from graphs.generation.constraints import constrained
-from graphs.generation.options import GenerationOptions, Hypothesis, score_of
+from graphs.generation.options import GenerationOptions, Hypothesis
 
 Watch = Callable[[list[int]], None]  # gets the newest token of each text that is still generated
 
@@ -33,11 +33,7 @@ def generate_rows(
     seeds (B,): of sampling, so that what is drawn for a text does not depend on the others of its batch.
     """
     num_texts, device, room = len(input_ids), input_ids.device, options.max_length - len(start) + 1
-    generation = model.begin(input_ids, attention_mask, num_rows)
-    for token in start[:-1]:
-        model.step(torch.full((num_texts, num_rows), token, device=device), generation)
-    last = torch.full((num_texts, num_rows), start[-1], device=device)
-    ids = last.new_tensor(start[1:]).expand(num_texts, num_rows, -1)
+    generation, last, ids = begun(model, input_ids, attention_mask, num_rows, start)
     totals, lengths = torch.zeros(num_texts, num_rows, device=device), torch.zeros_like(last)
     is_open = torch.ones_like(last, dtype=torch.bool)
     drawn = _uniform(seeds, num_rows, room).to(device) if options.sample else totals.new_empty(num_texts, num_rows, 0)
@@ -56,10 +52,10 @@ def generate_rows(
         is_left = is_open.any(dim=1) & (step < room - 1)
         done = (~is_left).nonzero()[:, 0].tolist()
         for text in done:
-            parts = zip(
+            rows = zip(
                 ids[text, :, len(start) - 1 :].tolist(), totals[text].tolist(), lengths[text].tolist(), strict=True
             )
-            found[texts[text]] = [_hypothesis(*part, end_id, options.exponent) for part in parts]
+            found[texts[text]] = [Hypothesis.of(row[:n], total, end_id, options.exponent) for row, total, n in rows]
         if len(done) == len(texts):
             break
         if done:
@@ -72,9 +68,16 @@ def generate_rows(
     return found
 
 
-def _hypothesis(ids: list[int], total: float, length: int, end_id: int, length_penalty: float) -> Hypothesis:
-    is_complete = ids[length - 1] == end_id
-    return Hypothesis(ids[: length - is_complete], total, score_of(total, length, length_penalty), is_complete)
+def begun(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, num_rows: int, start: list[int]
+) -> tuple[Any, Tensor, Tensor]:
+    """A generation that has read `start` up to its last token: its state, that token (B, K), and the prefix (B, K, t)."""
+    generation = model.begin(input_ids, attention_mask, num_rows)
+    shape, device = (len(input_ids), num_rows), input_ids.device
+    for token in start[:-1]:
+        model.step(torch.full(shape, token, device=device), generation)
+    last = torch.full(shape, start[-1], device=device)
+    return generation, last, last.new_tensor(start[1:]).expand(*shape, -1)
 
 
 def _uniform(seeds: Sequence[int], num_rows: int, length: int) -> Tensor:

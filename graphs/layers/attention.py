@@ -95,10 +95,9 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Multi-head attention of target tokens to the source tokens of their own text (section 3.2.3)."""
 
-    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float = 0.0, per_head: bool = False) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.num_heads, self.head_size, self.dropout = num_heads, head_size(hidden_size, num_heads), dropout
-        self.per_head = per_head
         self.query = Linear(hidden_size, hidden_size)
         self.key_value = Linear(hidden_size, 2 * hidden_size)
         self.output = Linear(hidden_size, hidden_size)
@@ -112,7 +111,7 @@ class CrossAttention(nn.Module):
             return self.attend(hidden, self.keys_values(memory), sources.mask, p)
         query = self.query(hidden).unflatten(-1, (1, self.num_heads, self.head_size))  # (N, 1, A, D)
         key_value = self.key_value(memory).unflatten(-1, (2, self.num_heads, self.head_size))  # (M, 2, A, D)
-        context = packed_cross_attention(query, key_value, tokens, sources, layout, p, self.per_head)  # (N, A, D)
+        context = packed_cross_attention(query, key_value, tokens, sources, layout, p)  # (N, A, D)
         return self.output(context.flatten(-2))
 
     def keys_values(self, memory: Tensor) -> Tensor:

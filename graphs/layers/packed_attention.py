@@ -60,7 +60,6 @@ def packed_cross_attention(
     sources: PackedTokens,
     layout: CrossLayout | None,
     p: float,
-    per_head: bool = False,
 ) -> Tensor:
     """query (N, 1, A, D) of target tokens, key_value (M, 2, A, D) of source tokens -> (N, A, D); layout: None for the kernel."""
     if layout is None:
@@ -75,7 +74,7 @@ def packed_cross_attention(
     (queries,) = to_heads(query, layout.queries, length).unflatten(1, size)  # (B, A, T, D)
     keys, values = to_heads(key_value, layout.sources, sources.mask.shape[1]).unflatten(1, size)  # each (B, A, S, D)
     mask = sources.mask[:, None, None, :] if sources.has_padding else None
-    context = attention_with_dropout(queries, keys, values, mask, p, per_head)
+    context = attention_with_dropout(queries, keys, values, mask, p)
     return from_heads(context.flatten(0, 1), layout.queries, query.shape[2])
 
 

@@ -12,8 +12,7 @@ from utils.config.config import flatten
 from utils.errors import CheckpointError, ConfigError, StorageError
 from utils.files.storage import read_regular, read_sealed
 from utils.metrics.label_counts import METRICS
-from utils.runs import saved
-from utils.runs.saved import CONFIG, PREDICTIONS, REPORT, saved_config
+from utils.runs.saved import CONFIG, EXPORT, PREDICTIONS, REPORT, metrics_of, saved_config
 
 GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of several seeds: see group_log.py
 # What two runs of one recipe with the same test rows may differ in: their seeds, and what changes no result.
@@ -93,7 +92,7 @@ def find_runs(places: Sequence[Path]) -> Found:
     for place in places:
         if not place.is_dir():
             raise ConfigError(f"{place}: no such folder; runs are in experiments/NAME")
-        is_one = any((place / name).exists() for name in (CONFIG, saved.EXPORT))
+        is_one = any((place / name).exists() for name in (CONFIG, EXPORT))
         for folder in [place] if is_one else sorted(place.iterdir()):
             is_of_groups = folder.name == GROUPS and not (folder / CONFIG).exists()
             if (
@@ -148,9 +147,8 @@ def read_run(folder: Path) -> Run:
 
 def _progress(folder: Path) -> str:
     try:
-        lines = read_regular(folder / saved.METRICS).splitlines()
-        steps = [match[1] for line in lines if (match := re.match(rb'\{"step": (\d+)', line))]
-        return f"logged up to step {int(steps[-1]):,}" if steps else "nothing was logged"
+        lines = metrics_of(folder)
+        return f"logged up to step {lines[-1]['step']:,}" if lines else "nothing was logged"
     except OSError:
         return "nothing was logged"
 

@@ -4,7 +4,6 @@ A curve is a JSON file, such as those in docs/curves: {"seeds", "points": [{"ste
 """
 
 import bisect
-import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from utils.errors import ConfigError
 from utils.files import strict_json
 from utils.files.storage import read_regular
+from utils.runs.saved import metrics_of
 
 KINDS = ("mean", "low", "high")
 
@@ -71,16 +71,11 @@ def curve_of(
     """The curve of several seeds of a recipe, from their metrics.jsonl, at the steps of the run that ends first.
 
     Epochs by tokens differ in a batch or two, so that another seed may have validated a few steps earlier or later: its values are
-    interpolated between two validations. names: None for all; digits: to which values are rounded, None for not at all. A torn line
-    is left out.
+    interpolated between two validations. names: None for all; digits: to which values are rounded, None for not at all.
     """
     found: list[dict[int, dict[str, Any]]] = []
     for run in runs:
-        lines = []
-        for text in (run / "metrics.jsonl").read_bytes().splitlines():
-            with contextlib.suppress(ValueError):
-                lines.append(strict_json.parse(text))
-        found.append({line["step"]: line for line in lines if line.get("split") == split})
+        found.append({line["step"]: line for line in metrics_of(run) if line["split"] == split})
     all_steps, points = [sorted(own) for own in found], []
     for step in min(all_steps, key=lambda steps: steps[-1:]):
         at_step = [_at(own, steps, step) for own, steps in zip(found, all_steps, strict=True)]

@@ -8,7 +8,6 @@ import contextlib
 import functools
 import json
 import logging
-import math
 import re
 import sys
 import threading
@@ -19,9 +18,9 @@ from typing import Any
 
 from utils.drawing.confusion_image import draw_matrix, drawable
 from utils.errors import printable
-from utils.files import strict_json
 from utils.files.storage import atomic_write
 from utils.runs.reference import ReferenceCurve
+from utils.runs.saved import METRICS, metrics_line
 from utils.trackers.logger import Logger
 from utils.trackers.tensorboard import TensorBoard
 
@@ -39,7 +38,7 @@ class RunLog:
         """is_on: False on ranks that do not log; monitor: the metric that the run is chosen by."""
         self.folder, self._is_on = folder, is_on
         self._off = set[str]()
-        self._metrics_path = folder / "metrics.jsonl"
+        self._metrics_path = folder / METRICS
         self._tensorboard = TensorBoard(self.events_folder, monitor)
         self._trackers: dict[str, Logger] = {"TensorBoard": self._tensorboard}
         self._is_open = False
@@ -64,7 +63,7 @@ class RunLog:
         if not self._is_on:
             return
         last = list[dict[str, Any]]()
-        self.attempt("metrics.jsonl", lambda: last.extend(self._drop_after(step, is_validated=is_validated)))
+        self.attempt(METRICS, lambda: last.extend(self._drop_after(step, is_validated=is_validated)))
         self._is_open = True
         self._to_all(lambda tracker: tracker.open(step, settings))
         for values in last:  # which TensorBoard drops with those that follow
@@ -81,7 +80,7 @@ class RunLog:
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         """One line of metrics.jsonl, and one point in each tracker for each value."""
-        self.attempt("metrics.jsonl", lambda: self._append({"step": step, "split": split, **values}))
+        self.attempt(METRICS, lambda: self._append({"step": step, "split": split, **values}))
         self._track(split, values, step)
 
     def _track(self, split: str, values: Mapping[str, float], step: int) -> None:
@@ -175,8 +174,8 @@ class RunLog:
         """
         if not self._metrics_path.exists():
             return []
-        lines = [(line, _values_of(line)) for line in self._metrics_path.read_bytes().splitlines()]
-        known = [(line, values) for line, values in lines if values["step"] <= step and values["split"] not in FINAL]
+        lines = [(line, metrics_line(line)) for line in self._metrics_path.read_bytes().splitlines()]
+        known = [(line, at) for line, at in lines if at is not None and at["step"] <= step and at["split"] not in FINAL]
         kept = [(line, at) for line, at in known if is_validated or at["step"] < step or at["split"] != "valid"]
         whole = b"".join(line + b"\n" for line, _ in kept)  # a torn line end is repaired, too
         atomic_write(self._metrics_path, whole)
@@ -234,15 +233,6 @@ class _FileHandler(logging.Handler):
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(record.getMessage())}\n"
         with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line)
-
-
-def _values_of(line: bytes) -> dict[str, Any]:
-    """The values of a metrics line; a torn or foreign line has the step infinity."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        values = strict_json.parse(line)
-        if isinstance(values["split"], str) and type(values["step"]) in (int, float) and not math.isnan(values["step"]):
-            return dict(values)
-    return {"step": math.inf, "split": ""}
 
 
 def _numbers_of(values: Mapping[str, Any]) -> dict[str, Any]:

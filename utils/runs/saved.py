@@ -1,5 +1,7 @@
 """The saved config and report of a run's folder, each with a digest of its own. Nothing here imports torch."""
 
+import contextlib
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import yaml
 from utils.config import strict_yaml
 from utils.config.config import RUNS
 from utils.errors import CheckpointError, ConfigError
+from utils.files import strict_json
 from utils.files.storage import digest_of, read_regular, readable
 
 CONFIG, REPORT, METRICS, PREDICTIONS = "config.yaml", "report.json", "metrics.jsonl", "predictions.jsonl"
@@ -75,3 +78,18 @@ def _refuse_pipes(folder: Path) -> None:
 def seal_of(values: dict[str, Any]) -> str:
     """The last line of a run's config."""
     return f"{SEAL}{digest_of(values)}"
+
+
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a torn or a foreign one is left out. Raises OSError."""
+    lines = map(metrics_line, read_regular(folder / METRICS).splitlines())
+    return [line for line in lines if line is not None]
+
+
+def metrics_line(line: bytes) -> dict[str, Any] | None:
+    """The values of a line of metrics.jsonl, None for a torn or a foreign one."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        values = strict_json.parse(line)
+        if isinstance(values["split"], str) and type(values["step"]) in (int, float) and math.isfinite(values["step"]):
+            return dict(values)
+    return None

@@ -1,19 +1,17 @@
 """The trials of a study as a queue of jobs: start them, report their validations, prune them, and record how they end."""
 
-import json
 import logging
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from utils.config.config import RUNS
 from utils.errors import CheckpointError
 from utils.files.storage import read_sealed
 from utils.machine import signals
 from utils.runs.launching import Job, JobFailed, Process, Queue
-from utils.runs.saved import METRICS, REPORT
+from utils.runs.saved import REPORT, metrics_of
 from utils.search.study import Owned, Study
 
 POLL = 1.0  # seconds between two looks at the storage and at the validations
@@ -99,13 +97,11 @@ class Trials(Queue):
 
 
 def validations(folder: Path, metric: str) -> list[float]:
-    """A metric's values at the validations of a run so far; a line that is being written is left out."""
+    """A metric's values at the validations of a run so far."""
     try:
-        lines = (folder / METRICS).read_bytes().split(b"\n")[:-1]
+        return [line[metric] for line in metrics_of(folder) if line["split"] == "valid"]
     except FileNotFoundError:
         return []
-    found: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return [line[metric] for line in found if line["split"] == "valid"]
 
 
 def best_value(folder: Path) -> float:

@@ -23,6 +23,7 @@ from utils.errors import printable
 from utils.machine.progress_bar import StepBar
 from utils.runs import run_log
 from utils.runs.run_log import RunLog, set_up_console
+from utils.runs.saved import metrics_of
 
 logger = logging.getLogger("glassbox")
 
@@ -397,6 +398,21 @@ def test_a_long_run_says_a_line_a_minute_where_there_is_no_terminal(
     assert "epoch 2: 300 of" in (tmp_path / "run.log").read_text()
 
 
-def test_a_step_that_is_not_a_number_comes_last() -> None:
-    assert run_log._values_of(b'{"step": 3, "split": "x"}')["step"] == 3
-    assert run_log._values_of(b"torn")["step"] == math.inf
+FOREIGN = """
+torn
+
+5
+[]
+null
+{"step": 3}
+{"split": "x"}
+{"step": "3", "split": "x"}
+{"step": true, "split": "x"}
+{"step": 1e999, "split": "x"}
+{"step": 3, "split": null}
+"""
+
+
+def test_a_torn_or_foreign_line_of_metrics_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(f'{{"step": 3, "split": "x", "loss": 1.5}}{FOREIGN}'.encode() + b"\xff")
+    assert metrics_of(tmp_path) == [{"step": 3, "split": "x", "loss": 1.5}]
