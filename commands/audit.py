@@ -7,6 +7,7 @@ It writes report.md, report.html and audit.json to a new folder. docs/auditing.m
 """
 
 import argparse
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,8 +171,11 @@ def by_all_groups(whole: "Behaviour", file: "AuditedFile", terms: dict[str, list
 
 
 def listed(given: Sequence[str]) -> list[str]:
-    """The words of an option that may be given several times, each with several words separated by commas."""
-    return [word for own in given for word in own.split(",")]
+    """The words of an option that may be given several times, each with several words separated by commas.
+
+    As in a row of CSV, a word with a comma stands in quotation marks: '"yes, no",maybe'.
+    """
+    return [word for words in csv.reader(given, skipinitialspace=True) for word in words]
 
 
 def pairs_of(given: Sequence[str], option: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ The output is one line of text for each line of the input, in order; --json give
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,12 @@ def run(options: argparse.Namespace) -> None:
         if options.text is not None and _can_stream(options, generator):
             _stream(generator, options.text)
             return
-        lines = generator.generate([options.text]) if options.text is not None else _lines(generator, options, worker)
+        if options.text is not None:
+            lines: Iterable[dict[str, Any]] = generator.generate(
+                [options.text], on_bad_row=options.on_bad_row or "error"
+            )
+        else:
+            lines = _lines(generator, options, worker)
         with output_file(options.output, worker) as file:
             for line in lines:
                 if file is not None:

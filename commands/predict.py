@@ -154,7 +154,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
             chunks = chunks if worker.is_first else itertools.islice(chunks, number, None)
 
         def made(lines: list[dict[str, Any]]) -> tuple[str, Counter[str]]:
-            if options.attention:
+            if options.attention and "problem" not in lines[0]:
                 lines[0]["attention"] = predictor.attention(text)
             return sink.text_of(lines), predictor.counts(lines)
 

@@ -33,9 +33,8 @@ class Judge:
         if not known:
             raise ConfigError(f"{predictor.folder}: a run of agent {predictor.config.agent} has no labels to audit")
         if unknown := [label for label in positive if label not in known]:
-            raise ConfigError(
-                f"command line: --positive {unknown[0]}: is not a label of the run; it has {', '.join(known[:20])}"
-            )
+            names = ", ".join(f'"{name}"' if "," in name else name for name in known[:20])  # as --positive reads them
+            raise ConfigError(f"command line: --positive {unknown[0]}: is not a label of the run; it has {names}")
         self.predictor, self._known, self._is_multi = predictor, known, bool(predictor.config.data.multi_label)
         if self._is_multi and not positive:
             raise ConfigError(f"{predictor.folder}: texts have several labels; choose with --positive LABEL")

@@ -139,4 +139,5 @@ def _gap(metric: str, names: np.ndarray, spread: tuple[np.ndarray, np.ndarray, n
         value, logs = float(values[smallest] / values[largest]), [np.log(np.maximum(own, half)) for own in spread]
         _, low, high = of_gap(*logs)
         ratio = Estimate(value, math.exp(-high) if value else 0.0, math.exp(-low))
-    return Gap(metric, str(names[largest]), str(names[smallest]), of_gap(*spread), ratio)
+    value, low, high = of_gap(*spread)
+    return Gap(metric, str(names[largest]), str(names[smallest]), Estimate(value, low, min(1.0, high)), ratio)

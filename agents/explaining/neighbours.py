@@ -20,6 +20,8 @@ def nearest(predictor: Predictor, records: Sequence[Record], count: int) -> list
 
     The training rows are read once more, a chunk at a time. Raises DataError where they cannot be; warns where they have changed.
     """
+    if not records:
+        return []
     corpus = predictor.corpus
     warn_of_other_data(predictor, "its training texts may be others")
     queries = unit_vectors(predictor, records)

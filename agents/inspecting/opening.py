@@ -7,6 +7,7 @@ from pathlib import Path
 from agents.base import BaseAgent
 from agents.inspecting.rehearsal import rehearsal
 from agents.running.predictor import Predictor
+from graphs.conversion.onnx import OnnxModel
 from utils.errors import ConfigError
 
 
@@ -23,4 +24,7 @@ def opened(place: str, overrides: Sequence[str] = ()) -> Iterator[BaseAgent]:
         raise ConfigError(
             f"command line: {overrides[0]}: a run's options are those that it was trained with; leave it out"
         )
-    yield Predictor(place).agent
+    agent = Predictor(place).agent
+    if isinstance(agent.model, OnnxModel):
+        raise ConfigError(f"{place}: a graph of onnxruntime shows no tensors; give the run it was exported from")
+    yield agent

@@ -77,8 +77,10 @@ class Trace(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         found = result[0] if isinstance(result, tuple) and result else result
-        place = _place()
-        if place is not None and isinstance(found, Tensor) and not any(found is other for other in args):
+        name, place = getattr(func, "__name__", ""), _place()
+        is_new = isinstance(found, Tensor) and not any(found is other for other in args)
+        is_filled = not name.startswith(("empty", "new_empty"))  # what memory happened to hold is nobody's result
+        if place is not None and isinstance(found, Tensor) and (is_filled if is_new else _is_in_place(name)):
             self._note(found, *place)
         return result
 
@@ -110,6 +112,10 @@ class Trace(TorchFunctionMode):
 
     def _end(self) -> None:
         self.stack.pop()
+
+
+def _is_in_place(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")
 
 
 def _place() -> tuple[str, int] | None:

@@ -11,6 +11,9 @@ from utils.machine.progress_bar import StepBar
 
 def judge(scorer: Scorer, pairs: Sequence[Pair]) -> dict[str, Any]:
     """The accuracy by paradigm, by phenomenon and in all; a tie counts as wrong."""
+    for pair in pairs:  # before minutes of scoring
+        for sentence in (pair.good, pair.bad):
+            scorer.check(sentence, pair.place)
     scores = []
     with StepBar(2 * len(pairs), "scoring", "sentences") as bar:
         for score in scorer.log_likelihoods(sentence for pair in pairs for sentence in (pair.good, pair.bad)):

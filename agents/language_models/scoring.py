@@ -94,6 +94,13 @@ class Scorer:
                     totals[number] += score
             yield from totals
 
+    def check(self, text: str, place: str) -> None:
+        """Raise DataError for a text that cannot be scored; place: where it stands."""
+        try:
+            self._framed(self.tokenizer.bare([text], may_be_empty=True).ids.tolist(), text)
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+
     @torch.no_grad()
     def _logits(self, batch: PretrainingBatch) -> Tensor:
         """(M, V), float32, one masked token for each sequence."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from agents.running.other_rows import split_records
+from agents.running.other_rows import present_data, split_records
 from agents.running.predictor import CHUNK, Predictor
 from datasets.tokenizers.processes import chunked
 from utils.errors import StorageError
@@ -39,6 +39,8 @@ class Calibration(NamedTuple):
         """One line for the terminal."""
         low, high = min(self.temperature), max(self.temperature)
         temperature = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+        if low <= BOUNDS[0] * 1.001 or high >= BOUNDS[1] / 1.001:
+            temperature += f" (at a bound, {BOUNDS[0]:g} or {BOUNDS[1]:g}: too few rows, or all right or all wrong)"
         nll, ece = (f"{before:.4f} -> {after:.4f}" for before, after in (self.nll, self.ece))
         return f"calibration on {self.num_rows:,} validation rows: temperature {temperature}, NLL {nll}, ECE {ece}"
 
@@ -63,6 +65,8 @@ def _kept(predictor: Predictor) -> Calibration | None:
 
 def _made(predictor: Predictor) -> Calibration:
     calibration = calibrate(*validation_outputs(predictor), is_multi_label=predictor.config.data.multi_label)
+    if not predictor.run.is_trained_on(present_data(predictor)):
+        return calibration  # of changed files, which may be as they were by the next call
     values = sealed({"checkpoint": predictor.run.sha256, "calibration": calibration._asdict()})
     try:
         atomic_write(predictor.folder / FILE, json.dumps(values))

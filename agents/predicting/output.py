@@ -15,6 +15,20 @@ from utils.machine.streams import json_writer
 from utils.machine.text_tables import cell
 
 FORMATS = ("jsonl", "csv", "parquet")
+OTHERS = (
+    "gz",
+    "bz2",
+    "xz",
+    "zst",
+    "zip",
+    "tsv",
+    "xls",
+    "xlsx",
+    "ods",
+    "html",
+    "arrow",
+    "feather",
+)  # whose readers would find JSON lines
 ROW_GROUP = 8192  # rows of Parquet that are in memory at a time
 NO_PARQUET = "command line: --output-format parquet needs the package pyarrow: pip install pyarrow"
 Lines = Sequence[Mapping[str, Any]]
@@ -24,6 +38,10 @@ Chunk = list[Record | Skipped]
 def format_of(given: str, output: str) -> str:
     """The format by --output-format, or by the ending of --output; JSON lines by default. Raises ConfigError."""
     ending = Path(output).suffix.lower().removeprefix(".")
+    if given == "auto" and ending in OTHERS:
+        raise ConfigError(
+            f"command line: --output {output}: .{ending} cannot be written; .jsonl, .csv and .parquet can"
+        )
     format = given if given != "auto" else ending if ending in FORMATS else "jsonl"
     if format == "parquet":
         try:

@@ -59,8 +59,12 @@ def used_records(reader: RecordReader, rows: Iterator[Row], path: Path, what: st
 
 def warn_of_other_data(predictor: Predictor, consequence: str) -> None:
     """Splits are made of the files as they are now: of others than those of the training they are others, too."""
-    data = data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer)
-    predictor.run.warn_of_other_data(data, f": {consequence}")
+    predictor.run.warn_of_other_data(present_data(predictor), f": {consequence}")
+
+
+def present_data(predictor: Predictor) -> str:
+    """The hash of the run's data as its files are now."""
+    return data_key(predictor.config, predictor.corpus, predictor.artifacts.tokenizer)
 
 
 def rows_of(

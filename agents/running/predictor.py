@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.exports.exported_run import open_run
+from agents.exports.exported_run import ExportedRun, open_run
 from agents.running.abilities import Predicts, require
 from agents.running.evaluating import evaluate
 from agents.running.given_text import fields_of
@@ -36,6 +36,10 @@ class Predictor:
         self.worker = worker or Worker()
         self.run = self._opened(Path(folder))
         self.folder, self.config = self.run.folder, self.run.config
+        is_8_bit = isinstance(self.run, ExportedRun) and self.run.format == "int8"
+        self.batch_size = (
+            1 if is_8_bit else BATCH_SIZE
+        )  # its activations have one scale a batch: others would change an answer
         self.artifacts = self.run.artifacts
         try:
             self.device = self.worker.choose_device(device)
@@ -132,14 +136,16 @@ class Predictor:
     @torch.no_grad()
     def outputs(self, examples: Examples) -> Iterator[tuple[Batch, Any]]:
         """Batches of examples, each on the device and with the model's outputs; the longest come first."""
-        for batch in batches_of(examples):
+        for batch in batches_of(examples, self.batch_size):
             on_device = batch.to(self.device)
             yield on_device, self.agent.compute_loss(on_device)[1]
 
     def evaluate(self, records: Iterable[Record]) -> dict[str, Any]:
         """The report of rows with their answers: the loss, and all that the task counts."""
         own = itertools.islice(chunked(records, CHUNK), self.worker.rank, None, self.worker.size)
-        return self.measure(itertools.chain.from_iterable(batches_of(self.agent.encode(chunk)) for chunk in own))
+        return self.measure(
+            itertools.chain.from_iterable(batches_of(self.agent.encode(chunk), self.batch_size) for chunk in own)
+        )
 
     def measure(self, batches: Iterable[Batch]) -> dict[str, Any]:
         """The report of batches: the loss, and all that the task counts."""
@@ -173,9 +179,13 @@ class Predictor:
         return found
 
 
-def batches_of(examples: Examples) -> Iterator[Batch]:
-    """All examples, the longest first, in batches that fit any device that trained the model."""
-    lengths = examples.lengths(EVALUATION)
-    for batch in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
-        for rows in cut(batch, lengths, BATCH_SIZE, BATCH_TOKENS):
-            yield examples.collate(rows, EVALUATION)
+def batches_of(examples: Examples, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """All examples in batches: see `batch_rows`."""
+    for rows in batch_rows(examples.lengths(EVALUATION), batch_size):
+        yield examples.collate(rows, EVALUATION)
+
+
+def batch_rows(lengths: np.ndarray, batch_size: int = BATCH_SIZE) -> Iterator[np.ndarray]:
+    """The rows of each batch, the longest first, in batches that fit any device that trained the model."""
+    for batch in ordered_batches(lengths, batch_size=batch_size, batch_tokens=None):
+        yield from cut(batch, lengths, batch_size, BATCH_TOKENS)

@@ -106,8 +106,12 @@ class TrainedRun:
 
     def warn_of_other_data(self, data: str, consequence: str = "") -> None:
         """Warn where a hash of the data as its files are now is not that of the training."""
-        if data != self.facts.get("data"):
+        if not self.is_trained_on(data):
             logger.warning("warning: the data has changed since %s was trained%s", self.folder, consequence)
+
+    def is_trained_on(self, data: str) -> bool:
+        """Whether this is the hash of the data of the training."""
+        return bool(data == self.facts.get("data"))
 
     def _untrained(self) -> CheckpointError:
         return CheckpointError(f"{self.folder}: has no checkpoint yet; train it first: python main.py CONFIG")

@@ -50,7 +50,7 @@ async def read_body(chunks: AsyncIterator[bytes], limits: Limits) -> dict[str, A
     if num_bytes > limits.body_bytes:
         raise Refused(413, f"the body has more than {limits.body_bytes:,} bytes")
     try:
-        values = strict_json.parse(body.decode())
+        values = strict_json.parse(body.decode(), allow_nan=False)
     except UnicodeDecodeError:
         raise Refused(400, "the body is not UTF-8") from None
     except ValueError as error:

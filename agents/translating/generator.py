@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from agents.running.abilities import Generates, require
-from agents.running.predictor import BATCH_SIZE, BATCH_TOKENS, Predictor
+from agents.running.predictor import Predictor, batch_rows
 from agents.running.trained_run import TrainedRun
 from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import pair_line
 from agents.translating.translator import Translator, seeds_of
-from datasets.batches.order import cut, ordered_batches
 from datasets.rows.records import Record, Skipped
 from datasets.tokenizers.pair import sides_of
 from datasets.tokenizers.tokens import Tokens
@@ -85,9 +84,9 @@ class Generator(Predictor):
         corpus: PairCorpus = self.agent.corpus  # type: ignore[assignment]
         return corpus
 
-    def generate(self, texts: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def generate(self, texts: Iterable[str | Mapping[str, Any]], *, on_bad_row: str = "error") -> list[dict[str, Any]]:
         """A line for each text, in order: its `predicted` text, the log-probability, and with num_best all `hypotheses`."""
-        return list(self.predict_records(self.reader("error").answers(self.rows(texts))))
+        return self.predict(texts, on_bad_row=on_bad_row)
 
     def predict_records(self, records: Iterable[Record | Skipped]) -> Iterator[dict[str, Any]]:
         return super().predict_records(enumerate(records))  # type: ignore[arg-type]
@@ -115,17 +114,11 @@ class Generator(Predictor):
             [each.texts[0] for _, each in records], **self.corpus.length_options
         )
         found, lengths = dict[int, list[Hypothesis]](), tokens.lengths
-        for batch in ordered_batches(lengths, batch_size=BATCH_SIZE, batch_tokens=None):
-            for rows in cut(batch, lengths, BATCH_SIZE, BATCH_TOKENS):
-                ids, mask = (torch.from_numpy(array).to(self.device) for array in tokens.pad(rows))
-                seeds = seeds_of(self.seed, [records[row][0] for row in rows.tolist()])
-                rest: dict[str, Any] = {
-                    "prefix": self.prefix,
-                    "num_best": self.num_best,
-                    "seeds": seeds,
-                    "watch": watch,
-                }
-                found |= zip(rows.tolist(), self.translator.hypotheses(ids, mask, **rest), strict=True)
+        for rows in batch_rows(lengths):
+            ids, mask = (torch.from_numpy(array).to(self.device) for array in tokens.pad(rows))
+            seeds = seeds_of(self.seed, [records[row][0] for row in rows.tolist()])
+            rest: dict[str, Any] = {"prefix": self.prefix, "num_best": self.num_best, "seeds": seeds, "watch": watch}
+            found |= zip(rows.tolist(), self.translator.hypotheses(ids, mask, **rest), strict=True)
         self.num_truncated += int(np.sum(tokens.truncated))
         return [
             pair_line(record, self._answer(found[row]), truncated=bool(tokens.truncated[row]))

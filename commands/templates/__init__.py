@@ -113,7 +113,7 @@ KINDS = {
             ),
         ),
         others=(("utils/metrics/scores.py", "SCORES"),),
-        reserved=("loss", "majority_accuracy", "per_class", "confusion_matrix"),
+        reserved=("step", "split", "loss", "majority_accuracy", "per_class", "confusion_matrix"),
         to_edit=(
             "utils/metrics/label_counts.py: the function `$name`; in SINGLE_LABEL, whether it needs one label per text",
             "tests/utils/scikit_learn.py: scikit-learn's function, or one of your own",

@@ -18,6 +18,7 @@ from datasets.formats.delimited import read_csv, read_tsv
 from datasets.formats.folders import read_file_per_class, read_folder
 from datasets.formats.rows import BLANK, Layout, Row
 from utils.errors import ConfigError, DataError
+from utils.files.strict_json import once_each
 
 LABEL = "__label__"  # fastText's
 MARKED = re.compile(rf"(?<!\S){LABEL}(\S+)\s*")
@@ -47,15 +48,7 @@ def read_jsonl(path: Path, layout: Layout) -> Iterator[Row]:
             yield Row(place, {}, "not a JSON object")
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError for a repeated key, of which the library would silently keep the last."""
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key appears twice")
-    return values
-
-
-JSON = json.JSONDecoder(object_pairs_hook=_once_each)
+JSON = json.JSONDecoder(object_pairs_hook=once_each)
 
 
 def read_text(path: Path, layout: Layout) -> Iterator[Row]:

@@ -24,12 +24,13 @@ COLUMNS = [("sentence_good", "sentence_bad"), ("sent_more", "sent_less")]
 
 
 class Pair(NamedTuple):
-    """good: the sentence that should be the more probable one."""
+    """good: the sentence that should be the more probable one; place: FILE:LINE."""
 
     good: str
     bad: str
     paradigm: str
     phenomenon: str
+    place: str
 
 
 def read_pairs(path: Path, limit: int | None = None) -> list[Pair]:
@@ -85,7 +86,7 @@ def _pair(place: str, row: Mapping[str, Any]) -> Pair:
     for good, bad in COLUMNS:
         if isinstance(row.get(good), str) and isinstance(row.get(bad), str):
             phenomenon = str(row.get("linguistics_term") or row.get("bias_type") or "pairs")
-            return Pair(row[good], row[bad], str(row.get("UID") or phenomenon), phenomenon)
+            return Pair(row[good], row[bad], str(row.get("UID") or phenomenon), phenomenon, place)
     known = " or ".join(" and ".join(columns) for columns in COLUMNS)
     raise DataError(
         f"{place}: has no pair of sentences in the columns {known}; its columns: {', '.join(map(str, row)) or 'none'}"

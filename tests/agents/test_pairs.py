@@ -107,6 +107,8 @@ def test_a_text_that_is_no_fields_is_a_text(text: str) -> None:
 def test_attention_is_asked_of_what_has_it_only(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tiny.yaml", "train.num_epochs=1", "name=x"]) == 0
     capsys.readouterr()
+    assert main(["predict", "experiments/x", "--text", "", "--attention", "--on-bad-row", "skip"]) == 0
+    assert json.loads(capsys.readouterr().out)["problem"]
     assert main(["predict", "experiments/x", "--text", "tie the rope", "--attention"]) == 2
     assert "experiments/x: model bilstm has no attention; transformer and bert have" in capsys.readouterr().err
     assert main(["predict", "experiments/x", "--input", "tiny.jsonl", "--attention"]) == 2

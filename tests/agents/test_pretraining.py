@@ -290,6 +290,11 @@ def test_minimal_pairs_are_counted_by_paradigm(corpus: Path, form: str, capsys: 
     assert found["paradigms"]["u0"]["accuracy"] == pytest.approx((right[0] + right[3]) / 2)
     assert main(["minimal-pairs", "experiments/pretrained", "--data", str(path), "--limit", "1"]) == 0
     assert "3 pairs" in capsys.readouterr().out
+    with Path("pairs.jsonl").open("a") as file:
+        file.write(json.dumps(rows[0] | {"sentence_bad": "boil the rice " * 99}) + "\n")
+    assert main(["minimal-pairs", "experiments/pretrained", "--data", "pairs.jsonl"]) == 3
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("pairs.jsonl:7: a text of ")
 
 
 @pytest.mark.parametrize("words", [[], [PAIRS]])

@@ -216,6 +216,15 @@ def test_byte_level_bpe_gives_back_every_text(pairs: Path) -> None:
     assert lower.decode(lower.encode(["Ein Hund. STRASSE"]).ids.tolist()) == "ein hund. strasse"
 
 
+def test_a_text_that_cannot_be_used_is_skipped_where_asked(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained("train.num_epochs=1")
+    capsys.readouterr()
+    assert main(["generate", RUN, "--text", ""]) == 3
+    assert main(["generate", RUN, "--text", "", "--on-bad-row", "skip", "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["predicted"], line["problem"]) == (None, "no text")
+
+
 def test_two_tokenizers_have_a_vocabulary_each(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained("target_tokenizer={name: wordpiece, vocab_size: 280}", "model.tie_embeddings=target", "train.num_epochs=1")
     generator = Generator(RUN)

@@ -116,6 +116,24 @@ def test_its_figures_are_those_of_predict(folder: Path, capsys: pytest.CaptureFi
     assert chosen == pytest.approx(said.count("chess") / len(said))
 
 
+def test_names_with_commas_stand_in_quotation_marks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in CSV, which is what a run with such labels, and such columns, is made of."""
+    rows = [
+        {"text": row["Sentence"], "label": "no, not" if i % 2 else "yes", "a, b": i % 3} for i, row in enumerate(ROWS)
+    ]
+    write_jsonl(folder / "commas.jsonl", rows)
+    (folder / "commas.yaml").write_text(
+        ONE_FIELD.replace("tiny.jsonl", "commas.jsonl").replace("[0.6, 0.2, 0.2]", "[1, 0, 0]")
+    )
+    assert main(["commas.yaml", "train.patience=null"]) == 0
+    words = ["--data", "commas.jsonl", "--groups", '"a, b"', "--positive", '"no, not"']
+    values = audited(capsys, *words, run="experiments/commas")
+    assert [grouping["name"] for grouping in values["groupings"]] == ["all rows", "a, b"]
+    assert values["positive"] == "no, not"
+    code, _, err = audit(capsys, *words[:-1], "no, not", run="experiments/commas")
+    assert (code, '--positive no: is not a label of the run; it has "no, not", yes' in err) == (2, True)
+
+
 def test_the_same_command_gives_the_same_bytes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "swaps.yaml").write_text("[[he, she]]")
     words = ["--data", "texts.jsonl", *COLUMNS, *MAP, "--swaps", "swaps.yaml", "--sample", "7"]

@@ -202,6 +202,16 @@ def test_unusable_rows_are_refused_or_skipped(place: Path, capsys: pytest.Captur
         assert "no text" in Path(form).read_text()
 
 
+def test_nothing_has_no_nearest_texts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "none.csv").write_text("title,text,id\n,,1\n")
+    options = ["--on-bad-row", "skip", "--method", "occlusion", "--nearest", "2", "--json"]
+    for words in (["--input", "none.csv"], ["--text", ""]):
+        code, out, _ = explain(capsys, *words, *options)
+        assert (code, json.loads(out.splitlines()[0])["problem"]) == (0, "no text")
+    (place / "none.csv").write_text("title,text,id\n")
+    assert explain(capsys, "--input", "none.csv", *options)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -62,6 +62,38 @@ def test_the_calibration_is_made_once_for_a_checkpoint(
     assert answers(capsys, "--calibrate") == first, "a damaged one is made again"
 
 
+def test_the_calibration_of_changed_data_is_not_kept(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = folder / "experiments" / "x" / "calibration.json"
+    kept.unlink(missing_ok=True)
+    expected = answers(capsys, "--coverage", "0.8", "--calibrate")
+    kept.unlink()
+    names = ["chess", "cooking", "sailing"]
+    rows = [row | {"label": names[names.index(row["label"]) - 1]} for row in tiny_rows()]
+    (folder / "tiny.jsonl").rename("whole.jsonl")
+    write_jsonl(folder / "tiny.jsonl", rows)
+    assert answers(capsys, "--coverage", "0.8", "--calibrate") != expected
+    assert "the data has changed since" in caplog.text
+    Path("whole.jsonl").rename("tiny.jsonl")
+    assert answers(capsys, "--coverage", "0.8", "--calibrate") == expected
+
+
+@pytest.mark.parametrize("ending", ["csv.gz", "tsv", "xlsx"])
+def test_an_ending_that_cannot_be_written_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    code, _, err = predict(capsys, "--input", "texts.jsonl", "--output", f"out.{ending}")
+    last = ending.rpartition(".")[2]
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        f"command line: --output out.{ending}: .{last} cannot be written; .jsonl, .csv and .parquet can",
+    )
+    assert not Path(f"out.{ending}").exists()
+    words = ["--output", f"out.{ending}", "--output-format", "jsonl"]
+    assert predict(capsys, "--input", "texts.jsonl", *words)[0] == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [ANSWERS[-1], *(pytest.param(words, marks=pytest.mark.full) for words in ANSWERS[:-1])],

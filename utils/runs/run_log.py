@@ -80,7 +80,7 @@ class RunLog:
 
     def scalars(self, split: str, values: Mapping[str, float], step: int) -> None:
         """One line of metrics.jsonl, and one point in each tracker for each value."""
-        self.attempt(METRICS, lambda: self._append({"step": step, "split": split, **values}))
+        self.attempt(METRICS, lambda: self._append({"step": step, "split": split} | dict(values)))
         self._track(split, values, step)
 
     def _track(self, split: str, values: Mapping[str, float], step: int) -> None:

@@ -131,6 +131,13 @@ def test_too_many_groups_are_refused() -> None:
 REPEATS, LEAST = 300, 0.91
 
 
+def test_no_gap_of_rates_is_above_one() -> None:
+    """Of many small groups the reach alone is more than 1."""
+    groups, said = [f"g{i // 3}" for i in range(60)], np.array([0 if i // 3 == 4 else 1 for i in range(60)])
+    (gap,) = by_group("g", groups, answers(said, None, ["yes", "no"]), "yes").gaps
+    assert (gap.difference.value, gap.difference.high) == (1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("sizes", "shares"),
     [

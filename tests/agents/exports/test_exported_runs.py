@@ -145,6 +145,27 @@ def test_texts_for_the_check_may_be_given(place: Path, capsys: pytest.CaptureFix
     )
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_text_with_any_line_end_is_verified(place: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    texts = [
+        "castle\u2028the king",
+        "pin\u2029the knight",
+        "boil\x85the rice",
+        "tie\x0bthe\x1crope",
+        "salt\r\nthe soup",
+    ]
+    write_jsonl(place / "texts.jsonl", [{"title": "", "text": text, "label": "chess"} for text in texts])
+    words = ["--format", form, "--out", "other", "--data", "texts.jsonl"]
+    said(capsys, 0, "export", "experiments/x", *words)
+    assert said(capsys, 0, "verify", "other")
+
+
+def test_8_bits_answer_a_text_alike_in_any_company(place: Path) -> None:
+    together = probabilities("int8")
+    alone = [list(Predictor("int8").predict([row])[0]["probabilities"].values()) for row in ROWS]
+    assert together == alone
+
+
 def test_what_is_no_export_of_ours_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is a run, not an export" in said(capsys, 4, "verify", "experiments/x")
     assert "is an export; export the run that it was made of (x)" in said(
@@ -167,6 +188,9 @@ def test_an_export_where_the_run_itself_is_needed(place: Path, capsys: pytest.Ca
     Path("pairs.csv").write_text("sent_more,sent_less\na,b\n")
     assert said(capsys, 4, "minimal-pairs", form, "--data", "pairs.csv") == line
     assert said(capsys, 4, "x.yaml", "name=y", f"init_from={form}") == line
+    if form != "bundle":
+        for words in ([], ["--label", "chess"]):
+            assert "shows no tensors; give the run it was" in said(capsys, 2, "walk", form, "--text", "x", *words)
     assert main(["compare", form]) == 0
     assert capsys.readouterr().err == f"skipped: {line}\n1 folder: 0 compared, 0 unfinished, 1 skipped\n"
 

@@ -115,6 +115,20 @@ def test_numbers_are_those_of_the_moment() -> None:
     assert trace.made[-1].tensor.item() == 0.0
 
 
+def test_what_is_made_in_place_is_shown_and_what_is_not_made_yet_is_not() -> None:
+    """By the names of the lines in the loss of an encoder-decoder, whose gradients are made on the way forward."""
+    from graphs.losses.token_cross_entropy import _LinearCrossEntropy
+
+    hidden, table = torch.ones(2, 4, requires_grad=True), torch.eye(3, 4)
+    with Trace(nn.Identity()).watching() as trace:
+        _LinearCrossEntropy.apply(hidden, table, torch.tensor([0, 2]), 0.0)
+    lines = {made.code: made.numbers for made in trace.made}
+    assert not any("empty" in code for code in lines)
+    (softmax,) = [numbers for code, numbers in lines.items() if "mul_(1 / total)" in code]
+    assert softmax.shape == (2, 3)
+    assert softmax.first == pytest.approx([1 / 3] * 6)
+
+
 @pytest.mark.parametrize(
     ("text", "label", "masked"),
     [

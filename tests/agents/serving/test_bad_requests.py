@@ -12,6 +12,8 @@ LABELS = {"run": "labels"}
 BAD = [
     ("/predict", b"hello", 400, "the body is no JSON"),
     ("/predict", b"", 400, "the body is no JSON"),
+    ("/predict", b'{"text": NaN}', 400, "the body is no JSON: NaN is no JSON"),
+    ("/predict", b'{"text": "a", "text": "b"}', 400, "the body is no JSON: a key appears twice"),
     ("/predict", b"\xff\xfe\x00text", 400, "the body is not UTF-8"),
     ("/predict", b"[" * 4000, 400, "the body is no JSON: nested too deep"),
     ("/predict", b"[]", 400, "must be a JSON object, got an empty list"),
