@@ -63,6 +63,13 @@ class ClassificationAgent(BaseAgent):
                 "loss",
                 f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; use {fitting}",
             )
+        if config.loss.r_drop and not any(
+            "dropout" in name and p for part in ("model", "head") for name, p in config[part].items()
+        ):
+            raise config.error(
+                "loss.r_drop",
+                "loss.r_drop compares two passes under other dropout masks, and here is no dropout; give model.dropout",
+            )
         return agent
 
     def build_model(self, artifacts: LabelArtifacts) -> TextClassifier:

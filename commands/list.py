@@ -149,7 +149,8 @@ def _is_shared(name: str) -> bool:
 
 
 def _describe(part: Any) -> dict[str, Any]:
-    from utils.config.schema import REQUIRED, TorchPart, describe, options_of
+    from utils.config.option_types import describe
+    from utils.config.schema import REQUIRED, TorchPart, options_of
 
     sentences = {} if isinstance(part, TorchPart) else sentences_of(part)
     options = {

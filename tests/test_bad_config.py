@@ -20,6 +20,11 @@ MODEL = "model:\n  name: bilstm\n  embedding_size: 8\n  hidden_size: 6\n"  # wha
 # name: (a line of the config and what stands there instead, or the whole text; the error)
 REFUSED: dict[str, tuple[Change | str, str]] = {
     "D88 a slip in a key": (("hidden_size: 6", "hiden_size: 6"), "x.yaml:11: model.hiden_size is not an option of bilstm; did you mean hidden_size?"),
+    "a slip in a key of null": (("hidden_size: 6", "hiden_size: null"), "x.yaml:11: model.hiden_size is not an option of any part of model; did you mean hidden_size?"),
+    "an unknown section of null": (("train:\n", "modle: null\ntrain:\n"), "x.yaml:18: modle is not a section of agent classification; did you mean model?"),
+    "an entry without a space": (("train:\n", "loss: {class_weights: {cooking:5, chess: 1}}\ntrain:\n"), "x.yaml:18: loss.class_weights.cooking:5 has no value, and no base gives it one to remove; write \"cooking: 5\", with a space"),
+    "R-Drop without dropout": (("dropout: 0.2\n", "\nloss: {r_drop: 1.0}\n"), "x.yaml:13: loss.r_drop compares two passes under other dropout masks, and here is no dropout; give model.dropout"),
+    "an entry without a value": (("train:\n", "loss: {class_weights: {cooking: null, chess: 1}}\ntrain:\n"), "x.yaml:18: loss.class_weights.cooking has no value, and no base gives it one to remove"),
     "D89 an unknown section": (("optimizer:", "optimiser:"), "x.yaml:15: optimiser is not a section of agent classification; did you mean optimizer?"),
     "D90 a key twice": (("name: bilstm", "dropout: 0.2"), "x.yaml:12: model.dropout is given twice (first on line 9)"),
     "D92 lr a word": (("lr: 0.01", "lr: fast"), "x.yaml:17: optimizer.lr must be a number, got 'fast'"),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.exports.exported_run import open_run
 from agents.running.abilities import Classifies, require
 from agents.running.predictor import CHUNK, Predictor
 from agents.running.text_data import TextData
@@ -25,9 +26,18 @@ logger = logging.getLogger("glassbox")
 
 
 def check_teacher(config: Config) -> None:
-    """Raise CheckpointError where the run that is to teach is not there: before the data is read, which takes its time."""
-    if config.loss.name == "distillation" and not Path(config.loss.teacher).is_dir():
+    """Refuse a run that cannot teach before the data is read, which takes its time. Raises CheckpointError, ConfigError."""
+    if config.loss.name != "distillation":
+        return
+    folder = Path(config.loss.teacher)
+    if not folder.is_dir():
         raise CheckpointError(f"loss.teacher: there is no run {config.loss.teacher} yet; train the teacher first")
+    run = open_run(folder)
+    require(run, Classifies, "teach")
+    if run.config.data.get("multi_label"):
+        raise config.error(
+            "loss.teacher", f"loss.teacher: {folder} gives a text any number of labels, but here each has one"
+        )
 
 
 class Teacher:
@@ -36,12 +46,7 @@ class Teacher:
     def __init__(self, config: Config, data: TextData, device: torch.device) -> None:
         folder = Path(config.loss.teacher)
         predictor = Predictor(folder, str(device))
-        require(predictor.run, Classifies, "teach")
         labels, own = predictor.artifacts.labels, list(data.artifacts.labels)
-        if predictor.config.data.get("multi_label"):
-            raise config.error(
-                "loss.teacher", f"loss.teacher: {folder} gives a text any number of labels, but here each has one"
-            )
         if sorted(labels) != sorted(own):
             raise config.error(
                 "loss.teacher",

@@ -82,7 +82,9 @@ class Predictor:
 
         on_bad_row: "error" raises DataError at a text that cannot be used; "skip" gives it a line that says why.
         """
-        return list(self.predict_records(self.reader(on_bad_row).answers(self.rows(texts))))
+        reader = self.reader(on_bad_row)
+        reader.needs_columns = False  # a text without them is a bad row, whatever others come with it
+        return list(self.predict_records(reader.answers(self.rows(texts))))
 
     def rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:
         """Texts as `predict` takes them, as rows."""

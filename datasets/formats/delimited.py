@@ -48,7 +48,7 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
         except csv.Error as error:
             if "field limit" in str(error):
                 raise DataError(f"{path}:{first}: a cell {too_long(layout.max_row_bytes)}; is a quote open?") from None
-            problems.append(f"not CSV ({error}); if quotes are ordinary characters, write data.quotes: false")
+            problems.append(_problem(str(error)))
         if cells is None and not problems:
             return
         if is_first and cells and header is not None and len(cells) == len(header.columns) - 1:
@@ -68,6 +68,13 @@ def _read_delimited(path: Path, layout: Layout, delimiter: str, has_quotes: bool
             header = Header(cells, place)
         else:
             yield header.row(place, cells, has_quotes)
+
+
+def _problem(error: str) -> str:
+    """What the library says of a row, and what to do."""
+    if "new-line character" in error:
+        return "not CSV (a carriage return inside a cell without quotes); quote the cell, or remove the character"
+    return f"not CSV ({error}); if quotes are ordinary characters, write data.quotes: false"
 
 
 class Header:

@@ -13,7 +13,7 @@ from datasets.rows.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.rows.records import Record, RecordReader
 from datasets.rows.repeats import describe_repeats
 from datasets.rows.split import SPLITS, assign, check_shares, nested_places, text_key
-from datasets.rows.targets import Target
+from datasets.rows.targets import LabelTarget, Target
 from utils.errors import DataError, in_words
 
 BEYOND = -2  # assigned to training rows beyond data.train_limit; -1 to those beyond data.limit, and to skipped ones
@@ -253,12 +253,9 @@ class Corpus:
                 same_file = [s for s in SPLITS if s == split or not {s, split} & set(self.source.splits) - {"train"}]
                 num_read = sum(scan.report[s]["read"] for s in same_file)
                 reasons = f" ({in_words(skipped)} skipped)" if skipped else ""
-                num_labels = len(scan.label_sets)
-                hint = (
-                    f", with {num_labels} labels: is data.label the right column?"
-                    if num_labels > max(2, num_read / 2)
-                    else ""
-                )
+                num_labels = len(scan.label_sets) if isinstance(self.target, LabelTarget) else 0
+                is_odd = 0 < num_read < 2 * num_labels and num_labels > 2
+                hint = f", with {num_labels} labels: is data.label the right column?" if is_odd else ""
                 raise DataError(
                     f"{files[split]}: has no rows left for {split}{reasons}; {num_read} rows were read{hint}"
                 )

@@ -52,7 +52,7 @@ class RecordReader:
         self.fields, self.target, self.id = list(fields), target, id
         self.label = None if target is None else target.column
         self.on_bad_row = on_bad_row
-        self.needs_id, self.skip_option = True, "data.on_bad_row: skip"
+        self.needs_id, self.needs_columns, self.skip_option = True, True, "data.on_bad_row: skip"
         self.needs_every_text = False  # a row may have an empty text beside others
         self.column_options = "data.fields, data.label"
         self.num_read = 0
@@ -78,7 +78,7 @@ class RecordReader:
                 self.skipped[_reason(problem)] += 1
             has_good = has_good or record is not None
             yield record
-        if missing is not None and not has_columns:
+        if missing is not None and not has_columns and self.needs_columns:
             raise DataError(missing)
 
     def counts(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class RecordReader:
             return f"{row.header}: the column {column!r} appears twice in the header"
         for column in columns:
             if column not in row.values:
-                known = ", ".join(map(repr, itertools.islice(row.values, 20)))
+                known = ", ".join(map(repr, itertools.islice(row.values, 20))) or "none"
                 hint = _similar_column(column, row.values)
                 if column == self.label and row.values.keys() == {"text"}:
                     hint = f"; plain text has no labels: {WITH_LABELS}."

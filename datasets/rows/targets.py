@@ -148,6 +148,9 @@ class LabelTarget(Target):
         return lines + describe_unmeasured(sorted(found["train"]), measured, is_multi_label=self.is_multi_label)
 
 
+LARGEST = 1e18  # whose square, summed over a batch, is still a float32
+
+
 class NumberTarget(Target):
     """Regression target: a number, such as a rating.
 
@@ -165,6 +168,8 @@ class NumberTarget(Target):
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
+        if abs(number) > LARGEST:
+            return (), f"the number in {self.column!r} is beyond {LARGEST:g}, the largest that can be learnt"
         return ((repr(number),), None) if math.isfinite(number) else ((), f"no number in {self.column!r}")
 
     def is_answer(self, word: str, labels: Sequence[str]) -> bool:

@@ -54,10 +54,12 @@ class CrossEntropy(nn.Module):
 
 def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor | None:
     """(L,) the weight of each label, 1 where none is given. Raises ValueError for an unknown label."""
-    if weights is None:
+    if not weights:
         return None
     if unknown := [label for label in weights if label not in labels]:
         raise ValueError(f"class_weights names {unknown[0]!r}, which is not a label; known: {', '.join(labels[:20])}")
     if min(weights.values()) < 0:
         raise ValueError(f"class_weights must not be negative, got {weights}")
+    if not any(weights.get(label, 1.0) for label in labels):
+        raise ValueError(f"class_weights must not be 0 for every label, got {weights}: nothing would be learnt")
     return torch.tensor([float(weights.get(label, 1.0)) for label in labels])

@@ -198,14 +198,14 @@ def test_bad_teachers(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None
         )
         == 0
     )
-    line = refusal(capsys, 2, *STUDENT, "loss.teacher=experiments/many", "name=x")
+    line = refusal(capsys, 2, *STUDENT, "loss.teacher=experiments/many", "data.train=nothing.jsonl", "name=x")
     assert "experiments/many gives a text any number of labels, but here each has one" in line
     write_jsonl(Path("numbers.jsonl"), [row | {"label": i} for i, row in enumerate(tiny_rows())])  # type: ignore[arg-type]
     Path("numbers.yaml").write_text(
         "agent: regression\ndata: {name: files, train: numbers.jsonl}\nmodel: {name: bilstm}\ntrain: {num_epochs: 1}"
     )
     assert main(["numbers.yaml", "name=numbers"]) == 0
-    line = refusal(capsys, 2, *STUDENT, "loss.teacher=experiments/numbers", "name=x")
+    line = refusal(capsys, 2, *STUDENT, "loss.teacher=experiments/numbers", "data.train=nothing.jsonl", "name=x")
     assert "experiments/numbers: a run of agent regression cannot teach; classification, similarity can" in line
     line = refusal(capsys, 2, *STUDENT, "loss.temperature=0.0", "name=x")
     assert "temperature must be positive, got 0.0" in line

@@ -157,6 +157,17 @@ def test_what_is_no_text_in_a_list_of_python_is_a_bad_row(folder: Path, value: A
     ]
 
 
+@pytest.mark.parametrize("texts", [[{}], [{"body": "boil"}], [{}, "boil the rice"], [{}, {"body": "x"}]])
+def test_a_text_without_the_column_is_skipped_in_any_company(folder: Path, texts: list[Any]) -> None:
+    predictor = load("experiments/x")
+    lines = predictor.predict(texts, on_bad_row="skip")
+    assert [line.get("problem") for line in lines] == [
+        None if isinstance(t, str) else "no text in 'text'" for t in texts
+    ]
+    with pytest.raises(DataError, match=r"^0: there is no column 'text'; there are (none|'body')"):
+        predictor.predict(texts)
+
+
 @pytest.mark.parametrize("texts", ["boil", {"text": "boil the rice"}])
 def test_one_text_in_place_of_a_list_is_refused(folder: Path, texts: Any) -> None:
     with pytest.raises(TypeError, match=r"texts must be a list, got one (str|dict); write \[text\]"):

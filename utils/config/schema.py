@@ -8,18 +8,17 @@ declared twice, and a new option is one more keyword argument.
 import contextlib
 import difflib
 import inspect
-import math
 import re
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from utils.config.config import Config, flatten
+from utils.config.option_types import WORDS, convert, describe
+from utils.errors import ConfigError
 
 Part = Callable[..., Any]
 REQUIRED = inspect.Parameter.empty
-WORDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
 
 
 class Option(NamedTuple):
@@ -89,10 +88,13 @@ def check_config(config: Config, sections: Mapping[str, Section], settings: Part
     owner: whose sections they are, for the messages; default: the config's agent
     """
     top, owner = options_of(settings), owner or f"agent {config.agent}"
-    for key in config:
+    nulls = {key.partition(".")[0]: place for key, place in config.nulls.items()}
+    for key in (*config, *nulls):
         if key not in sections and key not in top:
             hint = _sections_with(key, config, sections) or did_you_mean(key, [*top, *sections])
-            raise config.error(key, f"{key} is not a section of {owner}{hint}")
+            raise ConfigError(f"{nulls.get(key) or config.place(key)}: {key} is not a section of {owner}{hint}")
+    for key, place in config.nulls.items():
+        _check_null(key, place, sections)
     given = {key: value for key, value in config.items() if key in top}
     config.update(_checked_options(config, "", given, top, owner))
     for key, section in sections.items():
@@ -100,6 +102,20 @@ def check_config(config: Config, sections: Mapping[str, Section], settings: Part
             values = check_section(config, key, section)
             config.pop(key, None)  # so that a saved config has every section in the agent's order
             config[key] = values
+
+
+def _check_null(key: str, place: str, sections: Mapping[str, Section]) -> None:
+    """Raise ConfigError for a null that removes nothing, unless it is an option of a part, which has its default then."""
+    name, _, option = key.partition(".")
+    if not option:
+        return
+    if name not in sections or "." in option:
+        hint = f'; write "{option.rpartition(".")[2].replace(":", ": ", 1)}", with a space' if ":" in option else ""
+        raise ConfigError(f"{place}: {key} has no value, and no base gives it one to remove{hint}")
+    parts = [*(sections[name].parts or {}).values(), *sections[name].shared_parts]
+    known = ["name", *dict.fromkeys(each for part in parts for each in options_of(part))]
+    if option not in known:
+        raise ConfigError(f"{place}: {key} is not an option of any part of {name}{did_you_mean(option, known)}")
 
 
 def changed_defaults(config: Config) -> list[str]:
@@ -190,22 +206,6 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def describe(kind: Any) -> str:
-    """A type in words: "int", "list of str", "one of max, mean"."""
-    if get_origin(kind) is Literal:
-        return "one of " * (len(get_args(kind)) > 1) + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) in (Union, types.UnionType):
-        members = [member for member in get_args(kind) if getattr(member, "__name__", "") != "Tensor"]
-        return " or ".join("null" if member is type(None) else describe(member) for member in members)
-    if get_origin(kind) is list:
-        return f"list of {describe(get_args(kind)[0])}"
-    if get_origin(kind) is dict:
-        return f"mapping of {describe(get_args(kind)[0])} to {describe(get_args(kind)[1])}"
-    if get_origin(kind) is tuple:
-        return "[" + ", ".join(describe(member) for member in get_args(kind)) + "]"
-    return getattr(kind, "__name__", str(kind))
-
-
 def _checked_options(
     config: Config, prefix: str, values: Mapping[str, Any], options: Mapping[str, Option], part_name: str
 ) -> dict[str, Any]:
@@ -234,36 +234,3 @@ def _checked_value(config: Config, key: str, value: Any, kind: Any) -> Any:
         words = re.sub(r"\b(list|mapping) of", r"a \1 of", words)
         reason = f", which is {error}" if isinstance(error, OverflowError) else ""
         raise config.error(key, f"{key} must be {words}, got {value!r}{reason}") from None
-
-
-def convert(value: Any, kind: Any) -> Any:
-    """The value as `kind`: an int serves as a float, nothing else is converted.
-
-    Raises TypeError where it does not fit, OverflowError for a number that is not finite or beyond 64 bits.
-    """
-    origin, members = get_origin(kind), get_args(kind)
-    if kind is Any or (origin is Literal and value in members and type(value) in map(type, members)):
-        return value
-    if origin in (Union, types.UnionType):
-        for member in members:
-            with contextlib.suppress(TypeError):
-                return convert(value, member)
-    if origin in (list, tuple) and isinstance(value, list | tuple):
-        if origin is tuple and len(value) != len(members):
-            raise TypeError
-        return [convert(item, members[i] if origin is tuple else members[0]) for i, item in enumerate(value)]
-    if origin is dict and isinstance(value, Mapping):
-        return {convert(name, members[0]): convert(item, members[1]) for name, item in value.items()}
-    if (kind is float and type(value) in (int, float)) or (kind is int and type(value) is int):
-        return kind(_in_range(value))
-    if kind in (str, bool, type(None)) and type(value) is kind:
-        return value
-    raise TypeError
-
-
-def _in_range(value: float) -> float:
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise OverflowError("beyond 64 bits")
-    if not math.isfinite(value):
-        raise OverflowError("not finite")
-    return value

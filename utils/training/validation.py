@@ -11,8 +11,9 @@ from utils.training.settings import TrainSettings
 def judge(values: dict[str, float], state: RunState, settings: TrainSettings, num_texts: int) -> tuple[float, bool]:
     """Record a validation of num_texts texts; -> (the signed monitored value, whether the weights are now the best)."""
     gain = settings.gain(values)
-    if math.isnan(gain):
-        raise NonFiniteError(f"step {state.step}: valid {settings.metric} is not a number; lower optimizer.lr")
+    if not math.isfinite(gain):
+        value = "not a number" if math.isnan(gain) else "infinite"
+        raise NonFiniteError(f"step {state.step}: valid {settings.metric} is {value}; lower optimizer.lr")
     noise = noise_of(settings.metric, max(gain, state.highest_gain), num_texts)
     return gain, state.observe(gain, values["loss"], noise)
 

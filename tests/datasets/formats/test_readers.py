@@ -88,6 +88,7 @@ CSV: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
     "longer than csv's limit": (b"text,label\n" + b"x" * 200_000 + b",b\n", [(2, {"text": "x" * 200_000, "label": "b"})]),
     "blank lines": (b"\n\ntext,label\n\na,b\n", [(1, BLANK), (2, BLANK), (4, BLANK), (5, AB)]),
     "short and long rows": (b"text,label\na\na,b,c\na,b\n", [(2, "1 columns instead"), (3, "3 columns instead"), (4, AB)]),
+    "carriage return": (b'text,label\na\rx,b\n"a\rx",b\n', [(2, "not CSV (a carriage return inside a cell without quotes); quote the"), (3, {"text": "a\rx", "label": "b"})]),
     "stray quote": (b'text,label\n"a"x,b\na,b\n', [(2, "not CSV"), (3, AB)]),
     "stray quote over lines": (b'text,label\n"a,b\nc,"d"\na,b\n', [(2, "not CSV"), (3, "not CSV"), (4, AB)]),
     "cut off in a quote": (b'text,label\na,b\n"cut', [(2, AB), (3, "not CSV")]),

@@ -100,11 +100,19 @@ def test_ignored_labels_give_no_gradient() -> None:
         assert logits.grad[1].abs().sum() > 0
 
 
+def test_no_class_weights_are_weights_of_one() -> None:
+    assert CrossEntropy(LABELS, class_weights={}).weight is None
+
+
 @pytest.mark.parametrize(
     ("build", "word"),
     [
         (lambda: CrossEntropy(LABELS, class_weights={"d": 1.0}), "class_weights names 'd'"),
         (lambda: CrossEntropy(LABELS, class_weights={"a": -1.0}), "class_weights"),
+        (
+            lambda: CrossEntropy(LABELS, class_weights=dict.fromkeys(LABELS, 0.0)),
+            "class_weights must not be 0 for every",
+        ),
         (lambda: CrossEntropy(LABELS, label_smoothing=1.0), "label_smoothing"),
         (lambda: Focal(LABELS, gamma=-1.0), "gamma"),
     ],

@@ -203,6 +203,18 @@ def test_an_option_comes_after_its_section(folder: Path, reverse: bool) -> None:
     assert load_config("a.yaml", words[::-1] if reverse else words).model == {"name": "boe", "dropout": 0.5}
 
 
+def test_a_null_that_removes_nothing_is_kept_with_its_place(folder: Path) -> None:
+    (folder / "a.yaml").write_text("model: {name: bilstm, dropout: 0.2, hidden_size: 5}\n")
+    (folder / "b.yaml").write_text("base: a.yaml\nmodel: {dropout: null, size: null}\ndata: {limit: {train: null}}\n")
+    config = load_config("b.yaml", ["data.files.en=null", "model.hidden_size=null", "trane=null"])
+    assert config.nulls == {
+        "model.size": "b.yaml:2",
+        "data.limit.train": "b.yaml:3",
+        "data.files.en": "command line",
+        "trane": "command line",
+    }
+
+
 def test_an_override_by_null_removes_a_key(folder: Path) -> None:
     write(a=BASE)
     assert load_config("a.yaml", ["model.dropout=null"]).model == {"name": "bilstm", "hidden_size": 5}

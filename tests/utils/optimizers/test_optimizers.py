@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from utils.config.schema import convert, options_of
+from utils.config.option_types import convert
+from utils.config.schema import options_of
 from utils.errors import NonFiniteError
 from utils.optimizers.building import OPTIMIZERS, build_optimizer, takes_sparse
 from utils.optimizers.parameter_groups import parameter_groups

@@ -7,7 +7,8 @@ import torch
 from layered import Layered
 from torch import nn
 
-from utils.config.schema import convert, options_of
+from utils.config.option_types import convert
+from utils.config.schema import options_of
 from utils.optimizers.building import OPTIMIZERS, build_optimizer
 from utils.optimizers.parameter_groups import num_layers, parameter_depths, parameter_groups
 from utils.optimizers.schedules import Linear

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from graphs.models.bag_of_embeddings import BagOfEmbeddings
 from graphs.models.bilstm import BiLSTM
 from graphs.models.text_classifier import FeedForward, TextClassifier
-from utils.config.schema import convert, options_of
+from utils.config.option_types import convert
+from utils.config.schema import options_of
 from utils.optimizers.building import OPTIMIZERS, build_optimizer
 from utils.optimizers.parameter_groups import parameter_groups
 from utils.training.freezing import Freezing
