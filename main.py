@@ -86,6 +86,8 @@ def run(arguments: list[str]) -> int:
         return int(end.code or 0)
     if empty := [option for option, value in vars(options).items() if value in ("", [""]) and option != "text"]:
         raise ConfigError(f"command line: {empty[0]} is empty (a variable of the shell that is not set?)")
+    if getattr(options, "fresh", False):
+        signals.starts_over()
     if getattr(options, "text", None) == []:  # argparse takes the text `--` for the end of the options
         options.text = "--"
     command.run(options)

@@ -119,7 +119,7 @@ class BaseAgent(AssembledTask):
             self.save_checkpoint(is_changed=is_validated)
         if number:
             place = f"step {self.state.step} in {self.experiment.folder}"
-            signals.leave(f"saved {place}; run the same command to resume", number)
+            signals.leave(f"saved {place}; {signals.same_command()} to resume", number)
 
     def validate(self) -> bool:
         """Measure the validation split and take note of the best; False where a signal has cut it short."""

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the groups, start the server, print its address, and wait for Ctrl-C."""
     from agents import free_options
-    from utils.analysis.finding import GROUPS, begun, by_rows, find_runs, grouped
+    from utils.analysis.finding import GROUPS, begun, by_rows, find_runs, grouped, named_apart
     from utils.analysis.group_log import is_taken, write_columns, write_groups
     from utils.errors import ConfigError, Stopped
     from utils.runs.run_log import set_up_console
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     if options.port is not None and not 0 <= options.port < 2**16:
         raise ConfigError(f"command line: --port must be between 0 and {2**16 - 1}, got {options.port}")
     found = find_runs([folder])
-    recipes = [group for members in by_rows(found.runs) for group in grouped(members)]
+    recipes = named_apart([group for members in by_rows(found.runs) for group in grouped(members)])
     if is_taken(folder):
         logger.warning("%s is a run, so no groups of seeds are written there; rename its folder", folder / GROUPS)
     groups = write_groups(recipes, folder)

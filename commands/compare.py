@@ -64,12 +64,15 @@ def as_tables(places: Sequence[str], metric: str | None = None, form: str = "tab
     from utils.analysis.finding import find_runs
     from utils.analysis.html_report import as_html
     from utils.analysis.tables import FORMATS as WRITERS
+    from utils.errors import CheckpointError
 
     found = find_runs([Path(place) for place in places])
     notes = left_out(found)
     comparisons = compared(found.runs, metric, is_folder=_has_folder(places)) if found.runs else []
     for note in notes if form != "html" else []:
         logger.info("%s", note)
+    if not found.runs:
+        raise CheckpointError(f"compare: no finished run in {', '.join(map(str, places))}")
     if form == "html":
         return as_html(comparisons, notes)
     return "\n".join(WRITERS[form](comparison) for comparison in comparisons)

@@ -126,6 +126,9 @@ def check(config: "Config", sizes: list[int], metric: str | None) -> None:
 
 def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport | None":
     """The curve of the config's runs that have finished; None where none has."""
+    from agents import AGENTS
+    from agents.running.building import build_corpus
+    from datasets.store.file_hashes import files_hash
     from utils.analysis.curve_report import report_of
     from utils.analysis.finding import chosen_metric, find_runs
     from utils.config.config import RUNS
@@ -134,10 +137,12 @@ def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport 
     if not started:
         return None
     found = find_runs(started)
-    finished = {run.name: run for run in found.runs if is_of(run, config)}
+    corpus = build_corpus(config, AGENTS[config.agent].target)
+    content = files_hash(corpus.source, corpus.cache_folder)
+    finished = {run.name: run for run in found.runs if is_of(run, config, content)}
     if not finished:
         return None
-    reasons = {run.name: "a run of another config" for run in found.runs}
+    reasons = {run.name: "a run of another config, or on other data" for run in found.runs}
     reasons |= {Path(folder).name: reason for folder, reason in {**found.unfinished, **found.unreadable}.items()}
     missing = {
         size: {run: reasons.get(run, "not started") for run in runs if run not in finished}
@@ -147,11 +152,13 @@ def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport 
     return report_of(config.name, chosen_metric(list(finished.values()), metric), runs, missing)
 
 
-def is_of(run: "Run", config: "Config") -> bool:
-    """Whether a run is one of the config, with whatever seed and number of training rows; an option may be newer than the run."""
+def is_of(run: "Run", config: "Config", content: str) -> bool:
+    """Whether a run is one of the config on files of this content, with whatever seed and number of training rows; an option may be
+    newer than the run."""
+    from utils.analysis.finding import CONTENT
     from utils.config.config import flatten
 
-    asked = flatten(config.to_dict()) | {"data.train_limit": run.options.get("data.train_limit")}
+    asked = flatten(config.to_dict()) | {"data.train_limit": run.options.get("data.train_limit"), CONTENT: content}
     return all(asked.get(key) == value for key, value in run.recipe.items() if key in asked)
 
 

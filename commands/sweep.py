@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from utils.search.study import Study
 
 SUMMARY = "search for a config's best options, with Optuna"
+JUDGING = (
+    "train.monitor",
+    "metrics",
+    "data.valid",
+    "data.test",
+    "data.split",
+    "data.limit",
+)  # which no trial may choose
 NUM_SHOWN = 10
 
 logger = logging.getLogger("glassbox")
@@ -72,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
     def job(owned: Any) -> Job:
         given = [settings.config, *options.overrides, *words(owned.options)]
-        fresh = ["--fresh"] * (options.fresh and owned.starts == 1)
+        fresh = ["--fresh"] * (study.starts_over and owned.starts == 1)
         return job_of(config, owned.name, [*given, *fresh], slots.num_threads)
 
     with storage_errors():
@@ -97,6 +105,11 @@ def checked(
     for key in ("name", *space):
         if given := [word for word in overrides if word.startswith(f"{key}=")]:
             raise ConfigError(f"command line: {given[0]}: the sweep chooses {key}; leave it out")
+    for key in space:
+        if key.startswith(JUDGING) or (key.startswith("loss.") and config.train.monitor == "-loss"):
+            raise file.error(
+                f"space.{key}", f"space.{key}: trials are judged by it, and would not be by one measure; leave it out"
+            )
     for key, own in space.items():
         for value in (own.values[0], own.values[-1]):
             try:

@@ -54,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
             under_seeds(config, options, num_processes=worker.size)
             return
         if options.dry_run:
+            if options.seeds is not None:
+                seeds_of(options.seeds)
             show_plan(config, is_first=worker.is_first)
             return
         curve = ReferenceCurve.read(Path(options.against)) if options.against else None
@@ -113,7 +115,7 @@ def seeds_of(text: str) -> list[int]:
         numbers = [int(word) for word in text.split(",")]
     except ValueError:
         numbers = []
-    seeds = list(range(1, numbers[0] + 1)) if len(numbers) == 1 else numbers
+    seeds = list(range(1, min(numbers[0], 1001) + 1)) if len(numbers) == 1 else numbers
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or len(seeds) > 1000:
         raise ConfigError(f"command line: --seeds must be a number of seeds, or a list such as 1,5,9, got {text!r}")
     return seeds

@@ -23,6 +23,8 @@ REFUSED: dict[str, tuple[Change | str, str]] = {
     "a slip in a key of null": (("hidden_size: 6", "hiden_size: null"), "x.yaml:11: model.hiden_size is not an option of any part of model; did you mean hidden_size?"),
     "an unknown section of null": (("train:\n", "modle: null\ntrain:\n"), "x.yaml:18: modle is not a section of agent classification; did you mean model?"),
     "an entry without a space": (("train:\n", "loss: {class_weights: {cooking:5, chess: 1}}\ntrain:\n"), "x.yaml:18: loss.class_weights.cooking:5 has no value, and no base gives it one to remove; write \"cooking: 5\", with a space"),
+    "a monitor of the wrong sign": (("batch_size: 16", "monitor: +loss"), "x.yaml:20: train.monitor: less loss is better; write -loss"),
+    "another monitor of the wrong sign": (("batch_size: 16", "monitor: -macro_f1"), "x.yaml:20: train.monitor: more macro_f1 is better; write +macro_f1"),
     "R-Drop without dropout": (("dropout: 0.2\n", "\nloss: {r_drop: 1.0}\n"), "x.yaml:13: loss.r_drop compares two passes under other dropout masks, and here is no dropout; give model.dropout"),
     "an entry without a value": (("train:\n", "loss: {class_weights: {cooking: null, chess: 1}}\ntrain:\n"), "x.yaml:18: loss.class_weights.cooking has no value, and no base gives it one to remove"),
     "D89 an unknown section": (("optimizer:", "optimiser:"), "x.yaml:15: optimiser is not a section of agent classification; did you mean optimizer?"),

@@ -22,6 +22,7 @@ from datasets.rows.documents import TABLES
 from datasets.rows.split import SPLITS, check_shares
 from datasets.sources.documents import Documents
 from datasets.store.document_store import DocumentCorpus, DocumentTokens, open_documents
+from datasets.store.file_hashes import files_hash
 from datasets.tokenizers.vocabulary import Vocabulary
 from utils.config.config import Config
 from utils.config.schema import construct
@@ -148,6 +149,7 @@ class DocumentData:
         self.vocabulary = Vocabulary.of(store.tokenizer)
         self.config, self.worker = config, worker
         self.report = store.report | {"warnings": list(store.report["warnings"])}
+        self.report["sha256"] = files_hash(source, self.options.cache_folder)
         self._check(source)
         self.loaders = {split: self._loader(split) for split in SPLITS if len(store.splits[split])}
         self.facts = facts_of(store.facts, self.artifacts)

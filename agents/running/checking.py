@@ -18,6 +18,7 @@ from utils.distributed.worker import DistributedSettings
 from utils.errors import counted
 from utils.machine.device import choose_device, missing_compiler
 from utils.machine.memory import too_large
+from utils.metrics.directions import direction_of
 from utils.optimizers.building import OPTIMIZERS
 from utils.optimizers.parameter_groups import LayerDecay
 from utils.optimizers.schedules import SCHEDULERS
@@ -98,6 +99,10 @@ def _check_training(config: Config, agent_type: "type[Task]") -> None:
     for key, name, names in [*monitored, *(("metrics", name, known) for name in config.metrics or ())]:
         if (known or key == "metrics") and name not in known:
             raise config.error(key, f"{key}: there is no metric {name!r}; known: {', '.join(names)}")
+    sign = direction_of(train.monitor[1:])
+    if sign is not None and train.monitor[0] != sign:
+        better = f"{'more' if sign == '+' else 'less'} {train.monitor[1:]} is better; write {sign}{train.monitor[1:]}"
+        raise config.error("train.monitor", f"train.monitor: {better}")
 
 
 def check_has_valid(config: Config, splits: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from datasets.rows.corpus import Corpus
 from datasets.rows.predictions import prediction_line
 from datasets.rows.records import Record
 from datasets.rows.targets import LabelTarget, Target
+from datasets.store.file_hashes import files_hash
 from datasets.store.store import SplitData, TokenStore, data_hash, open_store, parse_tokenizer
 from datasets.tokenizers.tokens import num_unknown, unknown_share
 from datasets.tokenizers.word import WordTokenizer
@@ -110,6 +111,7 @@ class TextData:
         truncated = {split: float(data.truncated.mean()) for split, data in self.splits.items() if len(data)}
         seconds = time.perf_counter() - started
         self.report = store.report | {"truncated": truncated, "warnings": warnings, "seconds": seconds}
+        self.report["sha256"] = files_hash(self.corpus.source, self.corpus.cache_folder)
         loses_ends = self.corpus.long_texts == "head" and not self.corpus.pair
         cut = describe_truncated(truncated, self.corpus.max_length, loses_ends=loses_ends)
         for line in [*describe_rows(store.report), *cut]:

@@ -18,6 +18,7 @@ from datasets import PAIR_DATASETS, TOKENIZERS
 from datasets.batches.bpe_dropout import BPEDropout
 from datasets.batches.pairs import PairExamples
 from datasets.rows.records import Record
+from datasets.store.file_hashes import files_hash
 from datasets.store.store import data_hash, open_store
 from datasets.tokenizers.pair import TokenizerPair, sides_of
 from utils.config.config import Config
@@ -123,6 +124,7 @@ class PairData:
         self.examples = {split: self._examples(split) for split in self.corpus.splits}
         warnings = [*store.report.get("warnings", []), *self._describe_changed()]
         self.report = store.report | {"warnings": warnings, "truncated": self._truncated()}
+        self.report["sha256"] = files_hash(self.corpus.source, self.corpus.cache_folder)
         self.loaders = {split: build_loader(config, worker, examples) for split, examples in self.examples.items()}
         self.report["seconds"] = time.perf_counter() - started
         for line in [*describe_rows(store.report), *self._describe_long()]:

@@ -31,6 +31,12 @@ def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def files_hash(source: Any, cache_folder: str) -> str:
+    """Hash of the content of all files of a data source, whatever the options."""
+    files = [path for split in source.splits for path in source.files(split)]
+    return content_key(files, {}, Path(cache_folder) / "hashes.json")[:16]
+
+
 def file_hashes(files: list[Path], memory: Path) -> list[str]:
     """The sha256 of each file; `memory` is the JSON file that caches them."""
     known: dict[str, Any] = {}

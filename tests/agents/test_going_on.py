@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import tiny_rows, write_jsonl
 
 from main import main
 
@@ -68,11 +69,7 @@ def test_a_resume_of_the_same_length_does_not_jump(workplace: Path, capsys: pyte
 
 
 def test_patience_that_has_ended_a_run_is_named(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [
-        "train.patience=1",
-        "train.monitor=-accuracy",
-        "optimizer.lr=0.02",
-    ]  # which falls no more once it has risen
+    words = ["train.patience=1", "train.monitor=+accuracy", "optimizer.lr=1e-5"]  # with which nothing is learnt
     err = start(capsys, *words, "train.num_epochs=9")
     steps = report()["train"]["steps"]
     *_, last, said = [line for line in err.splitlines() if "valid" in line]
@@ -95,7 +92,7 @@ def test_patience_that_has_ended_a_run_is_named(workplace: Path, capsys: pytest.
 def test_patience_that_is_used_up_at_the_last_step_has_stopped_nothing(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train.patience=1", "train.monitor=-accuracy", "optimizer.lr=0.02"]
+    words = ["train.patience=1", "train.monitor=+accuracy", "optimizer.lr=1e-5"]
     start(capsys, *words, "train.num_epochs=9")
     epochs = report()["train"]["epochs"]
     start(capsys, *words, f"train.num_epochs={epochs}", "--fresh")
@@ -122,7 +119,10 @@ def damaged_best(name: str = "model.safetensors") -> int:
 def test_a_damaged_best_checkpoint_is_told_at_the_start_and_the_run_ends(
     workplace: Path, capsys: pytest.CaptureFixture[str], name: str, num_epochs: int
 ) -> None:
-    words = ["train.monitor=+loss", "optimizer.lr=0.02"]  # the first validation is the best
+    labels = ["chess", "cooking", "sailing"]
+    wrong = [row | {"label": labels[labels.index(row["label"]) - 1]} for row in tiny_rows(30)]
+    write_jsonl(Path("wrong.jsonl"), wrong)
+    words = ["data.valid=wrong.jsonl", "train.monitor=-loss", "optimizer.lr=0.02"]  # the first validation is the best
     start(capsys, *words, "train.num_epochs=4")
     step = damaged_best(name)
     capsys.readouterr()
@@ -135,6 +135,6 @@ def test_a_damaged_best_checkpoint_is_told_at_the_start_and_the_run_ends(
     err = start(capsys, *words, f"train.num_epochs={num_epochs}")
     assert f"warning: experiments/x/checkpoints/step-{step}/{name}: is damaged" in err
     assert "and it was the best; the best is chosen from here on (--fresh starts over)" in err
-    assert report()["best"]["step"] >= 20
-    assert report()["train"]["steps"] == 5 * num_epochs
+    assert report()["best"]["step"] >= 24
+    assert report()["train"]["steps"] == 6 * num_epochs
     assert main(["test", "experiments/x"]) == 0

@@ -200,6 +200,33 @@ def test_nothing_to_compare_is_one_line(runs: Path, capsys: pytest.CaptureFixtur
         assert words in err
 
 
+def test_no_finished_run_has_a_code_of_its_own(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("report.json", "predictions.jsonl"):
+        (runs / "plain-seed1" / name).unlink()
+    out, err = output(capsys, "experiments/plain-seed1", "--format", "csv", code=4)
+    assert (out, err.splitlines()[-1]) == ("", "compare: no finished run in experiments/plain-seed1")
+
+
+def test_runs_on_changed_data_are_another_recipe(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The test rows are the same; without a word the two would be one row."""
+    rows = tiny_rows()
+    for split, own in {"train": rows[:60], "valid": rows[60:80], "test": rows[80:]}.items():
+        write_jsonl(Path(f"{split}.jsonl"), own)
+    words = [f"data.{split}={split}.jsonl" for split in ("train", "valid", "test")] + [
+        "data.split=null",
+        "train.num_epochs=1",
+    ]
+    assert main(["tiny.yaml", *words, "name=files-1", "seed=1"]) == 0
+    write_jsonl(Path("train.jsonl"), rows[:40])
+    assert main(["tiny.yaml", *words, "name=files-2", "seed=2"]) == 0
+    assert main(["tiny.yaml", *words, "name=files-3", "seed=1"]) == 0
+    out, err = output(capsys, "experiments/files-1", "experiments/files-2", "experiments/files-3", "--format", "csv")
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert sorted(row["runs"] for row in table) == ["1", "2"]
+    assert len({row["data.sha256"] for row in table}) == 2
+    assert "counts once" not in err
+
+
 def test_more_than_five_recipes_are_compared_with_the_best(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(4):
         assert main(["tiny.yaml", f"name=more{i}", "train.num_epochs=1", f"optimizer.lr={0.01 * (i + 1)}"]) == 0

@@ -187,3 +187,11 @@ def test_runs_of_another_config_are_in_no_curve(place: Path, capsys: pytest.Capt
     assert "bag-n12-seed1: a run of another config" in out
     assert "not extrapolated: that needs 3 sizes, 1 measured" in out
     assert "ended with exit code 2" in err.splitlines()[-1]
+
+
+def test_runs_on_changed_data_are_in_no_curve(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tiny_rows()
+    write_jsonl(place / "tiny.jsonl", [*rows, rows[0] | {"text": "bake the bread and boil the rice"}])
+    out, _ = output(capsys, "--sizes", "6,12", "--seeds", "2")
+    assert "bag-n12-seed1: a run of another config, or on other data" in out
+    assert "bag-n6-seed1" not in out

@@ -198,6 +198,8 @@ def test_a_process_that_is_started_so_heeds_one_signal(monkeypatch: pytest.Monke
     [
         (["--seeds", "0"], "--seeds must be a number of seeds, or a list such as 1,5,9, got '0'"),
         (["--seeds", "three"], "got 'three'"),
+        (["--seeds", "10000000000"], "got '10000000000'"),
+        (["--seeds", "0", "--dry-run"], "got '0'"),
         (["--seeds", "1,1"], "got '1,1'"),
         (["--seeds", "2", "seed=4"], "seed=4: --seeds sets the seed; leave it out"),
         (["--seed", "3"], "unrecognized arguments: --seed 3"),

@@ -76,6 +76,22 @@ def test_another_sweep_of_that_name(run: Run, workplace: Path) -> None:
     assert [report_of(number)["train"]["epochs"] for number in range(2)] == [1] * 2
 
 
+@pytest.mark.full
+def test_a_new_study_has_none_of_the_old_runs(run: Run, workplace: Path) -> None:
+    """Also those of its trials that a later start begins: --fresh was said once."""
+    (workplace / "s.yaml").write_text(SWEEP.replace("trials: 2", "trials: 3"))
+    assert run("sweep", "s.yaml", SHORT).returncode == 0
+    before = [Path(f"experiments/s-trial{i}/report.json").stat().st_mtime_ns for i in range(3)]
+    (workplace / "s.yaml").write_text(SWEEP.replace("trials: 2", "trials: 1"))
+    assert run("sweep", "s.yaml", SHORT, "--fresh").returncode == 0
+    (workplace / "s.yaml").write_text(SWEEP.replace("trials: 2", "trials: 3"))
+    done = run("sweep", "s.yaml", SHORT)
+    assert done.returncode == 0, done.stderr
+    assert "3 complete" in done.stdout
+    after = [Path(f"experiments/s-trial{i}/report.json").stat().st_mtime_ns for i in range(3)]
+    assert all(new > old for new, old in zip(after, before, strict=True))
+
+
 def started(folder: Path, *words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, str(ROOT / "main.py"), "sweep", "s.yaml", *words]
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -179,6 +195,16 @@ def test_worse_runs_are_ended_early(workplace: Path, monkeypatch: pytest.MonkeyP
         (SWEEP.replace("[6, 12]", "[6, 0]"), [], "s.yaml:7: space.model.hidden_size"),
         (SWEEP.replace("tiny.yaml", "none.yaml"), [], "none.yaml"),
         (SWEEP.replace("name: s", "name: a/b"), [], "one folder's name"),
+        (
+            SWEEP.replace("model.hidden_size", "train.monitor").replace("[6, 12]", "[+accuracy, -loss]"),
+            [],
+            "space.train.monitor: trials are judged by it",
+        ),
+        (
+            SWEEP.replace("model.hidden_size", "loss.label_smoothing").replace("[6, 12]", "[0.0, 0.1]"),
+            ["train.monitor=-loss"],
+            "space.loss.label_smoothing: trials are judged by it",
+        ),
         (SWEEP, ["--jobs", "1000"], "--jobs"),
         (SWEEP, ["optimizer.lr=0.1"], "the sweep chooses optimizer.lr"),
         (SWEEP, ["name=x"], "the sweep chooses name"),

@@ -39,7 +39,7 @@ def test_kills_at_random_moments_cost_nothing(lab: Lab, model: str) -> None:
 @pytest.mark.parametrize("model", MODELS[: of_tier(1, len(MODELS))])
 def test_a_run_that_stops_early_stops_there_wherever_it_is_killed(lab: Lab, model: str) -> None:
     """Killed after each of its saves, the last of which holds that its patience is at an end."""
-    options = ("train.patience=1", "train.monitor=-accuracy")  # which falls no more as soon as something is learnt
+    options = ("train.patience=1", "train.monitor=+accuracy", "optimizer.lr=1e-5")  # with which nothing is learnt
     lab.finish(model, f"early-{model}", *options)
     report = json.loads((lab.path(f"early-{model}") / "report.json").read_bytes())
     assert report["train"]["is_stopped_early"]

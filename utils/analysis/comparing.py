@@ -9,8 +9,6 @@ from utils.analysis import paired
 from utils.analysis.finding import Group, Run, grouped, what_differs
 from utils.analysis.paired import Interval
 from utils.analysis.row_metrics import (
-    HIGHER_IS_BETTER,
-    LOWER_IS_BETTER,
     OF_A_RUN,
     RankMetric,
     RowMetric,
@@ -19,10 +17,11 @@ from utils.analysis.row_metrics import (
 )
 from utils.analysis.seeds import Spread, almost_stochastic_order, spread_of
 from utils.errors import ConfigError
+from utils.metrics.directions import HIGHER_IS_BETTER, IN_PERCENT, direction_of
 
+BY_TOKEN = ("pretraining", "seq2seq")  # agents whose losses are means over tokens
 ALL_PAIRS = 5  # recipes; of more, each is compared with the best one alone
 FEW_SEEDS = 5  # below this, an almost stochastic order says nothing
-PERCENT = ("bleu", "chrf")  # metrics that are given in percent
 BINNED = {"auroc": 2e-3}  # what a report's figure may be off by, since it is counted in bins of scores; others: ROUNDED
 ROUNDED = 1e-4
 
@@ -43,6 +42,13 @@ class Pair(NamedTuple):
     mcnemar: float | None
     order: float | None
     adjusted: float | None = None
+    reason: str | None = None  # why it is not tested
+
+    @property
+    def p(self) -> float:
+        """Of no difference. For single runs' accuracy McNemar's, which is exact however few rows differ."""
+        assert self.decisive is not None
+        return self.decisive.p if self.mcnemar is None else self.mcnemar
 
     @property
     def decisive(self) -> Interval | None:
@@ -77,21 +83,27 @@ def compare(runs: Sequence[Run], metric: str) -> Comparison:
     ]
     tested = [pair for pair in pairs if pair.decisive is not None]
     num_tests = len(tested) if len(groups) <= ALL_PAIRS else len(groups) * (len(groups) - 1) // 2
-    adjusted = paired.adjusted_for([pair.decisive.p for pair in tested if pair.decisive], num_tests)
+    adjusted = paired.adjusted_for([p_among(pair, num_tests) for pair in tested], num_tests)
     found = {id(pair): p for pair, p in zip(tested, adjusted, strict=True)}
     pairs = [pair._replace(adjusted=found.get(id(pair))) for pair in pairs]
     return Comparison(metric, groups, spreads, what_differs(groups), pairs)
 
 
+def p_among(pair: Pair, num_tests: int) -> float:
+    """A pair's p-value for the correction for many, at least that of other seeds alone.
+
+    Two or three seeds drawn with replacement have hardly a tail, of which the smallest of many p-values comes: with 5 recipes of 2
+    seeds, all alike, some pair was called different in 21% of the cases, and is in 2%.
+    """
+    return max(pair.p, pair.seeds.p) if num_tests > 1 and pair.both and pair.seeds else pair.p
+
+
 def direction(runs: Sequence[Run], metric: str) -> float:
     """1 where more of a metric is better, -1 where less is. Raises ConfigError for one that nothing is known of."""
-    for run in runs:
-        if (monitor := str((run.report.get("best") or {}).get("monitor"))) in (f"+{metric}", f"-{metric}"):
-            return 1.0 if monitor[0] == "+" else -1.0
-    if metric in LOWER_IS_BETTER:
-        return -1.0
-    if metric in (*HIGHER_IS_BETTER, *PERCENT):
-        return 1.0
+    monitors = [str((run.report.get("best") or {}).get("monitor")) for run in runs]
+    of_runs = next((monitor[0] for monitor in monitors if monitor[1:] == metric), None)
+    if sign := direction_of(metric) or of_runs:
+        return 1.0 if sign == "+" else -1.0
     raise ConfigError(
         f"compare: whether more or less {metric} is better is not known; compare runs with it as train.monitor"
     )
@@ -137,6 +149,8 @@ def _of_rows(run: Run, metric: str) -> RowMetric | RankMetric | None:
 def _pair(
     first: Group, second: Group, metric: str, sign: float, resampled: tuple[np.ndarray, np.ndarray] | None
 ) -> Pair:
+    if reason := other_quantities(first, second, metric):
+        return Pair(first, second, None, None, None, None, None, None, reason=reason)
     at_seeds = [sign * value for value in first.values(metric)], [sign * value for value in second.values(metric)]
     seeds = paired.over_seeds(*at_seeds)
     is_enough = min(map(len, at_seeds)) >= FEW_SEEDS
@@ -148,6 +162,31 @@ def _pair(
     rows, both = paired.over_rows(a.mean(axis=1), b.mean(axis=1), observed), paired.over_both(a, b, observed)
     share = paired.share_of_seeds(a, b) if both else None
     return Pair(first, second, rows, seeds, both, share, _mcnemar(first, second, metric), order)
+
+
+def other_quantities(first: Group, second: Group, metric: str) -> str | None:
+    """Why the figures of two recipes are not of one quantity, in words; None where they are."""
+    one, other = first.runs[0], second.runs[0]
+    if metric in IN_PERCENT:
+        signatures = [(run.report.get(run.split) or {}).get(f"{metric}_signature") for run in (one, other)]
+        return (
+            None
+            if signatures[0] == signatures[1]
+            else f"sacreBLEU's signatures differ ({' and '.join(map(str, signatures))})"
+        )
+
+    def differing(*sections: str) -> str:
+        keys = dict.fromkeys([*one.options, *other.options])
+        return next(
+            (key for key in keys if key.startswith(sections) and one.options.get(key) != other.options.get(key)), ""
+        )
+
+    is_by_token = one.options.get("agent") in BY_TOKEN and metric in ("loss", "nll", "mlm", "perplexity")
+    if is_by_token and (key := differing("tokenizer.", "target_tokenizer.", "objective.pairs")):
+        return f"{metric} is a mean over other tokens in each ({key}); bits_per_byte, bleu and chrf are not"
+    if metric == "loss" and (key := differing("loss.")):
+        return f"the losses are not the same function ({key})"
+    return None
 
 
 def _mcnemar(first: Group, second: Group, metric: str) -> float | None:
@@ -178,7 +217,7 @@ def sentence(pair: Pair, metric: str) -> str:
     gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
     return (
         f"{pair.second.name} {gain if best.difference else f'scores as {pair.first.name} does'}: {'; '.join(parts)}. "
-        f"p = {best.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
+        f"p = {pair.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
     )
 
 
@@ -195,7 +234,7 @@ def _range(interval: Interval, metric: str) -> str:
 
 def _number(value: float, metric: str) -> str:
     scale = 100 if is_share(metric) else 1
-    return f"{scale * value:.1f}" if is_share(metric) or metric in PERCENT else f"{value:.4f}"
+    return f"{scale * value:.1f}" if is_share(metric) or metric in IN_PERCENT else f"{value:.4f}"
 
 
 def points(value: float, metric: str) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from utils.analysis.comparing import PERCENT, direction, is_share, points
+from utils.analysis.comparing import direction, is_share, points
 from utils.analysis.finding import Run
 from utils.analysis.learning_curve import MIN_SIZES, LearningCurve, Range, fit_learning_curve
 from utils.analysis.seeds import Spread, spread_of
@@ -13,6 +13,7 @@ from utils.drawing.html_page import bullets, page, table
 from utils.drawing.line_plot import ORANGE, Curve, Place, line_plot
 from utils.errors import ConfigError
 from utils.machine.text_tables import text_table
+from utils.metrics.directions import IN_PERCENT
 
 AHEAD = (2, 4)  # times the largest size that are predicted
 
@@ -62,14 +63,14 @@ class CurveReport(NamedTuple):
         """ "One more point": a point of a share or of a metric in percent, else a hundredth of the value at the largest size."""
         if is_share(self.metric):
             return 0.01
-        return 1.0 if self.metric in PERCENT else abs(self.measured[-1].spread.mean) / 100
+        return 1.0 if self.metric in IN_PERCENT else abs(self.measured[-1].spread.mean) / 100
 
 
 def best_of(metric: str, sign: float) -> float:
     """The value of a metric without any error. Raises ConfigError where it is not known."""
     if sign < 0:
         return 0.0
-    if is_share(metric) or metric in PERCENT:
+    if is_share(metric) or metric in IN_PERCENT:
         return 1.0 if is_share(metric) else 100.0
     raise ConfigError(f"curve: the largest value of {metric} is not known; take a metric between 0 and 1, or a loss")
 

@@ -20,6 +20,7 @@ SEEDS = ("name", "seed", "data.split_seed")
 NO_RESULT = "device num_threads data.num_workers data.cache_folder data.max_row_bytes train.keep train.log_every train.save_every"
 TENSORBOARD = "tensorboard.histograms tensorboard.graph tensorboard.profile tensorboard.projector"
 NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), *TENSORBOARD.split(), "distributed.timeout", "metrics")
+CONTENT = "data.sha256"  # of the files' content: a run on changed files is of another recipe
 DATA = [
     "name",
     "train",
@@ -73,8 +74,10 @@ class Run(NamedTuple):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The options without the seed."""
-        return {key: value for key, value in self.options.items() if key not in NOT_A_RECIPE}
+        """The options without the seed, and what the files held."""
+        recipe = {key: value for key, value in self.options.items() if key not in NOT_A_RECIPE}
+        content = self.report.get("data", {}).get("sha256")
+        return recipe if content is None else recipe | {CONTENT: content}
 
 
 class Found(NamedTuple):
@@ -182,12 +185,15 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.recipe.items())), []).append(run)
-    names = [_name_of(members) for members in groups.values()]
-    unique = [
-        name if names.count(name) == 1 else members[0].name
-        for name, members in zip(names, groups.values(), strict=True)
-    ]
-    return [Group(name, sorted(runs, key=_seed_of)) for name, runs in zip(unique, groups.values(), strict=True)]
+    return named_apart([Group(_name_of(members), sorted(members, key=_seed_of)) for members in groups.values()])
+
+
+def named_apart(groups: Sequence[Group]) -> list[Group]:
+    """Groups with a name each: of those that share one, that of the first run, or else its folder."""
+    for name_of in (lambda group: group.runs[0].name, lambda group: str(group.runs[0].folder)):
+        names = [group.name for group in groups]
+        groups = [group if names.count(group.name) == 1 else group._replace(name=name_of(group)) for group in groups]
+    return list(groups)
 
 
 def _seed_of(run: Run) -> int:
@@ -243,8 +249,10 @@ def chosen_metric(runs: Sequence[Run], asked: str | None) -> str:
     default = max(sorted(set(monitored)), key=monitored.count)
     name = asked or (default if default in known else next((m for m in ("accuracy", "loss") if m in known), ""))
     if name not in (known := list(dict.fromkeys([*known, *counted]))):
+        others = [run.folder for run in runs if name not in run.results]
+        lacking = f" ({others[0]} has none that is finite)" if len(others) < len(runs) else ""
         raise ConfigError(
-            f"compare: there is no metric {name!r} in all of these runs; known: {', '.join(known) or 'none'}"
+            f"compare: there is no metric {name!r} in all of these runs{lacking}; known: {', '.join(known) or 'none'}"
         )
     return name
 

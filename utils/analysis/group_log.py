@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.analysis.finding import GROUPS, Group, what_differs
+from utils.analysis.finding import CONTENT, GROUPS, Group, what_differs
 from utils.files.storage import atomic_write, remove, storage_errors
 from utils.runs.reference import curve_of
 from utils.runs.saved import CONFIG, METRICS
@@ -47,7 +47,7 @@ def write_columns(
     from utils.trackers.tensorboard import hparams_of
 
     folder = root / GROUPS / COLUMNS
-    differing = {key: values for key, values in what_differs(groups).items() if key not in left_out}
+    differing = {key: values for key, values in what_differs(groups).items() if key not in (*left_out, CONTENT)}
     examples = {key: _example(values) for key, values in differing.items()} | {"seed": 0}
     with storage_errors(folder):
         if is_taken(root) or not _is_ours(folder):

@@ -46,7 +46,9 @@ class LearningCurve(NamedTuple):
     def predict(self, size: float, seed: int = 0) -> Range:
         """The error that will be measured at a size: of the same test rows, as the mean over as many seeds."""
         errors = self.floor + self.gain * (size / self.largest) ** -self.exponent
-        noise = np.sqrt(_variances(errors, self.misfit, self.of_seeds, self.num_rows))
+        n = self.num_rows  # Laplace's rule: that n rows show no error does not make it certain that none comes
+        smoothed = errors if n is None else (errors * n + 1) / (n + 2)
+        noise = np.sqrt(_variances(smoothed, self.misfit, self.of_seeds, n))
         low, high = np.quantile(errors + noise * np.random.default_rng(seed).normal(size=len(errors)), ENDS)
         return Range(float(np.median(errors)), max(0.0, float(low)), float(high))
 

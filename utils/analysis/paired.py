@@ -42,7 +42,7 @@ def over_rows(first: np.ndarray, second: np.ndarray, observed: float) -> Interva
     differences = second - first
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     moved = np.abs(differences - observed)
-    if (reached := int((moved >= abs(observed) - 1e-12).sum())) or not (deviation := float(np.std(differences))):
+    if (reached := int((moved >= abs(observed) - 1e-12).sum())) or (deviation := float(np.std(differences))) < 1e-9:
         p = (1 + reached) / (1 + len(differences))
     else:  # no resample reached it: the tail of a normal distribution
         p = min(1 / (1 + len(differences)), 2 * float(special.ndtr(-abs(observed) / deviation)))

@@ -16,18 +16,6 @@ from utils.metrics.reliability import NUM_BINS, bins_of, decisions_of
 
 Lines = Sequence[Mapping[str, Any]]
 OF_A_RUN = ("id", "predicted", "probabilities", "truncated", "log_probability", "is_complete", "hypotheses")
-HIGHER_IS_BETTER = (*METRICS, "auroc", "mlm_accuracy", "pair_accuracy", "token_accuracy")  # all between 0 and 1, or -1
-LOWER_IS_BETTER = (
-    "loss",
-    "nll",
-    "ece",
-    "absolute_error",
-    "root_mean_squared_error",
-    "perplexity",
-    "mlm",
-    "pairs",
-    "bits_per_byte",
-)
 NEWLINE = "\n"  # other ends of lines, such as U+2028, stand within texts
 CHUNK = 200  # resamples whose weights are in memory as float64
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,11 +58,9 @@ def notes_of(comparison: Comparison) -> list[str]:
     if hidden:
         notes.append(f"these differ, too (see --format csv): {', '.join(hidden)}")
     tested = [pair for pair in comparison.pairs if pair.decisive is not None]
-    if len(tested) < len(comparison.pairs):
-        num = len(comparison.pairs) - len(tested)
-        notes.append(
-            f"{counted(num, 'pair')} not tested: one seed on a side, and no predictions that hold {comparison.metric}"
-        )
+    unknown = f"one seed on a side, and no predictions that hold {comparison.metric}"
+    reasons = Counter(pair.reason or unknown for pair in comparison.pairs if pair.decisive is None)
+    notes += [f"{counted(num, 'pair')} not tested: {reason}" for reason, num in reasons.items()]
     return notes + [sentence(pair, comparison.metric) for pair in tested]
 
 

@@ -15,8 +15,9 @@ from utils.errors import Stopped
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_SIGNAL = "GLASSBOX_ONE_SIGNAL"  # set for a process whose starter passes signals on, and ends it if need be
 
-RESUME = "; run the same command to resume from the last checkpoint, if there is one"
+RESUME = "; {} to resume from the last checkpoint, if there is one"
 
+_command = ["run the same command"]  # which goes on, unless it starts over
 _received: list[int] = []
 _is_graceful: list[bool] = []
 _raised: list[int] = []  # the signals that raised at once
@@ -83,7 +84,8 @@ def installed() -> Iterator[None]:
     old: dict[int, Callable[..., Any] | int | None] = {n: signal.signal(n, handle) for n in heard}
     old_hook, _owner[:], _raised[:], _first[:] = sys.unraisablehook, [os.getpid()], [], []
     _hung_up.clear()
-    _hint[:] = [RESUME]
+    _command[:] = ["run the same command"]
+    _hint[:] = [RESUME.format(*_command)]
     sys.unraisablehook = functools.partial(_repeat, old_hook)
     if os.environ.get(ONE_SIGNAL):
         only_the_first()
@@ -101,6 +103,17 @@ def installed() -> Iterator[None]:
         for number, handler in old.items():
             if signal.getsignal(number) is handle:  # else they are ignored until the process has said why it ends
                 signal.signal(number, handler)
+
+
+def starts_over() -> None:
+    """The command has --fresh: what would resume is the same one without it."""
+    _command[:] = ["run the same command without --fresh"]
+    _hint[:] = [RESUME.format(*_command)]
+
+
+def same_command() -> str:
+    """What to do in order to resume, in words."""
+    return _command[0]
 
 
 def without_hint() -> None:
@@ -133,7 +146,7 @@ def graceful() -> Iterator[None]:
     finally:
         _is_graceful.clear()
     if _received:  # it came after the last step had checked
-        leave("the training is saved; run the same command to write the report")
+        leave(f"the training is saved; {same_command()} to write the report")
 
 
 def leave(message: str, number: int | None = None) -> NoReturn:

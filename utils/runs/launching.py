@@ -111,7 +111,7 @@ def run_all(queue: Queue, environments: Sequence[Mapping[str, str]] = ({},)) -> 
             for process in running:
                 process.kill()
         if told is not None:
-            signals.leave("the runs are saved; run the same command to resume")
+            signals.leave(f"the runs are saved; {signals.same_command()} to resume")
     queue.close()
 
 

@@ -26,7 +26,12 @@ from utils.errors import ConfigError, StorageError
 from utils.files.storage import locked
 from utils.search.settings import Space, SweepSettings
 
-SPECIFICATION, STARTS, PROBLEM = "specification", "starts", "problem"  # what the storage keeps besides Optuna's own
+SPECIFICATION, STARTS, PROBLEM, FRESH = (
+    "specification",
+    "starts",
+    "problem",
+    "fresh",
+)  # what the storage keeps besides Optuna's own
 
 
 class Owned(NamedTuple):
@@ -66,6 +71,11 @@ class Study:
         self.sign = -1 if is_better_more else 1  # of a value, for the best to come first
         with self._alone():
             self.study = _opened(settings, url, is_better_more=is_better_more, is_fresh=is_fresh)
+            if is_fresh:
+                self.study.set_user_attr(FRESH, True)
+            self.starts_over = bool(
+                self.study.user_attrs.get(FRESH)
+            )  # so that runs of the study before it are not its trials'
             known = self.study.user_attrs.get(SPECIFICATION)
             if known is None:
                 self.study.set_user_attr(SPECIFICATION, dict(specification))

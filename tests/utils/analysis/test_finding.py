@@ -112,3 +112,66 @@ def test_what_is_no_number_is_no_result() -> None:
     assert run.results == {}
     with pytest.raises(ConfigError, match="known: none"):
         chosen_metric([run], None)
+
+
+def test_runs_on_changed_files_are_of_another_recipe() -> None:
+    """Of older runs nothing is known of the content."""
+    runs = [run_of("a", seed, 1.0) for seed in (1, 2, 3)]
+    assert len(grouped(runs)) == 1
+    for run, content in zip(runs, ("x", "y", "y"), strict=True):
+        run.report["data"]["sha256"] = content
+    assert [[run.options["seed"] for run in group.runs] for group in grouped(runs)] == [[1], [2, 3]]
+    assert what_differs(grouped(runs)) == {"data.sha256": ["x", "y"]}
+    again = run_of("b", 1, 1.0)
+    again.report["data"]["sha256"] = "y"
+    assert not again.is_again(runs[0])
+
+
+def test_groups_of_one_name_are_told_apart() -> None:
+    groups = grouped([run_of("old/run", 1, 1.0, lr=1), run_of("new/run", 1, 1.0, lr=2), run_of("c", 1, 1.0, lr=3)])
+    assert [group.name for group in groups] == ["old/run", "new/run", "c"]
+
+
+def test_the_direction_of_a_known_metric_is_no_runs_choice() -> None:
+    run = run_of("a", 1, 1.0)
+    run.report["best"]["monitor"] = "+mlm"
+    assert direction([run], "mlm") == -1.0
+    run.report["best"]["monitor"] = "-mine"
+    assert direction([run], "mine") == -1.0
+    with pytest.raises(ConfigError, match="whether more or less other is better is not known"):
+        direction([run], "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "metric", "reason"),
+    [
+        (
+            {"tokenizer.vocab_size": 350},
+            "mlm",
+            "mlm is a mean over other tokens in each (tokenizer.vocab_size); bits_per_byte",
+        ),
+        ({"objective.pairs": "none"}, "loss", "loss is a mean over other tokens in each (objective.pairs)"),
+        ({"loss.label_smoothing": 0.1}, "loss", "the losses are not the same function (loss.label_smoothing)"),
+        ({"loss.label_smoothing": 0.1}, "mlm", None),
+        ({"optimizer.lr": 0.1}, "mlm", None),
+    ],
+)
+def test_figures_of_other_quantities_are_not_tested(options: dict[str, Any], metric: str, reason: str | None) -> None:
+    runs = [run_of(f"a-{seed}", seed, 1.0 + 0.01 * seed) for seed in (1, 2, 3)]
+    runs += [run_of(f"b-{seed}", seed, 2.0 + 0.01 * seed, **options) for seed in (1, 2, 3)]
+    found = compare(runs, metric)
+    (pair,) = found.pairs
+    notes = " ".join(notes_of(found))
+    assert (pair.decisive is None) == (reason is not None)
+    assert (f"1 pair not tested: {reason}" if reason else "different") in notes
+
+
+def test_figures_of_other_signatures_are_not_tested() -> None:
+    runs = [run_of(name, seed, 1.0 + seed, lr=name) for name in "ab" for seed in (1, 2)]
+    for run in runs:
+        run.report["test"] |= {"bleu": 30.0 + run.options["seed"], "bleu_signature": f"case:{run.name}"}
+    (pair,) = compare(runs, "bleu").pairs
+    assert pair.reason == "sacreBLEU's signatures differ (case:a and case:b)"
+    for run in runs:
+        run.report["test"]["bleu_signature"] = "case:lc"
+    assert compare(runs, "bleu").pairs[0].reason is None

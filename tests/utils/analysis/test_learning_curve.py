@@ -100,3 +100,11 @@ def test_perfect_models_are_no_problem() -> None:
 def test_what_cannot_be_fitted_is_refused(sizes: list[int], errors: list[list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_learning_curve(sizes, errors)
+
+
+@pytest.mark.parametrize("num_rows", [50, 100, 1000])
+def test_no_error_in_some_rows_is_not_none_in_all(num_rows: int) -> None:
+    """After 0 errors in n rows a rate of 3 / n is within 95% (the rule of three)."""
+    curve = fit_learning_curve([100, 200, 400, 800], [[0.4], [0.3], [0.15], [0.0]], num_rows)
+    assert curve.predict(800).high > 0.3 / num_rows
+    assert curve.predict(1600).high > 0.3 / num_rows

@@ -1,6 +1,9 @@
 """The tests beside scipy's and values by hand, and how often they are wrong about simulated runs of which the truth is known."""
 
+import itertools
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from lab import of_tier
 from scipy import stats
 
 from utils.analysis import paired
+from utils.analysis.comparing import p_among
 from utils.analysis.paired import (
     Interval,
     adjusted_for,
@@ -168,3 +172,36 @@ def test_one_seed_says_nothing_of_seeds() -> None:
     assert over_both(np.zeros((5, 1)), np.zeros((5, 2)), 0.0) is None
     assert paired.t_quantile(math.inf) == pytest.approx(1.959964)
     assert paired.t_quantile(4) == pytest.approx(2.776445)
+
+
+def test_a_difference_without_spread_has_a_p_value() -> None:
+    """A rounding error is no spread, of which a normal tail would be taken."""
+    assert paired.over_rows(np.full(2000, 0.5), np.full(2000, 0.6), 0.1).p == 1 / 2001
+
+
+def test_some_of_several_equal_recipes_of_two_seeds_are_rarely_called_different() -> None:
+    """Five recipes, ten pairs, rows enough that seeds decide: without what the seeds alone say, in about 20% of the cases."""
+    generator, num, num_rows, wrong = (
+        np.random.default_rng(3),
+        of_tier(60, 300),
+        2000,
+        {"as in compare": 0, "both alone": 0},
+    )
+    weights = row_weights(num_rows, 1000)
+    for case in range(num):
+        hardness = generator.normal(2, 1.5, num_rows)
+        recipes = [answers(generator, hardness, 2, 0.01).astype(np.float32) for _ in range(5)]
+        drawn, means = [weights @ each / num_rows for each in recipes], [each.mean(axis=0) for each in recipes]
+        both, seeds = [], []
+        for i, j in itertools.combinations(range(5), 2):
+            found = over_both(drawn[i], drawn[j], float(means[j].mean() - means[i].mean()), seed=case)
+            alone = over_seeds(means[i].tolist(), means[j].tolist())
+            assert found is not None
+            pair: Any = SimpleNamespace(p=found.p, seeds=alone, both=found)
+            both.append(found.p)
+            seeds.append(p_among(pair, 10))
+        wrong["both alone"] += min(adjusted_for(both, 10)) < 0.05
+        wrong["as in compare"] += min(adjusted_for(seeds, 10)) < 0.05
+    noise = 4 * math.sqrt(0.05 * 0.95 / num) if num < 300 else 0.01
+    assert wrong["as in compare"] / num <= 0.05 + noise
+    assert wrong["both alone"] > wrong["as in compare"]

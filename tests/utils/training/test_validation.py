@@ -93,7 +93,9 @@ def test_what_is_no_number_or_not_there_ends_the_run() -> None:
         judged([(0.5, 0.5)], settings=TrainSettings(monitor="+f2"))
 
 
-@pytest.mark.parametrize(("loss", "word"), [(math.inf, "infinite"), (math.nan, "not a number"), (-math.inf, "infinite")])
+@pytest.mark.parametrize(
+    ("loss", "word"), [(math.inf, "infinite"), (math.nan, "not a number"), (-math.inf, "infinite")]
+)
 def test_a_monitored_value_that_is_not_finite_ends_the_run(loss: float, word: str) -> None:
     with pytest.raises(NonFiniteError, match=f"valid loss is {word}; lower optimizer.lr"):
         judge({"loss": loss}, RunState(), TrainSettings(monitor="-loss"), 10)
