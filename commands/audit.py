@@ -157,7 +157,7 @@ def unknown_of(
 def by_all_groups(whole: "Behaviour", file: "AuditedFile", terms: dict[str, list[str]]) -> "list[Grouping]":
     """Metrics of all rows, by each column, by terms if there are some, and by the intersection."""
     from agents.auditing.audited_file import groupings
-    from agents.auditing.groups import by_group
+    from agents.auditing.groups import ALL_ROWS, by_group
     from agents.auditing.terms import by_terms
     from utils.errors import ConfigError
 
@@ -166,7 +166,7 @@ def by_all_groups(whole: "Behaviour", file: "AuditedFile", terms: dict[str, list
             "command line: --groups terms: --group-terms makes groups of that name; give the column another one"
         )
     of_terms = {"terms": by_terms([record.texts for record in file.records], terms)} if terms else {}
-    named = [("all rows", ["all"] * len(file.records)), *groupings(file.groups | of_terms)]
+    named = [(ALL_ROWS, ["all"] * len(file.records)), *groupings(file.groups | of_terms)]
     return [by_group(name, groups, whole.before, whole.judge.positive, whole.seed) for name, groups in named]
 
 

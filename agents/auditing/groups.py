@@ -20,6 +20,7 @@ from utils.errors import ConfigError
 
 PRIOR, MAX_PRIOR = 0.5, 2.0  # rows: for each pair, in all
 MAX_GROUPS = 500
+ALL_ROWS = "all rows"  # the name of the grouping that is none
 
 
 class Gap(NamedTuple):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from agents.auditing.behaviour import TOLERANCE, Example, Outcome
-from agents.auditing.groups import Grouping
+from agents.auditing.groups import ALL_ROWS, Grouping
 from agents.auditing.intervals import Estimate
 from utils.analysis.html_report import dots
 from utils.analysis.tables import markdown_table
@@ -116,7 +116,7 @@ def _by_group(grouping: Grouping) -> Section:
     metric = FIRST_DRAWN if FIRST_DRAWN in grouping.metrics else next(iter(grouping.metrics))
     known = {name: value for name, value in grouping.metrics[metric].items() if not math.isnan(value.value)}
     return Section(
-        grouping.name.capitalize() if len(grouping.sizes) == 1 else f"By {grouping.name}",
+        "All rows" if grouping.name == ALL_ROWS else f"By {grouping.name}",
         "Each value with its 95% bootstrap interval over rows.",
         head,
         rows,

@@ -13,9 +13,7 @@ def fields_of(corpus: Corpus, text: Any) -> dict[str, Any]:
     """A bare text, or what stands in place of one, as the last field. Raises DataError where that leaves half of a pair out."""
     *others, last = corpus.fields
     if corpus.needs_all_fields:
-        raise DataError(
-            f'this run reads pairs: give each text as {{"{others[0]}": "...", "{last}": "..."}}, or --input'
-        )
+        raise DataError(f'this run reads pairs: give each text as {{"{others[0]}": "...", "{last}": "..."}}')
     return {**dict.fromkeys(others, ""), last: text}
 
 
@@ -29,7 +27,7 @@ def given_record(corpus: Corpus, text: str | Mapping[str, Any], answer: str | No
 
 def one_record(reader: RecordReader, values: dict[str, Any]) -> Record:
     """The record of a row given by hand. Raises DataError where it is none."""
-    reader.on_bad_row, reader.skip_option, reader.needs_id = "error", "", False
+    reader.on_bad_row, reader.skip_option, reader.needs_id = "error", None, False  # there is no row to fix or skip
     (record,) = reader.read([Row("command line", values)])
     assert record is not None
     return record

@@ -86,7 +86,13 @@ class Service:
 
 def build_app(runs: Mapping[str, ServedRun], limits: Limits | None = None) -> FastAPI:
     """The application; its batches run from its start to its end."""
-    app = FastAPI(title="Glassbox", docs_url=None, redoc_url=None, lifespan=lambda _: answering(runs.values()))
+    app = FastAPI(
+        title="Glassbox",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lambda _: answering(runs.values()),
+    )
     service = Service(runs, limits or Limits())
     for path, answer in (("/", service.page), ("/page.js", service.script), ("/docs", service.docs)):
         app.add_api_route(path, answer, include_in_schema=False)

@@ -52,7 +52,8 @@ class RecordReader:
         self.fields, self.target, self.id = list(fields), target, id
         self.label = None if target is None else target.column
         self.on_bad_row = on_bad_row
-        self.needs_id, self.needs_columns, self.skip_option = True, True, "data.on_bad_row: skip"
+        self.needs_id, self.needs_columns = True, True
+        self.skip_option: str | None = "data.on_bad_row: skip"  # None: there is no other row, and no file
         self.needs_every_text = False  # a row may have an empty text beside others
         self.column_options = "data.fields, data.label"
         self.num_read = 0
@@ -171,7 +172,7 @@ class RecordReader:
         hint = f"; fix the row, or skip such rows with {self.skip_option}" if self.skip_option else "; fix the row"
         if self.target is not None and not has_good:
             hint = "; no other row can be used either" if more else "; fix the row"  # skipping all would leave nothing
-        return DataError(f"{place}: {problem}{others}{end}{hint}")
+        return DataError(f"{place}: {problem}{others}{end}{'' if self.skip_option is None else hint}")
 
 
 def ignored_label(label: str) -> Harmless:

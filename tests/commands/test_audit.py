@@ -134,6 +134,18 @@ def test_names_with_commas_stand_in_quotation_marks(folder: Path, capsys: pytest
     assert (code, '--positive no: is not a label of the run; it has "no, not", yes' in err) == (2, True)
 
 
+def test_names_are_no_markup_and_a_column_of_one_value_is_a_column(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(folder / "odd.jsonl", [row | {"G": "<script>|x"} for row in ROWS])
+    audited(capsys, "--data", "odd.jsonl", *COLUMNS, *MAP, "--groups", "G")
+    text = Path("out/report.md").read_text()
+    assert "## All rows" in text
+    assert "## By G\n" in text
+    assert "| &lt;script>\\|x |" in text
+    assert "<script" not in text
+
+
 def test_the_same_command_gives_the_same_bytes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "swaps.yaml").write_text("[[he, she]]")
     words = ["--data", "texts.jsonl", *COLUMNS, *MAP, "--swaps", "swaps.yaml", "--sample", "7"]

@@ -82,7 +82,12 @@ def as_markdown(comparison: Comparison) -> str:
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown, all columns but the first aligned right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_plain_markdown, line)) + " |" for line in lines)
+
+
+def _plain_markdown(text: str) -> str:
+    """A text that is neither HTML nor the end of a cell."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def as_latex(comparison: Comparison) -> str:

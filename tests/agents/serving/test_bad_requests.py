@@ -49,6 +49,7 @@ BAD = [
     ("/generate", LABELS | {"text": "a"}, 422, "its kind is labels"),
     ("/generate", {"run": "writer", "text": " "}, 422, "no text"),
     ("/nowhere", None, 404, "Not Found; /docs lists what there is"),
+    ("/predict/", {}, 404, "Not Found; /docs lists what there is"),
     ("/predict", None, 405, "Method Not Allowed"),
 ]  # fmt: skip
 
