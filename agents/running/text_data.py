@@ -22,7 +22,7 @@ from datasets.rows.predictions import prediction_line
 from datasets.rows.records import Record
 from datasets.rows.targets import LabelTarget, Target
 from datasets.store.file_hashes import files_hash
-from datasets.store.store import SplitData, TokenStore, data_hash, open_store, parse_tokenizer
+from datasets.store.store import TOKENIZER, SplitData, TokenStore, data_hash, open_store, parse_tokenizer
 from datasets.tokenizers.tokens import num_unknown, unknown_share
 from datasets.tokenizers.word import WordTokenizer
 from utils.config.config import Config
@@ -36,7 +36,6 @@ from utils.runs.run_report import describe_rows, describe_truncated
 from utils.runs.saved import refuse_export
 
 logger = logging.getLogger("glassbox")
-TOKENIZER = "tokenizer.json"
 MAX_UNKNOWN = 0.3  # of the tokens of valid and test without a warning; other texts of one kind have 0.02 to 0.2
 # The options of `data` and `tokenizer` in the first version.
 FIRST_OPTIONS = """name train valid test format encoding delimiter quotes columns folder fields label id multi_label label_separator

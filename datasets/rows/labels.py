@@ -9,8 +9,8 @@ from pathlib import Path
 
 from datasets.rows.label_reader import NAME_THEM, POSITIONS, is_written_list
 from utils.errors import DataError
+from utils.metrics.label_counts import MAX_LABELS
 
-MAX_LABELS = 5000  # the same as utils.metrics.labels.MAX_LABELS, whose module imports torch
 MAX_LISTED = 5  # labels named in a warning
 
 

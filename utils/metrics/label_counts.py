@@ -56,6 +56,7 @@ METRICS: dict[str, Callable[[Counts], float]] = {
     "balanced_accuracy": lambda counts: ratio(counts.precision_recall_f1()[1].sum(), float((counts.gold > 0).sum())),
     "mcc": mcc,
 }
+MAX_LABELS = 5000  # a line of predictions.jsonl holds as many probabilities
 PROPORTIONS = (  # of texts, or nearly so: they vary as sqrt(p (1 - p) / n)
     "accuracy",
     "macro_f1",

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.metrics.label_counts import METRICS, Counts, f1_scores, ratio
+from utils.metrics.label_counts import MAX_LABELS, METRICS, Counts, f1_scores, ratio
 
 IGNORED = -100
-MAX_LABELS = 5000  # a line of predictions.jsonl holds as many probabilities
 MAX_MATRIX = 1000  # labels; a matrix of more is 8 MB in every checkpoint, and millions of numbers in the report
 
 

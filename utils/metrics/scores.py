@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from utils.metrics.labels import IGNORED, decide
+from utils.metrics.reliability import NUM_BINS
 
 
 class CalibrationError:
@@ -19,12 +20,12 @@ class CalibrationError:
     the probability of what was decided. Confidences are float32, and summed without rounding, in units of 2**-30.
     """
 
-    NUM_BINS, UNIT = 15, 2**30
+    UNIT = 2**30
 
     def __init__(self, num_labels: int, device: torch.device | None = None, *, is_multi_label: bool) -> None:
         self.is_multi_label = is_multi_label
         # Of each bin the sum of (is right) - confidence, which is all that its gap needs; the last: number of decisions.
-        self.counts = torch.zeros(self.NUM_BINS + 1, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(NUM_BINS + 1, dtype=torch.int64, device=device)
 
     def update(self, outputs: Tensor, batch: Any) -> None:
         """outputs: logits (B, L); batch.columns["label"]: (B,), -100 where nothing is counted, or (B, L) of 0 and 1."""
@@ -34,7 +35,7 @@ class CalibrationError:
         confidence = confidence.nan_to_num(1.0)
         is_counted = (labels != IGNORED).long()
         gaps = ((decided == labels).long() * self.UNIT - (confidence * self.UNIT).long()) * is_counted
-        bins = (confidence * self.NUM_BINS).ceil().long().clamp(1, self.NUM_BINS) - 1  # (0, 1/15], (1/15, 2/15], ...
+        bins = (confidence * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1  # (0, 1/15], (1/15, 2/15], ...
         self.counts.index_add_(0, bins.flatten(), gaps.flatten())
         self.counts[-1] += is_counted.sum()
 
