@@ -191,8 +191,10 @@ def test_an_export_where_the_run_itself_is_needed(place: Path, capsys: pytest.Ca
     if form != "bundle":
         for words in ([], ["--label", "chess"]):
             assert "shows no tensors; give the run it was" in said(capsys, 2, "walk", form, "--text", "x", *words)
-    assert main(["compare", form]) == 0
-    assert capsys.readouterr().err == f"skipped: {line}\n1 folder: 0 compared, 0 unfinished, 1 skipped\n"
+    assert main(["compare", form]) == 4
+    assert capsys.readouterr().err == (
+        f"skipped: {line}\n1 folder: 0 compared, 0 unfinished, 1 skipped\ncompare: no finished run in {form}\n"
+    )
 
 
 def test_a_missing_package_is_named(
