@@ -24,14 +24,8 @@ if TYPE_CHECKING:
     from utils.search.study import Study
 
 SUMMARY = "search for a config's best options, with Optuna"
-JUDGING = (
-    "train.monitor",
-    "metrics",
-    "data.valid",
-    "data.test",
-    "data.split",
-    "data.limit",
-)  # which no trial may choose
+# What trials are judged by, which none of them may choose.
+JUDGING = ("train.monitor", "metrics", "data.valid", "data.test", "data.split", "data.limit")
 NUM_SHOWN = 10
 
 logger = logging.getLogger("glassbox")

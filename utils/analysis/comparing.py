@@ -19,6 +19,13 @@ from utils.analysis.seeds import Spread, almost_stochastic_order, spread_of
 from utils.errors import ConfigError
 from utils.metrics.directions import HIGHER_IS_BETTER, IN_PERCENT, direction_of
 
+OF_TRAINING = (
+    "loss.r_drop",
+    "loss.teacher",
+    "loss.alpha",
+    "loss.temperature",
+)  # of what is not part of an evaluation's loss
+PLAIN = {"cross_entropy", "distillation"}  # which are the same there
 BY_TOKEN = ("pretraining", "seq2seq")  # agents whose losses are means over tokens
 ALL_PAIRS = 5  # recipes; of more, each is compared with the best one alone
 FEW_SEEDS = 5  # below this, an almost stochastic order says nothing
@@ -118,9 +125,8 @@ def _chosen(num: int) -> list[tuple[int, int]]:
 
 def _resampled(groups: Sequence[Group], metric: str) -> list[np.ndarray] | None:
     """(B, R) of each group: the metric of its runs on the same resamples of rows; None where predictions do not hold it."""
-    found = [
-        [_of_rows(run, metric) for run in group.runs] for group in groups
-    ]  # of one recipe, too: it checks the reports
+    # Of a single recipe, too: what contradicts its report is refused.
+    found = [[_of_rows(run, metric) for run in group.runs] for group in groups]
     if len(groups) < 2 or any(each is None for metrics in found for each in metrics):
         return None
     weights = paired.row_weights(len(groups[0].runs[0].lines))
@@ -169,24 +175,15 @@ def other_quantities(first: Group, second: Group, metric: str) -> str | None:
     one, other = first.runs[0], second.runs[0]
     if metric in IN_PERCENT:
         signatures = [(run.report.get(run.split) or {}).get(f"{metric}_signature") for run in (one, other)]
-        return (
-            None
-            if signatures[0] == signatures[1]
-            else f"sacreBLEU's signatures differ ({' and '.join(map(str, signatures))})"
-        )
-
-    def differing(*sections: str) -> str:
-        keys = dict.fromkeys([*one.options, *other.options])
-        return next(
-            (key for key in keys if key.startswith(sections) and one.options.get(key) != other.options.get(key)), ""
-        )
-
-    is_by_token = one.options.get("agent") in BY_TOKEN and metric in ("loss", "nll", "mlm", "perplexity")
-    if is_by_token and (key := differing("tokenizer.", "target_tokenizer.", "objective.pairs")):
-        return f"{metric} is a mean over other tokens in each ({key}); bits_per_byte, bleu and chrf are not"
-    if metric == "loss" and (key := differing("loss.")):
-        return f"the losses are not the same function ({key})"
-    return None
+        are_other = signatures[0] != signatures[1]
+        return f"sacreBLEU's signatures differ ({' and '.join(map(str, signatures))})" if are_other else None
+    found = what_differs([first, second])
+    differing = [key for key, values in found.items() if key != "loss.name" or set(values) != PLAIN]
+    of_tokens = [key for key in differing if key.startswith(("tokenizer.", "target_tokenizer.", "objective.pairs"))]
+    of_loss = [key for key in differing if key.startswith("loss.") and key not in OF_TRAINING]
+    if of_tokens and one.options.get("agent") in BY_TOKEN and metric in ("loss", "nll", "mlm", "perplexity"):
+        return f"{metric} is a mean over other tokens in each ({of_tokens[0]}); bits_per_byte, bleu and chrf are not"
+    return f"the losses are not the same function ({of_loss[0]})" if of_loss and metric == "loss" else None
 
 
 def _mcnemar(first: Group, second: Group, metric: str) -> float | None:

@@ -153,6 +153,7 @@ def test_the_direction_of_a_known_metric_is_no_runs_choice() -> None:
         ({"objective.pairs": "none"}, "loss", "loss is a mean over other tokens in each (objective.pairs)"),
         ({"loss.label_smoothing": 0.1}, "loss", "the losses are not the same function (loss.label_smoothing)"),
         ({"loss.label_smoothing": 0.1}, "mlm", None),
+        ({"loss.r_drop": 1.0, "optimizer.betas": [0.9, 0.98]}, "loss", None),
         ({"optimizer.lr": 0.1}, "mlm", None),
     ],
 )
