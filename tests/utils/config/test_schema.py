@@ -294,11 +294,11 @@ def test_shared_options_do_not_hide_those_of_a_part(key: str, section: Section) 
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["scheduler.name=linear"], ["scheduler.warmup_steps is 0, the default of linear, and 2000"]),
-        (["scheduler={name: linear}"], ["scheduler.warmup_steps is 0, the default of linear, and 2000"]),
-        (["scheduler.name=linear", "scheduler.warmup_steps=2000"], []),
-        (["scheduler.name=noam"], ["scheduler.warmup_steps is 4000, the default of noam, and 2000"]),
-        (["scheduler.name=inverse_sqrt"], []),
+        (["scheduler.name=cosine"], ["scheduler.warmup_steps is 0, the default of cosine, and 600"]),
+        (["scheduler={name: cosine}"], ["scheduler.warmup_steps is 0, the default of cosine, and 600"]),
+        (["scheduler.name=cosine", "scheduler.warmup_steps=600"], []),
+        (["scheduler.name=noam"], ["scheduler.warmup_steps is 4000, the default of noam, and 600"]),
+        (["scheduler.name=linear"], []),
         (["optimizer.weight_decay=null"], []),
         (
             ["optimizer.name=SGD", "optimizer.lr=0.1"],
@@ -308,7 +308,7 @@ def test_shared_options_do_not_hide_those_of_a_part(key: str, section: Section) 
     ids=str,
 )
 def test_an_option_that_goes_with_its_part_is_named(overrides: list[str], named: list[str]) -> None:
-    path = Path("configs/multi30k_en_de.yaml")
+    path = Path("configs/multi30k_de_en.yaml")
     lines = changed_defaults(checked_config(path, overrides))
     assert [line.partition(" in configs/")[0] for line in lines] == named
     assert all(line.endswith(f"in {path}; give {line.split()[0]}, too, to keep that") for line in lines)
