@@ -21,6 +21,7 @@ data:
 model:
   name: bilstm
   hidden_size: 12
+  dropout: 0.1
 loss:
   name: cross_entropy
   label_smoothing: 0.1

@@ -148,7 +148,7 @@ class LabelTarget(Target):
         return lines + describe_unmeasured(sorted(found["train"]), measured, is_multi_label=self.is_multi_label)
 
 
-LARGEST = 1e18  # whose square, summed over a batch, is still a float32
+LARGEST = 1e16  # whose square, summed over a batch of a million, is still a float32
 
 
 class NumberTarget(Target):

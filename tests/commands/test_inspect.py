@@ -107,7 +107,10 @@ def test_no_validation_is_counted_without_a_split_for_it(workplace: Path, capsys
     assert "and the test" not in line
 
 
-def test_a_first_loss_that_is_no_number_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_first_loss_that_is_no_number_is_said(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.rows.targets.LARGEST", 1e30)
     write_jsonl(Path("tiny.jsonl"), [{**row, "score": 1e25 * i} for i, row in enumerate(tiny_rows())])
     assert main(["find-lr", "tiny.yaml", "agent=regression", "data.label=score", "--steps", "10"]) == 6
     assert "is not finite" in capsys.readouterr().err.splitlines()[-1]
