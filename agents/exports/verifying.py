@@ -24,7 +24,8 @@ def verify(folder: Path) -> dict[str, Any]:
     run = predictor.run
     if not isinstance(run, ExportedRun):
         raise CheckpointError(f"{folder}: is a run, not an export of one ({EXPORT} is missing)")
-    lines = [json.loads(line) for line in verified(folder, EXAMPLES, run.export).splitlines()]  # bytes: at \\n alone
+    content = verified(folder, EXAMPLES, run.export)  # bytes, which U+2028 in a text does not cut into lines
+    lines = [json.loads(line) for line in content.splitlines()]
     checks = checks_of(predictor)
     result: dict[str, Any] = checks.compared(predictor, lines)
     checks.refuse_different(result, is_gated=run.format == "int8", place=str(folder))

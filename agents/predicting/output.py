@@ -15,20 +15,8 @@ from utils.machine.streams import json_writer
 from utils.machine.text_tables import cell
 
 FORMATS = ("jsonl", "csv", "parquet")
-OTHERS = (
-    "gz",
-    "bz2",
-    "xz",
-    "zst",
-    "zip",
-    "tsv",
-    "xls",
-    "xlsx",
-    "ods",
-    "html",
-    "arrow",
-    "feather",
-)  # whose readers would find JSON lines
+# Endings of formats whose readers would find JSON lines.
+OTHERS = ("gz", "bz2", "xz", "zst", "zip", "tsv", "xls", "xlsx", "ods", "html", "arrow", "feather")
 ROW_GROUP = 8192  # rows of Parquet that are in memory at a time
 NO_PARQUET = "command line: --output-format parquet needs the package pyarrow: pip install pyarrow"
 Lines = Sequence[Mapping[str, Any]]

@@ -124,9 +124,8 @@ def data_hash(corpus: Corpus, options: dict[str, Any], trained: Any = None) -> s
 def open_store(corpus: Corpus, tokenizer: Any, options: dict[str, Any], trained: Any = None) -> TokenStore:
     """Open the store of a corpus, or build it if it is not cached; `options` and `trained` as for `data_hash`."""
     data, used = data_hash(corpus, options, trained), trained or tokenizer
-    key = digest_of({"data": data, "format": FORMAT, "code": code_hash([corpus, corpus.target, corpus.source, used])})[
-        :32
-    ]
+    code = code_hash([corpus, corpus.target, corpus.source, used])
+    key = digest_of({"data": data, "format": FORMAT, "code": code})[:32]
 
     def fill(folder: Path) -> None:
         started = time.perf_counter()

@@ -19,14 +19,11 @@ from utils.analysis.seeds import Spread, almost_stochastic_order, spread_of
 from utils.errors import ConfigError
 from utils.metrics.directions import HIGHER_IS_BETTER, IN_PERCENT, direction_of
 
-OF_TRAINING = (
-    "loss.r_drop",
-    "loss.teacher",
-    "loss.alpha",
-    "loss.temperature",
-)  # of what is not part of an evaluation's loss
-PLAIN = {"cross_entropy", "distillation"}  # which are the same there
+# Options of what training adds to the loss, and an evaluation does not.
+OF_TRAINING = ("loss.r_drop", "loss.teacher", "loss.alpha", "loss.temperature")
+PLAIN = {"cross_entropy", "distillation"}  # the same function in an evaluation
 BY_TOKEN = ("pretraining", "seq2seq")  # agents whose losses are means over tokens
+LOSSES = ("loss", "nll", "mlm", "perplexity")
 ALL_PAIRS = 5  # recipes; of more, each is compared with the best one alone
 FEW_SEEDS = 5  # below this, an almost stochastic order says nothing
 BINNED = {"auroc": 2e-3}  # what a report's figure may be off by, since it is counted in bins of scores; others: ROUNDED
@@ -177,11 +174,13 @@ def other_quantities(first: Group, second: Group, metric: str) -> str | None:
         signatures = [(run.report.get(run.split) or {}).get(f"{metric}_signature") for run in (one, other)]
         are_other = signatures[0] != signatures[1]
         return f"sacreBLEU's signatures differ ({' and '.join(map(str, signatures))})" if are_other else None
+    if metric not in LOSSES:
+        return None
     found = what_differs([first, second])
     differing = [key for key, values in found.items() if key != "loss.name" or set(values) != PLAIN]
     of_tokens = [key for key in differing if key.startswith(("tokenizer.", "target_tokenizer.", "objective.pairs"))]
     of_loss = [key for key in differing if key.startswith("loss.") and key not in OF_TRAINING]
-    if of_tokens and one.options.get("agent") in BY_TOKEN and metric in ("loss", "nll", "mlm", "perplexity"):
+    if of_tokens and one.options.get("agent") in BY_TOKEN:
         return f"{metric} is a mean over other tokens in each ({of_tokens[0]}); bits_per_byte, bleu and chrf are not"
     return f"the losses are not the same function ({of_loss[0]})" if of_loss and metric == "loss" else None
 
