@@ -59,7 +59,7 @@ $(VENV)/installed-browser: requirements-browser.txt $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --requirement requirements-browser.txt
 	touch $@
 
-# The losses that test_determinism.py compares with, made anew: on purpose, in the commit that says why they have changed.
+# The losses that test_determinism.py compares with, made again on purpose, in the commit that says why they changed.
 golden: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python tests/reliability/golden.py
 

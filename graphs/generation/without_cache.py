@@ -1,4 +1,4 @@
-"""Generation that computes the whole target anew at each token: what the cache saves, and the proof that it changes nothing.
+"""Generation that computes the whole target again at each token: what the cache saves, and the proof that it changes nothing.
 
 B: texts, K: rows of a text, t: tokens so far, V: vocabulary.
 """

@@ -167,6 +167,16 @@ def slow(place: str, seconds: float) -> None:
     )
 
 
+def wait_in(place: str, path: str) -> None:
+    """The first call of a function waits until there is a file of that name."""
+
+    def wait() -> None:
+        while not Path(path).exists():
+            time.sleep(0.01)
+
+    at_call(place, 1, wait)
+
+
 def fail(place: str, n: int = 1, message: str = "No space left on device") -> None:
     """Every call of a function from the n-th on raises an OSError."""
     seen = 0

@@ -8,7 +8,6 @@ import pytest
 from faults import DIED
 from lab import MODELS, Lab, Run, digest
 
-SLOW_STEP = {"slow": {"place": "agents.base:BaseAgent.train_step", "seconds": 0.03}}
 SLOW_DATA = {"slow": {"place": "datasets.store.word_pass:number_words", "seconds": 0.2}}
 
 
@@ -17,14 +16,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return Lab(tmp_path_factory.mktemp("at_once"))
 
 
-def seconds_to_end(run: Run) -> tuple[int | None, float]:
-    code = run.wait()
-    return code, time.monotonic() - run.started
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_of_four_starts_one_runs_and_three_are_refused(lab: Lab, model: str) -> None:
-    runs = [lab.start(model, f"four-{model}", **SLOW_STEP) for _ in range(4)]
+    until = {"place": "agents.base:BaseAgent.train_step", "path": f"refused-{model}"}  # else the last starts too late
+    runs = [lab.start(model, f"four-{model}", wait_in=until) for _ in range(4)]
     first = {}
     while len(first) < 3:  # whoever is refused ends first
         first |= {run.pid: (run, code) for run in runs if run.pid not in first and (code := run.wait(0)) is not None}
@@ -33,6 +28,7 @@ def test_of_four_starts_one_runs_and_three_are_refused(lab: Lab, model: str) -> 
         assert code == 5
         [line] = run.stderr.splitlines()
         assert line.startswith(f"experiments/four-{model}: another process is using this run")
+    (lab.folder / f"refused-{model}").touch()
     [winner] = [run for run in runs if run.pid not in first]
     assert winner.wait() == 0, winner.stderr
     assert lab.results(f"four-{model}") == lab.control(model)[0]
