@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults import DIED
-from lab import MODELS, Lab, Run, digest
+from lab import MODELS, Lab, digest
 
 SLOW_DATA = {"slow": {"place": "datasets.store.word_pass:number_words", "seconds": 0.2}}
 
