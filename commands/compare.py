@@ -67,15 +67,15 @@ def as_tables(places: Sequence[str], metric: str | None = None, form: str = "tab
     from utils.errors import CheckpointError
 
     found = find_runs([Path(place) for place in places])
+    comparisons = compared(found, metric, is_folder=_has_folder(places)) if found.runs else []
     notes = left_out(found)
-    comparisons = compared(found.runs, metric, is_folder=_has_folder(places)) if found.runs else []
     for note in notes if form != "html" else []:
         logger.info("%s", note)
     if not found.runs:
         raise CheckpointError(f"compare: no finished run in {', '.join(map(str, places))}")
     if form == "html":
         return as_html(comparisons, notes)
-    return "\n".join(WRITERS[form](comparison) for comparison in comparisons)
+    return WRITERS[form](comparisons)
 
 
 def _has_folder(places: Sequence[str]) -> bool:
@@ -84,13 +84,15 @@ def _has_folder(places: Sequence[str]) -> bool:
     return any(not (Path(place) / CONFIG).exists() for place in places)
 
 
-def compared(runs: Sequence["Run"], metric: str | None, *, is_folder: bool) -> list["Comparison"]:
-    """A comparison for each set of test rows. Raises ConfigError for several of runs that were named one by one."""
-    from utils.analysis.comparing import compare
-    from utils.analysis.finding import by_rows, chosen_metric, first_difference
+def compared(found: "Found", metric: str | None, *, is_folder: bool) -> list["Comparison"]:
+    """A comparison for each set of test rows. Raises ConfigError for several of runs that were named one by one.
+
+    Of a folder, runs whose predictions contradict their report are moved to those that cannot be read.
+    """
+    from utils.analysis.finding import by_rows, first_difference
     from utils.errors import ConfigError, counted
 
-    sets = by_rows(runs)
+    sets = by_rows(found.runs)
     if len(sets) > 1 and not is_folder:
         one, other = sets[0][0], sets[1][0]
         raise ConfigError(
@@ -99,15 +101,30 @@ def compared(runs: Sequence["Run"], metric: str | None, *, is_folder: bool) -> l
         )
     if len(sets) > 1:
         logger.info("%d sets of test rows, which are not compared with each other: a table each", len(sets))
-    found = []
+    comparisons = []
     for members in sets:
         try:
-            found.append(compare(members, chosen_metric(members, metric)))
+            comparisons.append(_compared(members, found if is_folder else None, metric))
         except ConfigError as error:
             if len(sets) == 1:
                 raise
             logger.info("%s (%s): %s", members[0].name, counted(len(members), "run"), error)
-    return found
+    return comparisons
+
+
+def _compared(members: Sequence["Run"], found: "Found | None", metric: str | None) -> "Comparison":
+    """The comparison of a set; with `found` those that contradict themselves are left out, as long as others are left."""
+    from utils.analysis.comparing import ContradictionError, compare
+    from utils.analysis.finding import chosen_metric
+
+    try:
+        return compare(members, chosen_metric(members, metric))
+    except ContradictionError as error:
+        if found is None or len(members) == 1:
+            raise
+        found.runs.remove(error.run)
+        found.unreadable[str(error.run.folder)] = str(error)
+        return _compared([run for run in members if run is not error.run], found, metric)
 
 
 def left_out(found: "Found") -> list[str]:

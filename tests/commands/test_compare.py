@@ -174,6 +174,10 @@ def test_one_set_that_cannot_be_compared_does_not_stop_the_others(
     (runs / "other" / "predictions.jsonl").unlink()
     out, err = output(capsys, "--metric", "macro_f1")
     assert "wide" in out
+    both, _ = output(capsys, "--metric", "loss", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(both)))
+    assert {(row["config"], row["test_set"]) for row in rows} == {("other", "1"), ("plain", "2"), ("wide", "2")}
+    assert len({line.count(",") for line in both.splitlines()}) == 1
     assert "other (1 run): compare: there is no metric 'macro_f1' in all of these runs; known: loss, mcc" in err
     _, err = output(capsys, "--rows", "--metric", "mcc", code=2)
     assert "--rows prints JSON lines; leave --metric and --format out" in err
@@ -186,9 +190,26 @@ def test_predictions_that_do_not_give_the_reports_figure_are_refused(
     report.pop("digest")
     report["test"]["accuracy"] = 0.999
     (runs / "wide-seed2" / "report.json").write_text(json.dumps(sealed(report)))
-    _, err = output(capsys, "experiments", "--metric", "accuracy", code=2)
+    named = [f"experiments/wide-seed{seed}" for seed in (1, 2, 3)]
+    _, err = output(capsys, *named, "--metric", "accuracy", code=2)
     assert "wide-seed2: its predictions give accuracy 0." in err
     assert "its report says 0.9990" in err
+
+
+def test_of_a_folder_such_a_run_is_left_out_and_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, _ = output(capsys, "--metric", "accuracy", "--format", "csv")
+    report = report_of(runs, "wide-seed2")
+    report.pop("digest")
+    report["test"]["accuracy"] = 0.999
+    (runs / "wide-seed2" / "report.json").write_text(json.dumps(sealed(report)))
+    after, err = output(capsys, "--metric", "accuracy", "--format", "csv")
+    old, new = ({row["config"]: row for row in csv.DictReader(io.StringIO(text))} for text in (before, after))
+    assert (old["wide"]["runs"], new["wide"]["runs"]) == ("3", "2")
+    assert {name: row for name, row in old.items() if name != "wide"} == {
+        name: row for name, row in new.items() if name != "wide"
+    }
+    assert "skipped: experiments/wide-seed2: its predictions give accuracy 0." in err
+    assert "6 folders: 5 compared, 0 unfinished, 1 skipped" in err
 
 
 def test_nothing_to_compare_is_one_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

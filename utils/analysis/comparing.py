@@ -60,6 +60,14 @@ class Pair(NamedTuple):
         return self.both or self.rows or self.seeds
 
 
+class ContradictionError(ConfigError):
+    """The predictions of a run contradict its report."""
+
+    def __init__(self, run: Run, message: str):
+        super().__init__(message)
+        self.run = run
+
+
 class Comparison(NamedTuple):
     """Recipes that were tested on the same rows."""
 
@@ -75,7 +83,7 @@ class Comparison(NamedTuple):
 
 
 def compare(runs: Sequence[Run], metric: str) -> Comparison:
-    """Compare runs that have the same test rows. Raises ConfigError for predictions that do not give the report's figure."""
+    """Compare runs that have the same test rows. Raises ContradictionError for predictions that do not give the report's figure."""
     groups, sign = grouped(runs), direction(runs, metric)
     spreads = [spread_of(group.values(metric)) for group in groups]
     order = sorted(range(len(groups)), key=lambda i: sign * spreads[i].mean)
@@ -131,7 +139,7 @@ def _resampled(groups: Sequence[Group], metric: str) -> list[np.ndarray] | None:
 
 
 def _of_rows(run: Run, metric: str) -> RowMetric | RankMetric | None:
-    """A run's metric of any rows, None where its predictions do not hold it. Raises ConfigError where they contradict its report.
+    """A run's metric of any rows, None where its predictions do not hold it. Raises ContradictionError.
 
     A loss that they do not give is another one than those of graphs/losses, or of probabilities too near to 0 and 1.
     """
@@ -143,10 +151,8 @@ def _of_rows(run: Run, metric: str) -> RowMetric | RankMetric | None:
         return found
     if metric == "loss":
         return None
-    raise ConfigError(
-        f"compare: {run.folder}: its predictions give {metric} {value:.4f}, its report says {run.value(metric):.4f}; "
-        f"python main.py test {run.folder} measures it again"
-    )
+    says = f"its predictions give {metric} {value:.4f}, its report says {run.value(metric):.4f}"
+    raise ContradictionError(run, f"{run.folder}: {says}; python main.py test {run.folder} measures it again")
 
 
 def _pair(

@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from utils.analysis.comparing import Comparison, is_share, sentence
@@ -107,41 +107,50 @@ def _latex(text: str) -> str:
     return re.sub(r"[\\~^±&%$#_{}]", lambda match: special.get(match[0], "\\" + match[0]), printable(text))
 
 
-def as_csv(comparison: Comparison) -> str:
-    """A line for each recipe with numbers as they are, and all options that differ."""
+def as_csv(comparisons: Sequence[Comparison]) -> str:
+    """A line for each recipe with numbers as they are, and all options that differ within a set of test rows."""
+    lines = [line for number, comparison in enumerate(comparisons, 1) for line in _csv_lines(number, comparison)]
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    measured = [
-        "mean",
-        "deviation",
-        "low",
-        "high",
-        "values",
-        "seconds",
-        "texts_per_second",
-        "parameters",
-        "memory_bytes",
-    ]
-    writer.writerow(["config", "runs", "metric", *measured, *comparison.differing])
-    for i, (group, spread) in enumerate(zip(comparison.groups, comparison.spreads, strict=True)):
-        costs = [("train", "seconds"), ("train", "texts_per_second"), ("parameters",), ("peak_memory_bytes",)]
-        numbers = [
-            *spread,
-            " ".join(map(repr, group.values(comparison.metric))),
-            *(group.mean(*path) for path in costs),
-        ]
-        options = [cell(plain(values[i])) for values in comparison.differing.values()]
-        writer.writerow([cell(group.name), len(group.runs), comparison.metric, *map(_csv_number, numbers), *options])
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return file.getvalue()
+
+
+def _csv_lines(number: int, comparison: Comparison) -> Iterator[dict[str, Any]]:
+    costs = {
+        "seconds": ("train", "seconds"),
+        "texts_per_second": ("train", "texts_per_second"),
+        "parameters": ("parameters",),
+        "memory_bytes": ("peak_memory_bytes",),
+    }
+    for i, (group, spread) in enumerate(zip(comparison.groups, comparison.spreads, strict=True)):
+        numbers = spread._asdict() | {
+            "values": " ".join(map(repr, group.values(comparison.metric))),
+            **{name: group.mean(*path) for name, path in costs.items()},
+        }
+        yield {
+            "config": cell(group.name),
+            "runs": len(group.runs),
+            "metric": comparison.metric,
+            "test_set": number,
+            **{name: _csv_number(value) for name, value in numbers.items()},
+            **{name: cell(plain(values[i])) for name, values in comparison.differing.items()},
+        }
 
 
 def _csv_number(value: Any) -> Any:
     return "" if isinstance(value, float) and math.isnan(value) else value
 
 
-FORMATS: dict[str, Callable[[Comparison], str]] = {
-    "table": as_terminal,
-    "md": as_markdown,
+def _one_by_one(write: Callable[[Comparison], str]) -> Callable[[Sequence[Comparison]], str]:
+    return lambda comparisons: "\n".join(map(write, comparisons))
+
+
+FORMATS: dict[str, Callable[[Sequence[Comparison]], str]] = {
+    "table": _one_by_one(as_terminal),
+    "md": _one_by_one(as_markdown),
     "csv": as_csv,
-    "latex": as_latex,
+    "latex": _one_by_one(as_latex),
 }
