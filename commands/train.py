@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> None:
         if (report := experiment.report) is not None:
             experiment.close()
             check_report(report, experiment.folder)
-            option = "train.patience" if report["train"]["is_stopped_early"] else "train.num_epochs"
+            length = "train.num_epochs" if config.train.num_steps is None else "train.num_steps"
+            option = "train.patience" if report["train"]["is_stopped_early"] else length
             logger.info(
                 "%s is finished; its report (--fresh starts over, a higher %s resumes it):", experiment.folder, option
             )

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -221,13 +222,18 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a change of config extends a finished run; a longer patience alone may do so, too."""
-    changed = [name for name in ("num_steps", "patience") if old.get(f"train.{name}") != new.get(f"train.{name}")]
-    if changed[:1] == ["patience"]:
-        return True
-    key = "train.num_steps" if changed else "train.num_epochs"
-    before, now = old.get(key), new.get(key)
-    return now is None or not isinstance(before, int) or now > before  # without a limit the other option decides
+    """Whether a change of config extends a finished run: it is longer, or as long with a longer patience."""
+    (unit, before), (other_unit, now) = _length(old), _length(new)
+    if unit != other_unit or not isinstance(before, int):
+        return True  # the loop decides
+    patience = [math.inf if values.get("train.patience") is None else values["train.patience"] for values in (old, new)]
+    return now > before or (now == before and patience[1] > patience[0])
+
+
+def _length(values: dict[str, Any]) -> tuple[str, Any]:
+    """How long a run is, and what counts."""
+    steps = values.get("train.num_steps")
+    return ("epochs", values.get("train.num_epochs")) if steps is None else ("steps", steps)
 
 
 def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:

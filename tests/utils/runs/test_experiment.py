@@ -164,9 +164,39 @@ def test_only_a_request_for_more_steps_takes_up_a_finished_run(folder: Path, key
     experiment.finish({"accuracy": 0.5})
     experiment.close()
     experiment = Experiment.open(config_with(**{key: FREE[key]}))
-    asks_for_more = key in ("train__num_epochs", "train__num_steps", "train__patience")
+    asks_for_more = key in ("train__num_epochs", "train__num_steps")
     assert experiment.report == (None if asks_for_more else {"accuracy": 0.5})
     experiment.close()
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "patience", "is_longer"),
+    [
+        (3, 5, False),
+        (3, 6, True),
+        (3, None, True),
+        (3, 4, False),
+        (4, 5, True),
+        (4, 4, True),
+        (2, 6, False),
+        (2, None, False),
+    ],
+)
+def test_a_finished_run_is_extended_by_a_longer_length_or_patience_alone(
+    folder: Path, num_epochs: int, patience: int | None, is_longer: bool
+) -> None:
+    """Else its saved config would state fewer epochs than its report."""
+    first = config_with(train__patience=5)
+    experiment = Experiment.open(first)
+    experiment.finish({"accuracy": 0.5})
+    experiment.close()
+    config = config_with(train__num_epochs=num_epochs, train__patience=patience)
+    experiment = Experiment.open(config)
+    assert (experiment.report is None) == is_longer
+    if is_longer:
+        experiment.begin(config)
+    experiment.close()
+    assert saved_config(folder) == (config if is_longer else first).to_dict()
 
 
 def test_a_finished_run_loses_its_report_only_when_it_goes_on(folder: Path) -> None:
