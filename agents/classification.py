@@ -64,11 +64,11 @@ class ClassificationAgent(BaseAgent):
                 f"loss {config.loss.name} does not fit data.multi_label: {config.data.multi_label}; use {fitting}",
             )
         if config.loss.r_drop and not any(
-            "dropout" in name and p for part in ("model", "head") for name, p in config[part].items()
+            "dropout" in name and p and p is not True for part in ("model", "head") for name, p in config[part].items()
         ):
             raise config.error(
                 "loss.r_drop",
-                "loss.r_drop compares two passes under other dropout masks, and here is no dropout; give model.dropout",
+                "loss.r_drop needs two passes under different dropout masks, and all dropout is 0; set model.dropout",
             )
         return agent
 

@@ -37,6 +37,7 @@ def prepared(config: Config) -> Iterator[BaseAgent]:
     """The same, before its schedule is made for the number of its steps; `load_checkpoint` makes it."""
     from agents import build_agent  # which imports all agents
 
+    config.pop("tracker", None)  # which would show a run that never was
     if config.num_threads == "auto":
         config["num_threads"] = choose_threads(config.model)
     with tempfile.TemporaryDirectory(prefix="glassbox-") as folder:

@@ -40,7 +40,8 @@ class Shape:
 
     def given(self) -> list[str]:
         """The options that are not at their defaults, as words of the command line."""
-        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value not in (None, False)]
+        given = [name for name, value in vars(self).items() if value is not None and value is not False]  # 0.0 is given
+        return [f"--{name.replace('_', '-')}" for name in given]
 
 
 class ShapedPredictor(Predictor):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from datasets.tokenizers.word import PAD_ID, UNKNOWN_ID
 from datasets.tokenizers.word_vectors import WordVectors
 from graphs.layers.embedding import Embedding
 from utils.config.config import Config
@@ -34,13 +35,8 @@ def load_vectors(config: Config, model: nn.Module, tokenizer: object, *, is_resu
         for table in tables:
             table.weight.requires_grad_(not source.freeze)
         return
-    rows, vectors = source.read(ids, tables[0].embedding_dim)
+    rows, vectors = source.read({word: id for word, id in ids.items() if id != PAD_ID}, tables[0].embedding_dim)
     for table in tables:
         table.set_vectors(torch.from_numpy(rows), torch.from_numpy(vectors), freeze=source.freeze)
-    logger.info(
-        "%s: %.1f%% of the vocabulary found (%s of %s words)",
-        source.path,
-        100 * len(rows) / (len(ids) - 2),
-        len(rows),
-        len(ids) - 2,
-    )
+    found, words = int((rows > UNKNOWN_ID).sum()), len(ids) - 2
+    logger.info("%s: %.1f%% of the vocabulary found (%d of %d words)", source.path, 100 * found / words, found, words)

@@ -104,7 +104,7 @@ class PretrainingExamples:
     total_steps: int = 1
     even_turns: int | None = None  # in so many epochs each token is masked once
     max_rows: int | None = None  # of an evaluation
-    _layouts: dict[int, PackedSequences | PairSequences] = field(default_factory=dict)
+    _layouts: dict[int, PackedSequences | PairSequences] = field(init=False, default_factory=dict)
 
     def __len__(self) -> int:
         """Sequences of an evaluation."""

@@ -158,7 +158,8 @@ class Corpus:
         for number, record in enumerate(reader.read(self.source.rows(origin))):
             if number == next_row and record is not None:
                 yield record
-                next_row = next(wanted, None)
+                if (next_row := next(wanted, None)) is None:
+                    return  # the rest of a file may be long
         if next_row is not None:
             raise DataError(f"{self.source.files(origin)[0]}: changed while it was being read")
 

@@ -134,13 +134,15 @@ def test_early_stopping_ends_the_run_and_the_best_is_reported(workplace: Path) -
 
 
 def test_word_vectors_are_read_and_frozen(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (workplace / "vectors.txt").write_text("sail " + "1.0 " * 15 + "1.0\nunheard " + "2.0 " * 15 + "2.0\n")
+    words = {"sail": 1.0, "unheard": 2.0, "<pad>": 3.0, "<unk>": 4.0}
+    (workplace / "vectors.txt").write_text("".join(f"{word}{f' {x}' * 16}\n" for word, x in words.items()))
     train("vectors={path: vectors.txt, freeze: true}", "train.num_epochs=1")
     err = capsys.readouterr().err
     assert "of the vocabulary found (1 of " in err
     predictor = load("experiments/x")
     for encoder in predictor.model.encoders:
         assert encoder.embedding.weight[predictor.artifacts.tokenizer.ids["sail"]].tolist() == [1.0] * 16
+        assert encoder.embedding.weight[:2].tolist() == [[0.0] * 16, [4.0] * 16]  # <pad> stays zero
 
 
 def test_init_from_starts_at_the_other_runs_weights(workplace: Path) -> None:

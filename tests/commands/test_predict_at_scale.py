@@ -9,6 +9,8 @@ from conftest import tiny_rows, write_jsonl
 from prediction_runs import CHUNK, NUM_ROWS, answers, folder, predict, trained  # noqa: F401
 from pyarrow import parquet
 
+from agents.predicting.shaping import Shape
+
 ANSWERS = [[], ["--calibrate"], ["--top-k", "2"], ["--abstain-below", "0.6"], ["--coverage", "0.8"]]
 ANSWERS.append([word for words in ANSWERS for word in words])
 
@@ -133,10 +135,18 @@ def test_every_way_gives_the_same_lines(folder: Path, capsys: pytest.CaptureFixt
 
 # What is refused.
 
+
+def test_a_threshold_of_zero_is_given() -> None:
+    """A run that has no labels refuses it like any other."""
+    assert Shape(abstain_below=0.0).given() == ["--abstain-below"]
+    assert Shape().given() == []
+
+
 REFUSED: dict[str, tuple[int, str]] = {
     "--text a --top-k 0": (2, "--top-k must be at least 1, got 0"),
     "--text a --top-k 4": (2, "--top-k must be at most 3, the number of labels, got 4"),
     "--text a --abstain-below 1.5": (2, "--abstain-below must be between 0 and 1, got 1.5"),
+    "--text a --abstain-below -0.1": (2, "--abstain-below must be between 0 and 1, got -0.1"),
     "--text a --abstain-below nan": (2, "--abstain-below must be between 0 and 1, got nan"),
     "--text a --coverage 0": (2, "--coverage must be between 0 and 1, without these, got 0"),
     "--text a --coverage 1": (2, "--coverage must be between 0 and 1, without these, got 1"),

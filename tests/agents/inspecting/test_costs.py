@@ -85,6 +85,14 @@ def test_rehearsed_steps_are_the_runs_own(workplace: Path) -> None:
     assert [path.name for path in Path("experiments").glob("[!.]*")] == ["x"]
 
 
+def test_a_rehearsal_opens_no_tracker(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would show a run that never was."""
+    asked: list[bool] = []
+    monkeypatch.setattr("agents.assembled_task.build_tracker", lambda config: asked.append("tracker" in config))
+    with rehearsal(checked_config("tiny.yaml", ["tracker.name=trackio"])):
+        assert asked == [False]
+
+
 def test_an_estimate_beside_the_run(workplace: Path) -> None:
     """Within a factor of three even of a run of half a second, on any machine: benchmarks/inspect_estimates.py measures it."""
     words = ["train.num_epochs=20", "model.hidden_size=100"]

@@ -174,7 +174,7 @@ def test_a_sequence_of_one_token_masked_at_a_place() -> None:
 
 def test_short_sequences_come_first_and_the_epoch_ends_where_they_do() -> None:
     sizes = Sequences("none", 32, 16, 2, 0.1, None)
-    split = replace(examples(), sequences=sizes, _layouts={})
+    split = replace(examples(), sequences=sizes)
     loader = Loader(split, batch_size=8, seed=1, shortened={1: 2})
     lengths = [batches[0].input_ids.shape[1] for epoch in range(3) for batches in loader.train_batches(epoch)]  # type: ignore[attr-defined]
     assert loader.num_steps(1) == 2
