@@ -27,7 +27,8 @@ from graphs.layers.past_tokens import Generation, PastTokens, SourceHeads
 from graphs.layers.positions import rotary_angles
 from graphs.layers.token_layout import PackedTokens, PaddedTokens, TokenLayout
 from graphs.models.compiling import compile_each
-from graphs.models.transformer import Norm, Positions, TokenEmbeddings, TransformerEncoder
+from graphs.models.layer_options import LayerOptions, Norm
+from graphs.models.transformer import Positions, TokenEmbeddings, TransformerEncoder
 
 Tie = Literal["all", "target", "none"]
 
@@ -44,27 +45,17 @@ class Source:
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention to the source, and a feed-forward layer, each with a residual connection (section 3.1)."""
 
-    def __init__(
-        self,
-        hidden_size: int,
-        num_heads: int,
-        intermediate_size: int,
-        *,
-        norm: Norm,
-        activation: Activation,
-        dropout: float,
-        attention_dropout: float,
-        norm_eps: float,
-    ) -> None:
+    def __init__(self, options: LayerOptions) -> None:
         super().__init__()
-        self.is_pre_norm = norm == "pre"
-        self.attention = SelfAttention(hidden_size, num_heads, dropout=attention_dropout, is_causal=True)
-        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.cross_attention = CrossAttention(hidden_size, num_heads, dropout=attention_dropout)
-        self.cross_attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.feed_forward = FeedForwardLayer(hidden_size, intermediate_size, activation)
-        self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.dropout = Dropout(dropout)
+        size, num_heads, dropout = options.hidden_size, options.num_heads, options.attention_dropout
+        self.is_pre_norm = options.is_pre_norm
+        self.attention = SelfAttention(size, num_heads, dropout=dropout, is_causal=True)
+        self.attention_norm = options.build_norm()
+        self.cross_attention = CrossAttention(size, num_heads, dropout=dropout)
+        self.cross_attention_norm = options.build_norm()
+        self.feed_forward = FeedForwardLayer(size, options.intermediate_size, options.activation)
+        self.feed_forward_norm = options.build_norm()
+        self.dropout = Dropout(options.dropout)
 
     def forward(self, hidden: Tensor, tokens: TokenLayout, source: Source, rotation: Tensor | None = None) -> Tensor:
         """(..., H) -> (..., H)."""
@@ -136,33 +127,20 @@ class EncoderDecoder(nn.Module):
             check_layers(num_decoder_layers, "num_decoder_layers")
         if tie_embeddings == "all" and target_vocab_size is not None:
             raise ValueError("tie_embeddings: all needs one tokenizer for both sides, and the targets have their own")
-        shape: dict[str, Any] = {"activation": activation, "dropout": dropout, "attention_dropout": attention_dropout}
-        shape |= {"norm": norm, "norm_eps": norm_eps}
         sizes = (hidden_size, num_heads, intermediate_size)
-        encoder = TransformerEncoder(
-            vocab_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            intermediate_size=intermediate_size,
-            max_positions=max_positions,
-            type_vocab_size=0,
-            positions=positions,
-            embedding_norm=False,
-            packed=packed,
-            checkpoint_activations=checkpoint_activations,
-            compile_layers=compile_layers,
-            **shape,
-        )
+        options = LayerOptions(*sizes, norm, activation, dropout, attention_dropout, norm_eps)
+        shared: dict[str, Any] = {"num_layers": num_layers, "max_positions": max_positions, "positions": positions}
+        shared |= {"checkpoint_activations": checkpoint_activations, "compile_layers": compile_layers, "packed": packed}
+        encoder = TransformerEncoder(vocab_size, type_vocab_size=0, embedding_norm=False, **vars(options), **shared)
         self.encoders = nn.ModuleList([encoder])  # the name under which every task keeps its encoders
         target_size = vocab_size if target_vocab_size is None else target_vocab_size
         own = None if tie_embeddings == "all" else target_size
         self.embeddings = TokenEmbeddings(own, hidden_size, max_positions, 0, positions=positions, norm=None)
-        self.layers = nn.ModuleList(DecoderLayer(*sizes, **shape) for _ in range(num_decoder_layers or num_layers))
-        self.final_norm = nn.LayerNorm(hidden_size, eps=norm_eps) if norm == "pre" else None
+        self.layers = nn.ModuleList(DecoderLayer(options) for _ in range(num_decoder_layers or num_layers))
+        self.final_norm = options.build_norm() if norm == "pre" else None
         self.output = Table(target_size, hidden_size) if tie_embeddings == "none" else None
         self.dropout = Dropout(dropout)
-        self.num_heads, self.head_size, self.attention_dropout = num_heads, hidden_size // num_heads, attention_dropout
+        self.num_heads, self.head_size, self.attention_dropout = num_heads, options.head_size, attention_dropout
         self.positions, self.packed, self.checkpoint_activations = positions, packed, checkpoint_activations
         self.max_length: int | None = encoder.max_length
         self.apply(draw_weights)

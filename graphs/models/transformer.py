@@ -6,7 +6,6 @@ The file follows the flow of the data: embeddings, layers, pooling. Padding is r
 the packed tokens (N, H). The same code also runs on the padded batch (B, T, H): see token_layout.py.
 """
 
-from functools import partial
 from typing import Literal
 
 import torch
@@ -25,9 +24,9 @@ from graphs.layers.pooling import AttentionPooling, masked_max, masked_mean
 from graphs.layers.positions import rotary_angles, sinusoids
 from graphs.layers.token_layout import PackedTokens, PaddedTokens, TokenLayout
 from graphs.models.compiling import compile_each
+from graphs.models.layer_options import LayerOptions, Norm
 
 Positions = Literal["learned", "sinusoidal", "rotary"]
-Norm = Literal["pre", "post"]
 Pooling = Literal["cls", "pooler", "mean", "max", "attention"]
 
 
@@ -79,26 +78,15 @@ class TransformerLayer(nn.Module):
     Post-norm is the original (Vaswani et al. 2017, section 3.1); pre-norm trains without a long warm-up (Xiong et al. 2020).
     """
 
-    def __init__(
-        self,
-        hidden_size: int,
-        num_heads: int,
-        intermediate_size: int,
-        *,
-        norm: Norm,
-        activation: Activation,
-        dropout: float,
-        attention_dropout: float,
-        norm_eps: float,
-        dropout_per_head: bool = False,
-    ) -> None:
+    def __init__(self, options: LayerOptions) -> None:
         super().__init__()
-        self.is_pre_norm = norm == "pre"
-        self.attention = SelfAttention(hidden_size, num_heads, dropout=attention_dropout, per_head=dropout_per_head)
-        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.feed_forward = FeedForwardLayer(hidden_size, intermediate_size, activation)
-        self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.dropout = Dropout(dropout)
+        size, dropout = options.hidden_size, options.attention_dropout
+        self.is_pre_norm = options.is_pre_norm
+        self.attention = SelfAttention(size, options.num_heads, dropout=dropout, per_head=options.dropout_per_head)
+        self.attention_norm = options.build_norm()
+        self.feed_forward = FeedForwardLayer(size, options.intermediate_size, options.activation)
+        self.feed_forward_norm = options.build_norm()
+        self.dropout = Dropout(options.dropout)
 
     def forward(
         self, hidden: Tensor, tokens: TokenLayout, rotation: Tensor | None = None, first_only: bool = False
@@ -169,27 +157,21 @@ class TransformerEncoder(nn.Module):
         compile_layers: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads)
-        check_sizes(intermediate_size=intermediate_size, max_positions=max_positions)
-        classifier_dropout = dropout if classifier_dropout is None else classifier_dropout
-        check_probabilities(dropout=dropout, attention_dropout=attention_dropout)
-        check_probabilities(classifier_dropout=classifier_dropout, pooler_dropout=pooler_dropout)
+        sizes = (hidden_size, num_heads, intermediate_size)
+        options = LayerOptions(*sizes, norm, activation, dropout, attention_dropout, norm_eps, dropout_per_head)
+        check_sizes(num_layers=num_layers, max_positions=max_positions)
         check_layers(num_layers)
-        self.num_heads, self.head_size, self.attention_dropout = num_heads, hidden_size // num_heads, attention_dropout
-        if positions == "rotary" and self.head_size % 2:
-            raise ValueError(f"positions: rotary: hidden_size / num_heads must be even, got {self.head_size}")
-        if norm_eps <= 0:
-            raise ValueError(f"norm_eps must be positive, got {norm_eps}")
-        build_norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
-        sizes = (vocab_size, hidden_size, max_positions, type_vocab_size)
-        has_norm = norm == "post" if embedding_norm is None else embedding_norm
-        self.embeddings = TokenEmbeddings(*sizes, positions=positions, norm=build_norm() if has_norm else None)
-        self.dropout, self.classifier_dropout = Dropout(dropout), Dropout(classifier_dropout)
-        self.pooler_dropout = Dropout(pooler_dropout)
-        build_layer = partial(TransformerLayer, hidden_size, num_heads, intermediate_size, norm=norm, norm_eps=norm_eps)
-        build_layer = partial(build_layer, activation=activation, dropout=dropout, attention_dropout=attention_dropout)
-        self.layers = nn.ModuleList(build_layer(dropout_per_head=dropout_per_head) for _ in range(num_layers))
-        self.final_norm = build_norm() if norm == "pre" else None
+        check_probabilities(classifier_dropout=classifier_dropout or 0.0, pooler_dropout=pooler_dropout)
+        options.check_positions(positions)
+        self.num_heads, self.head_size, self.attention_dropout = num_heads, options.head_size, attention_dropout
+        embedded = options.build_norm() if embedding_norm or (embedding_norm is None and norm == "post") else None
+        self.embeddings = TokenEmbeddings(
+            vocab_size, hidden_size, max_positions, type_vocab_size, positions=positions, norm=embedded
+        )
+        self.dropout, self.pooler_dropout = Dropout(dropout), Dropout(pooler_dropout)
+        self.classifier_dropout = Dropout(dropout if classifier_dropout is None else classifier_dropout)
+        self.layers = nn.ModuleList(TransformerLayer(options) for _ in range(num_layers))
+        self.final_norm = options.build_norm() if norm == "pre" else None
         self.pooler = Linear(hidden_size, hidden_size) if pooling == "pooler" else None
         self.attention_pooling = AttentionPooling(hidden_size) if pooling == "attention" else None
         self.pooling, self.positions, self.packed = pooling, positions, packed

@@ -17,6 +17,7 @@ from graphs.layers.feed_forward import FeedForwardLayer
 from graphs.layers.packed_attention import lay_out
 from graphs.layers.token_layout import PackedTokens
 from graphs.models.bert import Bert
+from graphs.models.layer_options import LayerOptions
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from graphs.models.transformer import TransformerEncoder, TransformerLayer
 from utils.files.hub import find_model
@@ -246,8 +247,8 @@ def test_pooler_and_classifier_are_those_of_hugging_face_both_ways() -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_a_layer_is_that_of_torch(norm: str, dtype: torch.dtype, tolerance: float) -> None:
     torch.manual_seed(0)
-    options = {"norm": norm, "activation": "relu", "dropout": 0.0, "attention_dropout": 0.0, "norm_eps": 1e-5}
-    ours = TransformerLayer(16, 4, 24, **options).to(dtype)
+    options = LayerOptions(16, 4, 24, norm, "relu", dropout=0.0, attention_dropout=0.0, norm_eps=1e-5)  # type: ignore[arg-type]
+    ours = TransformerLayer(options).to(dtype)
     theirs = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True, norm_first=norm == "pre", dtype=dtype)
     names = {
         "self_attn.in_proj_": "attention.qkv.",
