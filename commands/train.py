@@ -6,6 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
     from utils.config.config import Config
 
 SUMMARY = "train the model of a config (the default command: `train` may be omitted)"
@@ -67,11 +71,7 @@ def run(options: argparse.Namespace) -> None:
         if (report := experiment.report) is not None:
             experiment.close()
             check_report(report, experiment.folder)
-            length = "train.num_epochs" if config.train.num_steps is None else "train.num_steps"
-            option = "train.patience" if report["train"]["is_stopped_early"] else length
-            logger.info(
-                "%s is finished; its report (--fresh starts over, a higher %s resumes it):", experiment.folder, option
-            )
+            logger.info("%s", said_of_finished(config, experiment.folder, report))
         else:
             agent = build_agent(config, experiment)
             if curve is not None and worker.is_first:
@@ -84,6 +84,13 @@ def run(options: argparse.Namespace) -> None:
     finally:  # the report exists, even if nobody reads it
         folder = experiment.folder
         logger.info("report: %s/report.json; compare: python main.py compare, or board for TensorBoard", folder)
+
+
+def said_of_finished(config: "Config", folder: "Path", report: "Mapping[str, Any]") -> str:
+    """That a run is finished, and which option takes it further."""
+    length = "train.num_epochs" if config.train.num_steps is None else "train.num_steps"
+    option = "train.patience" if report["train"]["is_stopped_early"] else length
+    return f"{folder} is finished; its report (--fresh starts over, a higher {option} resumes it):"
 
 
 def under_seeds(config: "Config", options: argparse.Namespace, num_processes: int) -> None:

@@ -69,6 +69,8 @@ def test_files_are_short_and_say_what_they_are(path: Path) -> None:
     assert len(text.splitlines()) <= 280
     if text.strip():
         assert ast.get_docstring(ast.parse(text))
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 50] == []
 
 
 # Inside a package: each room imports those to its right alone.

@@ -92,10 +92,7 @@ class Corpus:
         check_shares(split)
         if target.column in fields:
             raise ValueError(f"fields must not include {target.column!r}, the label column")
-        limits = dict(limit) if isinstance(limit, Mapping) else dict.fromkeys(SPLITS, limit)
-        if isinstance(limit, Mapping) and (unknown := limit.keys() - set(source.splits)):
-            known = ", ".join(source.splits)
-            raise ValueError(f"limit: {min(unknown)} is no split with a file of its own; those are {known}")
+        limits = _limits(limit, source)
         least = min((value for value in limits.values() if value is not None), default=None)
         numbers = {"max_length": max_length, "limit": least, "train_limit": train_limit, "num_workers": num_workers}
         for name, value in numbers.items():
@@ -105,14 +102,7 @@ class Corpus:
             raise ValueError(f"split_seed must not be negative, got {split_seed}")
         if pair and (len(fields) != 2 or join_fields):
             raise ValueError(f"pair needs two fields and join_fields: false, got {list(fields)} and {join_fields}")
-        if pair and long_texts != "head":
-            raise ValueError(f"long_texts must be head with pair: true, got {long_texts}")
-        if long_texts != "head" and max_length is None:
-            raise ValueError(f"long_texts: {long_texts} needs a max_length, got null")
-        if stride < 0 or (stride > 0 and long_texts != "windows"):
-            raise ValueError(
-                f"stride must be 0, or at least 1 with long_texts: windows, got {stride} with {long_texts}"
-            )
+        _check_long_texts(long_texts, max_length, stride, pair=pair)
         self.source, self.target = source, target
         self.fields, self.id = list(fields), id
         self.join_fields, self.pair = join_fields, pair
@@ -261,6 +251,26 @@ class Corpus:
                     f"{files[split]}: has no rows left for {split}{reasons}; {num_read} rows were read{hint}"
                 )
         self.target.check(found, scan.label_sets, files)
+
+
+def _limits(limit: int | Mapping[str, int] | None, source: Source) -> dict[str, int | None]:
+    """data.limit by split. Raises ValueError for a split without a file of its own."""
+    if not isinstance(limit, Mapping):
+        return dict.fromkeys(SPLITS, limit)
+    if unknown := limit.keys() - set(source.splits):
+        raise ValueError(
+            f"limit: {min(unknown)} is no split with a file of its own; those are {', '.join(source.splits)}"
+        )
+    return dict(limit)
+
+
+def _check_long_texts(long_texts: str, max_length: int | None, stride: int, *, pair: bool) -> None:
+    if pair and long_texts != "head":
+        raise ValueError(f"long_texts must be head with pair: true, got {long_texts}")
+    if long_texts != "head" and max_length is None:
+        raise ValueError(f"long_texts: {long_texts} needs a max_length, got null")
+    if stride < 0 or (stride > 0 and long_texts != "windows"):
+        raise ValueError(f"stride must be 0, or at least 1 with long_texts: windows, got {stride} with {long_texts}")
 
 
 def read_all(origin: str, records: Iterator[Record]) -> np.ndarray:
