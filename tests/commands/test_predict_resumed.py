@@ -181,6 +181,9 @@ def fed(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     yield process
     process.kill()
     process.wait()
+    with contextlib.suppress(BrokenPipeError):  # of a text that nobody has read
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def feed(process: "subprocess.Popen[str]", number: int) -> None:

@@ -16,7 +16,7 @@ from agents.serving.requests import Limits
 from agents.serving.served_run import ServedRun, open_runs
 from main import main
 
-LIMITS = Limits(body_bytes=5000, texts=4, characters=1000, read_seconds=1)
+LIMITS = Limits(body_bytes=20_000, texts=4, characters=1000, read_seconds=1)
 BERT = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"
 
 
