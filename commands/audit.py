@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.predict import add_reading
+from commands.common import add_device, add_reading
 
 if TYPE_CHECKING:
     from agents.auditing.audited_file import AuditedFile, Reading
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sample, the changes and the intervals; default: 0")
     parser.add_argument("--out", metavar="FOLDER", help="output folder, which must not exist; default RUN/audit-FILE")
     add_reading(parser)
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:

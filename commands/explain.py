@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from commands.predict import STANDARD_INPUT, add_reading, output_file, records_of, text_of
+from commands.common import STANDARD_INPUT, add_device, add_reading, output_file, records_of, text_of
 
 if TYPE_CHECKING:
     from agents.explaining.attribution import Explainer
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="a JSON line for each text, the last one with the check")
     parser.add_argument("--tensorboard", action="store_true", help="also write the texts to the run's TensorBoard")
     add_reading(parser)
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:

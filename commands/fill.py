@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from commands.common import add_device
+
 SUMMARY = "fill the gaps [MASK] of a text with a pre-trained model"
 
 
@@ -14,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", help="a text with one or more [MASK]")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many tokens for each gap; default: 5")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.predict import STANDARD_INPUT, add_reading, output_file
+from commands.common import STANDARD_INPUT, add_device, add_reading, output_file
 from utils.machine.streams import to_json
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="a JSON line for each source")
     parser.add_argument("--output", metavar="FILE", default="-", help="output file; - (default) for standard output")
     add_reading(parser)
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:

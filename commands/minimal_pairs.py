@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from commands.common import add_device
+
 SUMMARY = "score pairs of sentences (BLiMP, CrowS-Pairs) with a pre-trained model"
 
 
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N pairs of each paradigm; default: all")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:

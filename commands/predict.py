@@ -4,28 +4,20 @@ import argparse
 import contextlib
 import itertools
 import logging
-import os
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from utils.files import strict_json
+from commands.common import STANDARD_INPUT, add_device, add_reading, is_file, output_file, records_of, text_of
 
 if TYPE_CHECKING:
     from agents.predicting.output import Stream
     from agents.predicting.partial import Partial
     from agents.predicting.shaping import ShapedPredictor
-    from agents.running.predictor import Predictor
-    from datasets.rows.records import Record, RecordReader, Skipped
     from utils.distributed.worker import Worker
 
 SUMMARY = "predict labels, or numbers, for texts with a trained run"
-
-STANDARD_INPUT, STANDARD_OUTPUT = ("-", "/dev/stdin", "/dev/fd/0"), ("-", "/dev/stdout", "/dev/fd/1")
 
 logger = logging.getLogger("glassbox")
 
@@ -61,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the work; default: 1")
     add_shape(parser)
     add_reading(parser)
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def add_shape(parser: argparse.ArgumentParser) -> None:
@@ -80,22 +72,6 @@ def add_shape(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="C",
         help="a set of labels that holds the right one with probability C, such as 0.9 (conformal, by the validation split)",
-    )
-
-
-def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Options for reading a file other than the run's own."""
-    formats = "csv, tsv, jsonl, parquet, text, labelled_lines, folder, file_per_class"
-    parser.add_argument("--format", default="auto", help=f"{formats}; default: by the file's extension")
-    parser.add_argument(
-        "--encoding",
-        help="text encoding, such as latin-1, or several to try: utf-8,latin-1; default: data.encoding for files of the "
-        "training files' format, utf-8 for others",
-    )
-    parser.add_argument(
-        "--on-bad-row",
-        choices=["error", "skip"],
-        help="skip: count an unusable row, and predict null for it; default: error; for test: the run's data.on_bad_row",
     )
 
 
@@ -169,22 +145,6 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
         logger.info("%s", line)
 
 
-def records_of(
-    options: argparse.Namespace, predictor: "Predictor", text: Any
-) -> tuple[Iterator["Record | Skipped"], "RecordReader"]:
-    """The records to predict, and their reader, which counts them."""
-    from agents.running.other_rows import SKIP_OPTION, rows_of
-    from datasets.formats.data_files import STDIN
-
-    if options.text is not None:
-        reader = predictor.reader(options.on_bad_row or "error")
-        return reader.answers(predictor.rows([text])), reader
-    path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
-    rows = rows_of(predictor, path, options.format, options.encoding, has_target=False)
-    reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
-    return reader.answers(rows), reader
-
-
 @contextlib.contextmanager
 def sink_of(options: argparse.Namespace, predictor: "ShapedPredictor") -> Iterator["Stream | Partial"]:
     """Where rank 0 writes; the others write nothing."""
@@ -199,52 +159,3 @@ def sink_of(options: argparse.Namespace, predictor: "ShapedPredictor") -> Iterat
     convert = None if format == "jsonl" else partial(write_table, format=format, columns=columns)
     with Partial(options.output, predictor.facts, predictor.corpus.fields, convert, is_resumed=options.resume) as file:
         yield file
-
-
-def text_of(given: str | None, fields: list[str]) -> str | dict[str, Any]:
-    """Parse --text, if given: a JSON object with some of several fields, or else the last field's text as it is."""
-    given = given or ""
-    try:
-        values = strict_json.parse(given) if len(fields) > 1 else given
-    except ValueError:
-        return given
-    return values if isinstance(values, dict) and values.keys() & set(fields) else given
-
-
-def is_file(name: str) -> bool:
-    """Whether an output is a regular file, or will be; a device, a pipe or an open file is written directly."""
-    path = Path(name)
-    is_open = name in STANDARD_OUTPUT or name.startswith(("/dev/std", "/dev/fd/", "/proc/"))
-    return not is_open and (path.is_file() or not path.exists())
-
-
-def output_file(name: str, worker: "Worker") -> contextlib.AbstractContextManager[TextIO | None]:
-    """Where rank 0 writes; None on the others."""
-    return _output(name) if worker.is_first else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _output(name: str) -> Iterator[TextIO]:
-    """Standard output, or a file that gets its name only when it is complete; a device or a pipe is written directly."""
-    from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
-
-    if name in STANDARD_OUTPUT:
-        yield sys.stdout
-        return
-    path = Path(name)
-    with storage_errors(path):
-        if not is_file(name):
-            with path.open("a", encoding="utf-8") as file:
-                yield file
-            return
-        target = Path(os.path.realpath(path))  # a link stays, and its target is replaced
-        remove_leftovers(target.parent)
-        with beside(target) as temporary:
-            with temporary.open("w", encoding="utf-8") as file:
-                if target.exists():
-                    shutil.copymode(target, temporary)
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        sync_folder(target.parent)

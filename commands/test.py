@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from commands.predict import add_reading
+from commands.common import add_device, add_reading
 
 SUMMARY = "evaluate a trained run on its test split or another file"
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_reading(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,0 +1,105 @@
+"""What several commands share: arguments, the texts that they are given, and where they write."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from utils.files import strict_json
+
+if TYPE_CHECKING:
+    from agents.running.predictor import Predictor
+    from datasets.rows.records import Record, RecordReader, Skipped
+    from utils.distributed.worker import Worker
+
+STANDARD_INPUT, STANDARD_OUTPUT = ("-", "/dev/stdin", "/dev/fd/0"), ("-", "/dev/stdout", "/dev/fd/1")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where a trained run is computed."""
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Options for reading a file other than the run's own."""
+    formats = "csv, tsv, jsonl, parquet, text, labelled_lines, folder, file_per_class"
+    parser.add_argument("--format", default="auto", help=f"{formats}; default: by the file's extension")
+    parser.add_argument(
+        "--encoding",
+        help="text encoding, such as latin-1, or several to try: utf-8,latin-1; default: data.encoding for files of the "
+        "training files' format, utf-8 for others",
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=["error", "skip"],
+        help="skip: count an unusable row, and predict null for it; default: error; for test: the run's data.on_bad_row",
+    )
+
+
+def text_of(given: str | None, fields: list[str]) -> str | dict[str, Any]:
+    """Parse --text, if given: a JSON object with some of several fields, or else the last field's text as it is."""
+    given = given or ""
+    try:
+        values = strict_json.parse(given) if len(fields) > 1 else given
+    except ValueError:
+        return given
+    return values if isinstance(values, dict) and values.keys() & set(fields) else given
+
+
+def records_of(
+    options: argparse.Namespace, predictor: "Predictor", text: Any
+) -> tuple[Iterator["Record | Skipped"], "RecordReader"]:
+    """The records to predict, and their reader, which counts them."""
+    from agents.running.other_rows import SKIP_OPTION, rows_of
+    from datasets.formats.data_files import STDIN
+
+    if options.text is not None:
+        reader = predictor.reader(options.on_bad_row or "error")
+        return reader.answers(predictor.rows([text])), reader
+    path = STDIN if options.input in STANDARD_INPUT else Path(options.input)
+    rows = rows_of(predictor, path, options.format, options.encoding, has_target=False)
+    reader = predictor.reader(options.on_bad_row or "error", skip_option=SKIP_OPTION)
+    return reader.answers(rows), reader
+
+
+def is_file(name: str) -> bool:
+    """Whether an output is a regular file, or will be; a device, a pipe or an open file is written directly."""
+    path = Path(name)
+    is_open = name in STANDARD_OUTPUT or name.startswith(("/dev/std", "/dev/fd/", "/proc/"))
+    return not is_open and (path.is_file() or not path.exists())
+
+
+def output_file(name: str, worker: "Worker") -> contextlib.AbstractContextManager[TextIO | None]:
+    """Where rank 0 writes; None on the others."""
+    return _output(name) if worker.is_first else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _output(name: str) -> Iterator[TextIO]:
+    """Standard output, or a file that gets its name only when it is complete; a device or a pipe is written directly."""
+    from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
+
+    if name in STANDARD_OUTPUT:
+        yield sys.stdout
+        return
+    path = Path(name)
+    with storage_errors(path):
+        if not is_file(name):
+            with path.open("a", encoding="utf-8") as file:
+                yield file
+            return
+        target = Path(os.path.realpath(path))  # a link stays, and its target is replaced
+        remove_leftovers(target.parent)
+        with beside(target) as temporary:
+            with temporary.open("w", encoding="utf-8") as file:
+                if target.exists():
+                    shutil.copymode(target, temporary)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        sync_folder(target.parent)
