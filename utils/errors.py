@@ -1,6 +1,7 @@
 """Errors that end a run: each has a one-line message for the user and an exit code."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 
 def printable(text: str) -> str:
@@ -20,6 +21,17 @@ def in_words(counts: Mapping[str, int], at_most: int = 3) -> str:
 def counted(count: int, noun: str) -> str:
     """ "1 epoch", "2 epochs"."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def reason_of(error: BaseException) -> str:
+    """Why the system or a library has refused: the message alone, on one line and not too long."""
+    text = str(getattr(error, "strerror", None) or error)
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def unreadable(path: Path | str, error: BaseException) -> str:
+    """A message: a file that cannot be read, and why."""
+    return f"{path}: cannot be read: {reason_of(error)}"
 
 
 class GlassboxError(Exception):

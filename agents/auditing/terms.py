@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from agents.auditing.audited_file import NONE
 from datasets.tokenizers.tokens import num_unknown
 from utils.config import strict_yaml
-from utils.errors import ConfigError
+from utils.errors import ConfigError, unreadable
 
 SEVERAL = "(several)"  # the group of texts with terms of several groups
 Texts = tuple[str, ...]
@@ -111,7 +111,7 @@ def _entries(path: Path) -> dict[str, tuple[str, Any]]:
     try:
         parsed = strict_yaml.parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(unreadable(path, error)) from None
     values = {path.stem: parsed.value} if isinstance(parsed.value, list) else parsed.value
     if not isinstance(values, dict) or not values:
         raise ConfigError(f"{path}: must be a mapping of names to lists of terms")

@@ -8,7 +8,7 @@ from typing import Any, Self
 from agents.running.text_data import TextArtifacts
 from datasets.rows.labels import labels_hash
 from utils.config.config import Config
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, unreadable
 from utils.files import strict_json
 from utils.files.storage import read_regular
 
@@ -43,7 +43,7 @@ def saved_labels(folder: Path) -> list[str]:
     try:
         labels = strict_json.parse(read_regular(path))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise CheckpointError(f"{path}: is not a list of labels")
     return labels

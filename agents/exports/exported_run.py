@@ -21,7 +21,7 @@ from agents.running.trained_run import TrainedRun
 from graphs.conversion.encoder_decoder import KINDS, from_theirs
 from graphs.conversion.hugging_face import from_hugging_face
 from graphs.conversion.onnx import OnnxModel
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, reason_of, unreadable
 from utils.files import hub, strict_json
 from utils.files.storage import read_regular, read_sealed
 from utils.runs.saved import CONFIG, EXPORT
@@ -123,7 +123,7 @@ class ExportedRun(TrainedRun):
         try:
             return OnnxModel(content)
         except Exception as error:  # onnxruntime's own, which have no common base
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise CheckpointError(f"{self.folder / GRAPH}: is not a graph for onnxruntime ({reason})") from None
 
 
@@ -140,7 +140,7 @@ def read_export(folder: Path) -> dict[str, Any]:
         if not needed <= values["files"].keys() or not isinstance(values["facts"], dict):
             raise ValueError("it does not list the files of an export")
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = error if type(error) is ValueError else type(error).__name__
         raise CheckpointError(f"{path}: is damaged ({reason}); export the run again") from None
@@ -153,7 +153,7 @@ def verified(folder: Path, name: str, export: dict[str, Any]) -> bytes:
     try:
         content = read_regular(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     if hashlib.sha256(content).hexdigest() != export["files"][name]:
         raise CheckpointError(
             f"{path}: is damaged, or was changed (its sha256 is not that of {EXPORT}); export the run again"

@@ -14,7 +14,7 @@ from datasets.tokenizers.pretrained import read_pretrained_tokenizer
 from graphs.conversion.hugging_face import architecture, from_hugging_face, pretraining_heads
 from graphs.models.bert import Bert
 from graphs.models.masked_language_model import MaskedLanguageModel
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, reason_of
 from utils.files.hub import find_model, is_published
 from utils.files.model_files import read_model_config, read_model_weights
 from utils.machine.device import choose_device
@@ -68,6 +68,6 @@ def published_language_model(folder: Path, vocab_size: int) -> MaskedLanguageMod
     try:
         model.load_state_dict(found, assign=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise CheckpointError(f"{folder}: its weights are not those of its config.json ({reason})") from None
     return model

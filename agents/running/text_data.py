@@ -28,7 +28,7 @@ from datasets.tokenizers.word import WordTokenizer
 from utils.config.config import Config
 from utils.config.schema import Section, options_of
 from utils.distributed.worker import Worker
-from utils.errors import CheckpointError, DataError
+from utils.errors import CheckpointError, DataError, unreadable
 from utils.files.hub import is_published
 from utils.files.storage import read_regular
 from utils.runs.checkpoint import CheckpointStore, refuse_other
@@ -220,5 +220,4 @@ def saved_tokenizer(folder: Path) -> tuple[Any, bytes]:
             refuse_other(path, "vocabulary", hashlib.sha256(content).hexdigest(), facts, checkpoint)
         return parse_tokenizer(content), content
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path}: cannot be read: {reason}; is {folder} the folder of a trained run?") from None
+        raise CheckpointError(f"{unreadable(path, error)}; is {folder} the folder of a trained run?") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.formats.rows import MAX_ROW_BYTES, Layout
-from utils.errors import DataError
+from utils.errors import DataError, unreadable
 
 BOM, LINE_END = codecs.BOM_UTF8, ord("\n")
 STDIN = Path("stdin")  # this very object is standard input; another path of that name is a file
@@ -84,7 +84,7 @@ def data_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(unreadable(path, error)) from None
 
 
 def decode(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.formats.data_files import data_errors
-from utils.errors import StorageError
+from utils.errors import StorageError, reason_of
 from utils.files.storage import atomic_write, probe, read_sealed, remove_leftovers, sealed
 
 RACY_SECONDS = 2.0  # a file changed this recently may change again without a new timestamp
@@ -83,5 +83,4 @@ def check_writable(folder: Path) -> None:
         remove_leftovers(folder)
         probe(folder)
     except (OSError, ValueError) as error:  # ValueError: a name with \0
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(f"{folder}: cannot be written: {reason}; see data.cache_folder") from None
+        raise StorageError(f"{folder}: cannot be written: {reason_of(error)}; see data.cache_folder") from None

@@ -10,7 +10,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from datasets.tokenizers.processes import try_apart
 from datasets.tokenizers.special_tokens import SpecialTokens
 from datasets.tokenizers.subword import SubwordTokenizer
-from utils.errors import DataError
+from utils.errors import DataError, reason_of, unreadable
 from utils.files import strict_json
 from utils.files.storage import read_regular
 
@@ -40,9 +40,9 @@ def read_pretrained_tokenizer(folder: Path) -> SubwordTokenizer:
             try:
                 return _tried({"tokenizer": strict_json.parse(read(folder))})
             except OSError as error:
-                raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
+                raise DataError(unreadable(error.filename, error)) from None
             except Exception as error:  # the library raises bare Exceptions
-                reason = " ".join(str(error).split())[:200]
+                reason = reason_of(error)
                 raise DataError(f"{folder / names[0]}: cannot be read: {reason}") from None
     known = ", or ".join(" and ".join(names) for names in FORMS)
     raise DataError(f"{folder}: holds no tokenizer ({known}); is it the folder of a published model?")

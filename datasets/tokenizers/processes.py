@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from utils.errors import DataError, GlassboxError
+from utils.errors import DataError, GlassboxError, reason_of
 
 CHUNK = 1000  # records a worker gets at a time
 MEMORY = 2**32  # bytes, see `try_apart`
@@ -76,7 +76,7 @@ def _tried(function: Callable[[], Any], sender: Any) -> None:
         function()
         sender.send("")
     except BaseException as error:  # a panic is not an Exception
-        sender.send(" ".join(str(error).split())[:200] or type(error).__name__)
+        sender.send(reason_of(error))
     os._exit(0)
 
 

@@ -8,7 +8,7 @@ from datasets.tokenizers.pretrained import read_pretrained_tokenizer
 from datasets.tokenizers.special_tokens import SpecialTokens
 from datasets.tokenizers.subword import SubwordTokenizer
 from datasets.tokenizers.word import WordTokenizer
-from utils.errors import DataError
+from utils.errors import DataError, unreadable
 from utils.files import strict_json
 from utils.files.storage import read_regular
 
@@ -41,7 +41,7 @@ class SavedTokenizer:
                 if isinstance(values, dict) and (kind := KINDS.get(values.get("type"))):
                     return kind.from_json(values)
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+                raise DataError(unreadable(path, error)) from None
         return read_pretrained_tokenizer(self.path)
 
     def train(self, chunks: Iterable[list[str]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from utils.analysis.row_metrics import OF_SCORES, read_lines, row_metric, rows_key
 from utils.config.config import flatten
-from utils.errors import CheckpointError, ConfigError, StorageError
+from utils.errors import CheckpointError, ConfigError, StorageError, unreadable
 from utils.files.storage import read_regular, read_sealed
 from utils.metrics.label_counts import METRICS
 from utils.runs.saved import CONFIG, EXPORT, PREDICTIONS, REPORT, metrics_of, saved_config
@@ -129,8 +129,7 @@ def _sort_in(found: Found, folder: Path) -> None:
     except (CheckpointError, StorageError) as error:
         found.unreadable[str(folder)] = str(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        found.unreadable[str(folder)] = f"{folder}: cannot be read: {reason}"
+        found.unreadable[str(folder)] = unreadable(folder, error)
 
 
 def read_run(folder: Path) -> Run:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from utils.config import strict_yaml
-from utils.errors import ConfigError
+from utils.errors import ConfigError, unreadable
 
 COMMAND_LINE = "command line"
 Shared = Mapping[str, Collection[str]]  # {section: the options that it has whatever its part is}
@@ -48,7 +48,7 @@ def _read(path: Path, named_at: str) -> str:
     except IsADirectoryError:
         raise ConfigError(f"{named_at}{path}: is a folder; a config is a file, such as configs/bilstm.yaml") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{named_at}{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(f"{named_at}{unreadable(path, error)}") from None
 
 
 def _kept(places: dict[str, str], values: Mapping[str, Any]) -> dict[str, str]:

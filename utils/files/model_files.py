@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, reason_of, unreadable
 from utils.files import strict_json
 from utils.files.hub import CONFIG, WEIGHTS
 from utils.files.storage import read_regular, readable
@@ -35,7 +35,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     try:
         values = strict_json.parse(read_regular(path, MAX_CONFIG))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is not a model's config")
     return values
@@ -90,7 +90,7 @@ def _check_sums(folder: Path) -> None:
             if name in TEXTS:
                 _verify(path)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            raise CheckpointError(unreadable(path, error)) from None
 
 
 def _in_record(path: Path) -> str | None:
@@ -132,7 +132,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             return dict(found)
         return dict(safetensors.torch.load_file(path))
     except Exception as error:  # every parser raises its own
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         hint = "; if you trust it, save it again with safetensors" if path.suffix == PICKLED else ""
         raise CheckpointError(f"{path}: cannot be read as weights ({reason}){hint}") from None
 

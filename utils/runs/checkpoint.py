@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from utils.errors import CheckpointError, StorageError
+from utils.errors import CheckpointError, StorageError, unreadable
 from utils.files.storage import (
     beside,
     free_bytes,
@@ -166,7 +166,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is missing; the checkpoint is incomplete") from None
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     except (ValueError, KeyError, TypeError) as error:
         reason = error if type(error) is ValueError else type(error).__name__
         raise CheckpointError(f"{path}: is damaged ({reason})") from None
@@ -191,7 +191,7 @@ def read_verified(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
             size = path.stat().st_size
         data = read_regular(path) if size == expected["size"] else b""
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     except MemoryError:
         raise CheckpointError(f"{path}: has {size:,} bytes, more than the memory can hold") from None
     if size != expected["size"]:

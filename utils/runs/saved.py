@@ -10,7 +10,7 @@ import yaml
 
 from utils.config import strict_yaml
 from utils.config.config import RUNS
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, unreadable
 from utils.files import strict_json
 from utils.files.storage import digest_of, read_regular, readable
 
@@ -37,7 +37,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise CheckpointError(unreadable(path, error)) from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: is not a config")
     if not text.rstrip().endswith(seal_of(values)):  # a changed pooling, say, would silently change predictions

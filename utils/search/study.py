@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from utils.config.config import RUNS
-from utils.errors import ConfigError, StorageError
+from utils.errors import ConfigError, StorageError, reason_of
 from utils.files.storage import locked
 from utils.search.settings import Space, SweepSettings
 
@@ -256,7 +256,7 @@ def _opened(settings: SweepSettings, url: str, *, is_better_more: bool, is_fresh
                 optuna.delete_study(study_name=settings.name, storage=storage)
         return optuna.create_study(storage=storage, study_name=settings.name, **given)
     except Exception as error:  # of SQLAlchemy, of a driver that is not installed, for a URL that is none
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         raise StorageError(f"sweep: the storage {url} cannot be opened: {reason}") from None
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from utils.errors import reason_of
+
 
 class TracingError(Exception):
     """A model that cannot be traced; its text says why, in one line."""
@@ -27,8 +29,7 @@ def write_graph(writer: Any, model: nn.Module, batch: Any) -> None:
     except OSError:
         raise
     except Exception as error:  # of the tracer, or of a model that it cannot follow: there are many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise TracingError(reason[:200]) from None
+        raise TracingError(reason_of(error)) from None
 
 
 def as_tensors(batch: Any) -> tuple[tuple[Tensor, ...], Callable[[Sequence[Tensor]], Any]]:
