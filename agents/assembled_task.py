@@ -45,7 +45,7 @@ class AssembledTask(Task):
         self.optimizer = build_optimizer(self.config, self.model)
 
     def load_checkpoint(self) -> None:
-        """Restore the newest undamaged checkpoint of the run, or begin it.
+        """Build what training needs, and resume from the newest undamaged checkpoint, or begin at step 0.
 
         Raises DistributedError where the processes do not have the same data or device.
         """

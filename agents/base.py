@@ -74,7 +74,7 @@ class BaseAgent(AssembledTask):
                 started = time.perf_counter()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Choose what learns in it."""
+        """Freeze what does not learn in it, and wrap the rest for several processes."""
         if self.freezing is not None:
             self.freezing.apply(epoch)
         self.network = self.worker.network(self.compute_loss, self.model)  # of the parameters that learn in this epoch

@@ -182,7 +182,7 @@ class Seq2SeqAgent(BaseAgent):
         return outputs.texts or []
 
     def show_validation(self, values: dict[str, float]) -> None:
-        """Some translations, and what the words of one look at, in TensorBoard; a warning where they show a fault."""
+        """Some translations, and the cross-attention of one, in TensorBoard; a warning where they show a fault."""
         batch: Any = next(self.data.loaders["valid"].eval_batches()).to(self.device)
         with whole_weights(self.model):
             self.model.eval()

@@ -79,7 +79,7 @@ class Trace(TorchFunctionMode):
         found = result[0] if isinstance(result, tuple) and result else result
         name, place = getattr(func, "__name__", ""), _place()
         is_new = isinstance(found, Tensor) and not any(found is other for other in args)
-        is_filled = not name.startswith(("empty", "new_empty"))  # what memory happened to hold is nobody's result
+        is_filled = not name.startswith(("empty", "new_empty"))  # memory that nothing has been written to
         if place is not None and isinstance(found, Tensor) and (is_filled if is_new else _is_in_place(name)):
             self._note(found, *place)
         return result

@@ -1,4 +1,4 @@
-"""What one looks at while a masked language model trains: its guesses, and whether it has learnt more than frequencies."""
+"""What is watched while a masked language model trains: its guesses, and whether it has learnt more than frequencies."""
 
 import logging
 import math

@@ -29,7 +29,7 @@ class Artifacts(Protocol):
 
     @classmethod
     def placeholder(cls, config: Config) -> Self:
-        """Such as build a model of the config before any data is read."""
+        """Placeholders, to build the model of a config before any data is read."""
         ...
 
 

@@ -111,7 +111,7 @@ class Predictor:
             yield from lines
 
     def shared(self, function: Callable[[Any], Any], chunks: Iterable[Any]) -> Iterator[Any]:
-        """What a function makes of each chunk, in order, each made by one of the processes."""
+        """Map a function over chunks, which the processes share; its results in order."""
         for group in chunked(chunks, self.worker.size):
             for found in self.worker.gathered([function(chunk) for chunk in group[self.worker.rank :][:1]]):
                 yield from found
@@ -156,7 +156,7 @@ class Predictor:
 
     @torch.no_grad()
     def attention(self, text: str | Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What each token of a text looks at -> for every field, or each window of it, its `tokens` (T) and `weights`
+        """The attention weights of a text -> for every field, or each window of it, its `tokens` (T) and `weights`
         (layers, heads, T, T): row i is how token i shares its attention. Raises ConfigError for a model that has none."""
         model: Any = self.model
         encoders: list[Any] = list(getattr(model, "encoders", []))

@@ -1,4 +1,4 @@
-"""What one looks at while a text-to-text model trains: its texts, what their words look at, and signs of faults."""
+"""What is watched while a text-to-text model trains: its texts, their cross-attention, and signs of faults."""
 
 import logging
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def show_translations(log: RunLog, translator: Translator, tokenizer: Any, batch
 
 
 def attention_image(weights: np.ndarray, cell: int = 16) -> np.ndarray:
-    """(T, S) weights -> (T * cell, S * cell, 3) uint8: the darker, the more a target's row looks at a source's column."""
+    """(T, S) weights -> (T * cell, S * cell, 3) uint8: the darker, the more attention a target's row pays to a source's column."""
     shades = (255 * (1 - weights / max(float(weights.max()), 1e-9))).astype(np.uint8)
     large = shades.repeat(cell, axis=0).repeat(cell, axis=1)
     return np.stack([large, large, np.full_like(large, 255)], axis=-1)

@@ -15,7 +15,7 @@ NUM_SPECIAL = 3  # [CLS] A [SEP] B [SEP]
 
 
 class PackedSequences(NamedTuple):
-    """All documents in a random order, a [SEP] behind each, cut every `size` tokens; the last sequence is shorter.
+    """All documents in a random order, each followed by [SEP], cut every `size` tokens; the last sequence is shorter.
 
     order (D,): the documents; ends (D,): where each ends in the stream, with its [SEP]; starts (D,): where each
     begins in the ids.

@@ -11,7 +11,7 @@ class CrossEntropy(nn.Module):
     """Cross-entropy of one label per text, with class weights and label smoothing (Szegedy et al. 2016, section 7).
 
     class_weights: weight of each label's texts, such as {spam: 5.0}; labels not named have weight 1; null: all have
-    label_smoothing: label smoothing: probability taken from the gold label and spread evenly over all labels
+    label_smoothing: probability taken from the gold label and spread evenly over all labels
     """
 
     is_multi_label = False

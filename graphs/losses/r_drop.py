@@ -10,7 +10,7 @@ from torch.nn import functional
 class RDrop:
     """Symmetric KL divergence of two forward passes with other dropout masks, added to any loss.
 
-    r_drop: R-Drop: weight alpha of the KL term in the paper's equation; the authors' code weights it twice as much; 0: off
+    r_drop: weight alpha of the KL term in the paper's equation; the authors' code weights it twice as much; 0: off
     """
 
     def __init__(self, *, r_drop: float = 0.0) -> None:

@@ -26,7 +26,7 @@ class BiLSTM(nn.Module):
     num_layers: number of stacked bidirectional LSTM layers
     pooling: last: the final hidden state of each direction; or max, mean or attention pooling of all hidden states
     dropout: dropout probability of the input of each layer
-    word_dropout: word dropout: probability of replacing a token by padding in training
+    word_dropout: probability of replacing a token by padding in training
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 B: texts, S and T: tokens of the longest source and target, M and N: their real tokens, H: hidden size, V: target vocabulary,
 K: rows that are generated for each text (beams); ...: (N,) packed tokens or (B, T) padded ones.
 
-The file follows the flow of the data: the source through the encoder, the target through the decoder, whose layers also look at the
-source, and the product with the table of target tokens. `forward` knows the whole target; `begin` and `step` generate it.
+The file follows the flow of the data: the source through the encoder, the target through the decoder, whose layers also attend to
+the source, and the product with the table of target tokens. `forward` knows the whole target; `begin` and `step` generate it.
 """
 
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What runs say beside each other: paired tests, intervals over seeds, tables. Nothing here imports torch."""
+"""What runs say beside each other: paired tests, intervals over seeds, tables. Of torch only group_log knows."""

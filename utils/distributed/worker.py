@@ -60,7 +60,7 @@ class Worker:
 
     @property
     def is_copied(self) -> bool:
-        """Whether several processes have the whole model each, so that their gradients are to be added up here."""
+        """Whether each of several processes has a copy of the whole model (DDP), so that gradients are added up here."""
         return self.size > 1 and not self.is_sharded
 
     def limit(self, timeout: float) -> None:
@@ -142,7 +142,7 @@ class Worker:
     # What is done at every step.
 
     def network(self, loss: Callable[..., Any], model: nn.Module) -> Any:
-        """`loss` as what is called for the gradients of `model` to be added up over all processes in the backward pass.
+        """`loss` of `model`, wrapped in DDP where that is on: the backward pass adds up the gradients of all processes.
 
         Parameters that a step does not use are looked for, as alone they may be unused, too. That also keeps the order in which
         gradients are added the same from the first step on, and so a resumed run has the same bits.

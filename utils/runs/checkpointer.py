@@ -22,7 +22,7 @@ logger = logging.getLogger("glassbox")
 
 
 class Stateful(Protocol):
-    """An optimizer, a schedule, counters: what can give its state as plain values and tensors, and take it up again."""
+    """An optimizer, a schedule, counters: whatever has a state of plain values and tensors."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state."""
@@ -77,7 +77,7 @@ class Checkpointer:
         return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def restore(self) -> bool:
-        """Take up the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""
+        """Restore the newest undamaged checkpoint; False where there is none. Raises CheckpointError for another run's."""
         latest = self.store.latest() if self.worker.is_first else None
         step = self.worker.gathered(latest and latest["step"])[0]
         if step is not None:

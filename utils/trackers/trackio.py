@@ -61,7 +61,7 @@ class Trackio:
             self._tracked.finish()
 
     def _log(self, values: dict[str, Any], step: int) -> None:
-        """Of a step that is known only in part, some values are written twice, equal ones."""
+        """A step that is known only in part is written again, with the same values."""
         if step >= self._known:
             with _reported():
                 self._tracked.log(values, step)

@@ -1,1 +1,1 @@
-"""Parts of a training step: optimizers, schedules, precision, counters."""
+"""Parts of a training step: update, precision, freezing, weight averaging, counters."""
