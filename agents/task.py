@@ -126,7 +126,7 @@ class Task:
         return values
 
     def show_validation(self, values: dict[str, float]) -> None:
-        """Look at a validation's values, or log more than numbers, on every rank; the weights are those that were measured."""
+        """Log more of a validation than its values, on every rank; the model has the weights that were measured."""
 
     def predictions(self, batch: Any, outputs: Any) -> list[Any]:
         """The prediction for each row of a batch on the device, as small plain values; none by default."""

@@ -11,8 +11,8 @@ from datasets.sources.mrpc import MRPC
 from datasets.sources.parallel import ParallelFiles
 from datasets.tokenizers.pair import TokenizerPair
 from datasets.tokenizers.pretrained import PretrainedTokenizer
-from datasets.tokenizers.saved import SavedTokenizer
-from datasets.tokenizers.subword import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
+from datasets.tokenizers.saved import SAVED_TOKENIZERS, SavedTokenizer
+from datasets.tokenizers.subword import ByteBPETokenizer, WordPieceTokenizer
 from datasets.tokenizers.word import WordTokenizer
 
 DATASETS: dict[str, type] = {
@@ -35,9 +35,4 @@ TOKENIZERS: dict[str, type] = {
     "saved": SavedTokenizer,
 }
 
-# By the type in a saved tokenizer.json; one class reads both subword tokenizers.
-SAVED_TOKENIZERS: dict[str, Any] = {
-    "word": WordTokenizer,
-    "subword": SubwordTokenizer,
-    "pair": TokenizerPair,
-}
+ALL_SAVED: dict[Any, Any] = SAVED_TOKENIZERS | {"pair": TokenizerPair}  # and the two of text pairs in one file

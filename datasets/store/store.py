@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import SAVED_TOKENIZERS
+from datasets import ALL_SAVED
 from datasets.batches.examples import EVALUATION
 from datasets.batches.text_batch import TextBatch, collate
 from datasets.rows.corpus import Corpus, Scan
@@ -148,7 +148,7 @@ def parse_tokenizer(content: bytes) -> Any:
     """Parse the content of a saved tokenizer file. Raises ValueError for any other content."""
     try:
         values = strict_json.parse(content)
-        return SAVED_TOKENIZERS[values["type"]].from_json(values)
+        return ALL_SAVED[values["type"]].from_json(values)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a tokenizer ({type(error).__name__}: {error})") from None
 

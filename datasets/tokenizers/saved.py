@@ -12,7 +12,8 @@ from utils.errors import DataError, unreadable
 from utils.files import strict_json
 from utils.files.storage import read_regular
 
-KINDS: dict[Any, Any] = {"subword": SubwordTokenizer, "word": WordTokenizer}  # of a run's folder
+# By the type in a run's tokenizer.json; one class reads both subword tokenizers.
+SAVED_TOKENIZERS: dict[Any, Any] = {"subword": SubwordTokenizer, "word": WordTokenizer}
 
 
 class SavedTokenizer:
@@ -38,7 +39,7 @@ class SavedTokenizer:
         if path.is_file():
             try:
                 values = strict_json.parse(read_regular(path))
-                if isinstance(values, dict) and (kind := KINDS.get(values.get("type"))):
+                if isinstance(values, dict) and (kind := SAVED_TOKENIZERS.get(values.get("type"))):
                     return kind.from_json(values)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(unreadable(path, error)) from None
