@@ -49,22 +49,16 @@ class AssembledTask(Task):
 
         Raises DistributedError where the processes do not have the same data or device.
         """
-        config, worker, loader = self.config, self.worker, self.data.loaders["train"]
-        self.scheduler = build_schedule(config, self.settings, loader)
-        self.freezing = build_freezing(config, self.model)
-        self.precision = Precision(self.settings.precision, self.device)
-        self.updater = self._updater()
-        self._warn_of_late_average()
-        self.meter = TrainMeter(self.new_metrics(), worker)
-        worker.connect()
-        worker.refuse_different("data", self.data.facts | {"device": self.device.type})
+        self._build_training()
+        self.worker.connect()
+        self.worker.refuse_different("data", self.data.facts | {"device": self.device.type})
         self.checkpointer = self._checkpointer()
-        separate_seeds(config.seed, worker.rank)
+        separate_seeds(self.config.seed, self.worker.rank)
         self._start_logging()
         resume(self.checkpointer, self.state, self.settings, self.scheduler, self.optimizer)
-        self.experiment.begin(config)
+        self.experiment.begin(self.config)
         is_validated = self.state.validated_step == self.state.step
-        self.log.open_at(self.state.step, config.fixed(), is_validated=is_validated)
+        self.log.open_at(self.state.step, self.config.fixed(), is_validated=is_validated)
 
     def save_checkpoint(self, *, is_changed: bool = False) -> None:
         """Everything that an exact resume needs; the updates so far are known to be finite."""
@@ -72,18 +66,17 @@ class AssembledTask(Task):
         self.log.flush()
         self.checkpointer.save(self.state.step, self.state.best_step, is_changed=is_changed)
 
-    def _updater(self) -> Updater:
-        average = build_average(self.config, self.model)
-        return Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
-
-    def _warn_of_late_average(self) -> None:
-        average, total = self.updater.average, self.scheduler.total_steps
+    def _build_training(self) -> None:
+        """What a step needs besides model, loss and optimizer."""
+        self.scheduler = build_schedule(self.config, self.settings, self.data.loaders["train"])
+        self.freezing = build_freezing(self.config, self.model)
+        self.precision = Precision(self.settings.precision, self.device)
+        average, total = build_average(self.config, self.model), self.scheduler.total_steps
+        self.updater = Updater(self.model, self.optimizer, self.settings.max_grad_norm, self.precision, average)
+        self.meter = TrainMeter(self.new_metrics(), self.worker)
         if average is not None and average.every > total:
-            logger.warning(
-                "warning: average.every %s is longer than the run of %s steps, which averages nothing",
-                average.every,
-                total,
-            )
+            words = "warning: average.every %s is longer than the run of %s steps, which averages nothing"
+            logger.warning(words, average.every, total)
 
     def _checkpointer(self) -> Checkpointer:
         facts = self.data.facts | environment_facts(self.device, self.worker.size)
