@@ -140,7 +140,7 @@ class Seq2SeqAgent(BaseAgent):
         """The text for each source of a batch."""
         options = self.options
         if self.is_validating:
-            options = replace(options, beam_size=self.scoring.valid_beam_size, sample=False)
+            options = options.searching(beam_size=self.scoring.valid_beam_size)
         seeds = seeds_of(self.config.seed, batch.rows.tolist())
         with whole_weights(self.model):
             return self.translator().texts(batch.input_ids, batch.attention_mask, options, seeds)
@@ -163,13 +163,13 @@ class Seq2SeqAgent(BaseAgent):
     def test(self) -> tuple[dict[str, Any], list[Any]]:
         """Test with the length penalty that is best on validation, if there are several."""
         penalties = self.options.length_penalties
-        if len(penalties) > 1 and "valid" in self.data.loaders:
+        if len(penalties) > 1 and "valid" in self.data.loaders and not self.options.sample:
             self.checkpointer.load_weights(self.state.best_step or self.state.step)
             self.options = replace(self.options, length_penalty=max(penalties, key=self._bleu_with))
         return super().test()
 
     def evaluation_options(self) -> dict[str, Any]:
-        return {"generation": {"beam_size": self.options.beam_size, "length_penalty": self.options.exponent}}
+        return {"generation": self.options.in_use()}
 
     def _bleu_with(self, penalty: float) -> float:
         """BLEU on validation."""
@@ -211,7 +211,7 @@ class Seq2SeqAgent(BaseAgent):
         batch = examples.collate(np.zeros(1, dtype=np.int64), EVALUATION)
         if answer is not None:
             return replace(batch, texts=None), True  # the texts ask for a translation
-        options = replace(self.options, beam_size=1, sample=False, min_length=0, max_length=20)
+        options = self.options.searching(beam_size=1, min_length=0, max_length=20)
         on_device = batch.to(self.device)
         (written,) = self.translator().texts(on_device.input_ids, on_device.attention_mask, options)
         return self.example(text, written if written.strip() else "-")[0], False

@@ -1,7 +1,6 @@
 """Real pairs of a generation run and what it answers to them: what every form of the run has to answer, too."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def _answers(predictor: Predictor, records: list[Record]) -> list[dict[str, Any]
     """For each pair the log-probability of every token of its reference, given those before, and the ids of greedy search."""
     agent: Any = predictor.agent
     translator, found = agent.translator(), dict[int, dict[str, Any]]()
-    greedy = replace(agent.options, beam_size=1, sample=False)
+    greedy = agent.options.searching(beam_size=1)
     for batch in batches_of(encode_pairs(agent.corpus, agent.artifacts.tokenizer, records)):
         pairs: Any = batch.to(predictor.device)
         log_probs = predictor.model(pairs).log_softmax(dim=-1).gather(1, pairs.labels[:, None])[:, 0]  # (N,)

@@ -1,7 +1,6 @@
 """A trained run that writes texts: sources in, what was generated for each out."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,12 @@ from agents.translating.translator import Translator, seeds_of
 from datasets.rows.records import Record, Skipped
 from datasets.tokenizers.pair import sides_of
 from datasets.tokenizers.tokens import Tokens
-from graphs.generation.options import GenerationOptions, Hypothesis
+from graphs.generation.options import OF_SAMPLE, OF_SEARCH, GenerationOptions, Hypothesis
 from graphs.generation.sampling import Watch
 from utils.config.schema import did_you_mean, options_of
 from utils.distributed.worker import Worker
 from utils.errors import ConfigError
 
-OF_SAMPLE = ("temperature", "top_k", "top_p")
-OF_SEARCH = ("beam_size", "with_greedy", "early_stop")
 Numbered = tuple[int, Record | Skipped]  # a record and its place in the input
 
 
@@ -49,13 +46,9 @@ class Generator(Predictor):
         super().__init__(folder, device, worker)
         agent: Any = self.agent
         try:
-            self.translator = Translator(self.model, self.artifacts.tokenizer, replace(agent.options, **options))
+            self.translator = Translator(self.model, self.artifacts.tokenizer, _changed(agent.options, options))
         except (ValueError, TypeError) as error:
             raise ConfigError(f"generate: {error}") from None
-        if not self.translator.options.sample and (unused := [name for name in OF_SAMPLE if name in options]):
-            raise ConfigError(f"generate: {unused[0]} is of drawing tokens at random; give sample (--sample), too")
-        if self.translator.options.sample and (unused := [name for name in OF_SEARCH if options.get(name)]):
-            raise ConfigError(f"generate: {unused[0]} is of searching; give sample: false (--no-sample), too")
         self.source_tokenizer, target = sides_of(self.artifacts.tokenizer)
         self.prefix = target.bare([prefix], may_be_empty=True).ids.tolist() if prefix else []
         self.num_best, self.seed, self.num_truncated = num_best, seed, 0
@@ -142,3 +135,14 @@ class Generator(Predictor):
             "is_complete": best["is_complete"],
         }
         return answer | ({"hypotheses": texts} if self.num_best > 1 else {})
+
+
+def _changed(own: GenerationOptions, given: dict[str, Any]) -> GenerationOptions:
+    """A run's options with those that are given. Raises ConfigError for those that its way to generate does not use."""
+    is_drawn = given.get("sample", own.sample)
+    if not is_drawn and (unused := [name for name in OF_SAMPLE if name in given]):
+        raise ConfigError(f"generate: {unused[0]} is of drawing tokens at random; give sample (--sample), too")
+    if is_drawn and (unused := [name for name in ("beam_size", *OF_SEARCH) if given.get(name)]):
+        raise ConfigError(f"generate: {unused[0]} is of searching; give sample: false (--no-sample), too")
+    changes = {name: value for name, value in given.items() if name != "sample"}
+    return own.sampling(**changes) if is_drawn else own.searching(**changes)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def show_translations(log: RunLog, translator: Translator, tokenizer: Any, batch
     """A table of the last texts of a batch, the shortest, beside their references, and an image of the attention of one."""
     assert batch.texts is not None
     ids, mask = batch.input_ids[-NUM_ROWS:], batch.attention_mask[-NUM_ROWS:]
-    best = [found[0].ids for found in translator.hypotheses(ids, mask, replace(translator.options, sample=False))]
+    best = [found[0].ids for found in translator.hypotheses(ids, mask, translator.options.searching())]
     rows = [[*pair, translator.text_of(own)] for pair, own in zip(batch.texts[-NUM_ROWS:], best, strict=True)]
     log.table("valid/texts", COLUMNS, rows, step)
     length = int(mask[0].sum())

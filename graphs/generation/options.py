@@ -1,8 +1,10 @@
 """How text is generated, and what comes out: options and hypotheses."""
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+OF_SAMPLE, OF_SEARCH = ("temperature", "top_k", "top_p"), ("with_greedy", "early_stop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,35 @@ class GenerationOptions:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        drawn = [name for name in OF_SAMPLE if getattr(self, name) != getattr(type(self), name)]
+        if drawn and not self.sample:
+            raise ValueError(f"{drawn[0]} is of drawing tokens at random; give sample: true")
+        searched = [name for name in OF_SEARCH if getattr(self, name)]
+        if searched and self.sample:
+            raise ValueError(f"{searched[0]} is of searching; give sample: false")
         if not self.length_penalties or not all(0 <= each < math.inf for each in self.length_penalties):
             raise ValueError(f"length_penalty must not be negative, and finite, got {self.length_penalty}")
+
+    def searching(self, **changes: Any) -> "GenerationOptions":
+        """The same, without drawing at random."""
+        return replace(self, sample=False, temperature=1.0, top_k=None, top_p=1.0, **changes)
+
+    def sampling(self, **changes: Any) -> "GenerationOptions":
+        """The same, drawing at random."""
+        return replace(self, sample=True, with_greedy=False, early_stop=False, **changes)
 
     @property
     def length_penalties(self) -> list[float]:
         """Those to choose from."""
         return self.length_penalty if isinstance(self.length_penalty, list) else [self.length_penalty]
+
+    def in_use(self) -> dict[str, Any]:
+        """The options on which the texts depend, by name."""
+        names = ["max_length", "min_length", "no_repeat_ngram"]
+        if self.sample:
+            return {"sample": True} | {name: getattr(self, name) for name in (*OF_SAMPLE, *names)}
+        names = ["beam_size", *OF_SEARCH, *names]
+        return {"length_penalty": self.exponent} | {name: getattr(self, name) for name in names}
 
     @property
     def exponent(self) -> float:

@@ -12,7 +12,9 @@ import small_pairs
 import agents.seq2seq as module
 from agents import build
 from agents.language_models.scoring import Scorer
+from agents.translating.generator import Generator
 from main import main
+from utils.errors import ConfigError
 
 
 @pytest.fixture
@@ -50,6 +52,57 @@ def test_the_length_penalty_is_chosen_by_bleu_whatever_is_reported(place: Path) 
     report = report_of("pairs.yaml", *words)["test"]
     assert "bleu" not in report
     assert report["generation"]["length_penalty"] in (0.6, 1.0)
+
+
+def test_a_finished_run_is_tested_again_with_other_generation_options(place: Path) -> None:
+    """Without a word its old BLEU would be read as that of the new options."""
+    words = ["train.num_epochs=1", "generation={beam_size: 1, max_length: 16}"]
+    first = report_of("pairs.yaml", *words)
+    weights = Path(f"experiments/run/checkpoints/step-{first['best']['step']}/model.safetensors").read_bytes()
+    second = report_of("pairs.yaml", words[0], "generation={beam_size: 3, length_penalty: 2.0, max_length: 16}")
+    assert second["test"]["generation"]["beam_size"] == 3
+    assert second["train"]["steps"] == first["train"]["steps"]
+    assert Path(f"experiments/run/checkpoints/step-{second['best']['step']}/model.safetensors").read_bytes() == weights
+    whole = report_of(
+        "pairs.yaml", words[0], "generation={beam_size: 3, length_penalty: 2.0, max_length: 16}", "--fresh"
+    )
+    assert whole["test"] == second["test"]
+
+
+def test_a_report_names_the_options_that_its_texts_depend_on(place: Path) -> None:
+    """Drawn texts come from no beam, and no length penalty can be chosen by one draw."""
+    drawn = "generation={sample: true, temperature: 0.5, length_penalty: [0.5, 2.0], max_length: 16}"
+    found = report_of("pairs.yaml", "train.num_steps=3", drawn)["test"]["generation"]
+    assert found == {"sample": True, "temperature": 0.5, "top_k": None, "top_p": 1.0} | {
+        "max_length": 16,
+        "min_length": 0,
+        "no_repeat_ngram": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{beam_size: 3, temperature: 0.2}", "temperature is of drawing tokens at random; give sample: true"),
+        ("{top_k: 1}", "top_k is of drawing tokens at random; give sample: true"),
+        ("{sample: true, with_greedy: true}", "with_greedy is of searching; give sample: false"),
+        ("{sample: true, early_stop: true}", "early_stop is of searching; give sample: false"),
+    ],
+)
+def test_options_of_the_other_way_to_generate_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], options: str, message: str
+) -> None:
+    assert main(["pairs.yaml", "name=run", f"generation={options}"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_that_draws_searches_when_it_is_told_to(place: Path) -> None:
+    report_of("pairs.yaml", "train.num_steps=3", "generation={sample: true, temperature: 0.5, max_length: 16}")
+    searched = [Generator("experiments/run", sample=False, beam_size=1).generate(["one two"]) for _ in range(2)]
+    assert searched[0] == searched[1]
+    assert Generator("experiments/run").translator.options.temperature == 0.5
+    with pytest.raises(ConfigError, match="top_k is of drawing"):
+        Generator("experiments/run", sample=False, top_k=3)
 
 
 def test_several_length_penalties_need_a_validation_split(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

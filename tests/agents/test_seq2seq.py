@@ -186,7 +186,13 @@ def test_lines_stay_beside_each_other(pairs: Path, capsys: pytest.CaptureFixture
 def test_the_length_penalty_is_chosen_on_validation_and_kept(pairs: Path) -> None:
     report = trained("train.num_epochs=4", "generation={length_penalty: [0.0, 3.0], beam_size: 3, max_length: 16}")
     chosen = report["valid"]["generation"]["length_penalty"]
-    assert report["test"]["generation"] == {"beam_size": 3, "length_penalty": chosen}
+    assert report["test"]["generation"] == {"beam_size": 3, "length_penalty": chosen} | {
+        "with_greedy": False,
+        "early_stop": False,
+        "max_length": 16,
+        "min_length": 0,
+        "no_repeat_ngram": 0,
+    }
     generator = Generator(RUN)
     agent: Any = generator.agent
     scores = {}

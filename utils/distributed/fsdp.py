@@ -51,7 +51,7 @@ def refuse_uncuttable(model: nn.Module, optimizer: str) -> None:
         raise ValueError(
             "strategy fsdp cannot cut a table of words with sparse gradients; use ddp, or an optimizer with dense ones (Adam)"
         )
-    if optimizer in ("Adafactor", "Muon", "Rprop"):
+    if optimizer in ("Adafactor", "Muon"):
         raise ValueError(
             f"strategy fsdp cannot cut what optimizer {optimizer} keeps; use ddp, or another optimizer (Adam)"
         )

@@ -15,6 +15,7 @@ from utils.optimizers.sparse_adagrad import SparseAdagrad
 
 Optimizer = torch.optim.Optimizer | SparseAdagrad
 
+# Without Rprop and ASGD: torch's Rprop ignores the schedule, and the average of its ASGD is never used (see `average`).
 OPTIMIZERS: dict[str, TorchPart | type[torch.optim.Optimizer]] = {
     "Adadelta": TorchPart(torch.optim.Adadelta, ("lr", "rho", "eps", "weight_decay")),
     "Adafactor": TorchPart(torch.optim.Adafactor, ("lr", "beta2_decay", "d", "weight_decay")),
@@ -22,13 +23,11 @@ OPTIMIZERS: dict[str, TorchPart | type[torch.optim.Optimizer]] = {
     "Adam": TorchPart(torch.optim.Adam, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
     "AdamW": TorchPart(torch.optim.AdamW, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
     "Adamax": TorchPart(torch.optim.Adamax, ("lr", "betas", "eps", "weight_decay")),
-    "ASGD": TorchPart(torch.optim.ASGD, ("lr", "lambd", "alpha", "t0", "weight_decay")),
     "LAMB": Lamb,
     "Muon": MuonWithAdamW,
     "NAdam": TorchPart(torch.optim.NAdam, ("lr", "betas", "eps", "weight_decay", "momentum_decay")),
     "RAdam": TorchPart(torch.optim.RAdam, ("lr", "betas", "eps", "weight_decay")),
     "RMSprop": TorchPart(torch.optim.RMSprop, ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")),
-    "Rprop": TorchPart(torch.optim.Rprop, ("lr", "etas", "step_sizes")),
     "SGD": TorchPart(torch.optim.SGD, ("lr", "momentum", "dampening", "weight_decay", "nesterov")),
 }
 

@@ -222,7 +222,9 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a change of config extends a finished run: it is longer, or as long with a longer patience."""
+    """Whether a change of config extends a finished run: it is longer, as long with a longer patience, or tested otherwise."""
+    if any(old.get(key) != new[key] for key in new if key.startswith("generation.")):
+        return True
     (unit, before), (other_unit, now) = _length(old), _length(new)
     if unit != other_unit or not isinstance(before, int):
         return True  # the loop decides

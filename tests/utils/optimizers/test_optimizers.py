@@ -122,7 +122,6 @@ def test_frozen_parameters_are_not_the_optimizers() -> None:
         ("SGD", {"lr": -1.0}, "lr must be positive, got -1.0"),
         ("Adam", {"betas": [0.9, 1.5]}, "Invalid betas at index 1: 1.5"),
         ("Adam", {"eps": -1.0}, "Invalid eps: -1.0"),
-        ("Rprop", {"etas": [1.5, 1.2]}, "Invalid etas: 1.5, 1.2"),
         ("AdamW", {"weight_decay": -0.1}, "Invalid weight_decay value: -0.1"),
         ("SGD", {"nesterov": True}, "Nesterov momentum requires a momentum and zero dampening"),
     ],
