@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -112,11 +113,24 @@ class ClassificationAgent(BaseAgent):
     def read_data(self) -> TextData:
         check_teacher(self.config)
         data = cast(TextData, super().read_data())
+        self._check_weights(data)
         if self.config.loss.name == "distillation":
             with self.worker.first_alone("teacher"), torch.random.fork_rng(devices=[]):
                 self.teacher = Teacher(self.config, data, self.device)
             data.facts["teacher"] = self.teacher.sha256
         return data
+
+    def _check_weights(self, data: TextData) -> None:
+        """Raise ConfigError for a split whose loss is a mean over nothing, as every gold label has weight 0."""
+        artifacts: Any = data.artifacts
+        loss: Any = self.build_loss(artifacts)
+        for split, examples in data.splits.items():
+            labels = torch.from_numpy(np.array(examples.columns["label"]))
+            if len(labels) and not loss.count(labels):
+                words = (
+                    f"loss.class_weights are 0 for all gold labels of {split}, whose loss would be a mean over nothing"
+                )
+                raise self.config.error("loss.class_weights", words)
 
     def predictions(self, batch: TextBatch, outputs: Tensor) -> list[tuple[Any, Any]]:
         """The probability of each label and what is predicted, for each text."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.running.building import build_corpus, build_tokenizer, check_first_token, check_lengths
+from agents.running.building import build_corpus, build_tokenizer, check_first_token, check_lengths, check_padding_row
 from agents.running.checking import SECTIONS, check_has_valid, check_run
 from agents.running.data import Data
 from agents.running.given_text import given_record
@@ -118,6 +118,7 @@ class Task:
 
     def load_initial_weights(self) -> None:
         """Load word vectors, or the weights that `init_from` names, into the model."""
+        check_padding_row(self.config, self.model, self.artifacts.tokenizer)
         load_vectors(self.config, self.model, self.artifacts.tokenizer, is_resumed=self.experiment.has_checkpoint)
         load_initial_weights(self.config, self.model, list(self.artifacts.labels))
 

@@ -12,7 +12,7 @@ import numpy as np
 from agents.running.building import build_tokenizer
 from agents.running.checking import check_has_valid
 from agents.running.data import build_loader, facts_of
-from agents.running.text_data import TextArtifacts, initial_tokenizer, tokenizer_shape
+from agents.running.text_data import MAX_UNKNOWN, TextArtifacts, initial_tokenizer, tokenizer_shape
 from datasets.batches.loader import Loader
 from datasets.batches.masking import Masking, MaskShare, MaskUnit
 from datasets.batches.pretraining import PretrainingExamples, Sequences
@@ -169,6 +169,7 @@ class DocumentData:
             place = f"{source.files(split if split in source.splits else 'train')[0]}: {split}"
             if len(tokens):
                 self._check_pairs(tokens, place)
+                self._check_known(tokens, place, split)
             elif split in source.splits:
                 is_elsewhere = any(map(len, self.store.splits.values()))
                 others = "; all were drawn for the other splits (data.split_seed)" if is_elsewhere else ""
@@ -185,6 +186,14 @@ class DocumentData:
             )
         if pairs != "none" and np.diff(tokens.documents).max() < 2:
             raise DataError(f"{place}: no document has two sentences, of which objective.pairs: {pairs} is made")
+
+    def _check_known(self, tokens: DocumentTokens, place: str, split: str) -> None:
+        """Raise DataError for a split of which no token can be masked; warn of one that the tokenizer hardly knows."""
+        unknown = 1 - self.vocabulary.plain_share(tokens.ids)
+        if unknown == 1:
+            raise DataError(f"{place}: the tokenizer knows no token of it, so none can be masked")
+        if unknown > MAX_UNKNOWN:
+            self.report["warnings"].append(f"{100 * unknown:.0f}% of the tokens of {split} are not in the vocabulary")
 
     def _compare_shares(self, source: Documents) -> None:
         """Warn where another share of the training files' documents has been drawn for a split than data.split says."""

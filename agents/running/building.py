@@ -9,6 +9,8 @@ from datasets import DATASETS, TOKENIZERS
 from datasets.rows.corpus import Corpus
 from datasets.rows.targets import LabelTarget, Target
 from datasets.tokenizers.long_texts import check_fits
+from datasets.tokenizers.subword import SubwordTokenizer
+from graphs.layers.embedding import Embedding
 from graphs.models import ENCODERS
 from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
@@ -21,6 +23,7 @@ from utils.training.freezing import Freezing
 from utils.training.weight_average import WeightAverage
 
 CPU = torch.device("cpu")
+PADDING = ("[PAD]", "<pad>")
 
 
 def build_corpus(config: Config, target: type[Target] = LabelTarget) -> Corpus:
@@ -55,6 +58,18 @@ def check_first_token(config: Config, corpus: Corpus, tokenizer: Any) -> None:
             "model.pooling",
             f"model.pooling: {config.model.pooling} needs a token such as [CLS] in front of each text, which this tokenizer "
             f"does not add; write tokenizer: {{name: {name}, special_tokens: true}}, or model.pooling: mean",
+        )
+
+
+def check_padding_row(config: Config, model: nn.Module, tokenizer: Any) -> None:
+    """Raise ConfigError where the model keeps the vector of token 0 at zero, as padding's, and texts hold that token."""
+    if not isinstance(tokenizer, SubwordTokenizer) or not any(isinstance(part, Embedding) for part in model.modules()):
+        return
+    if (first := tokenizer.token(0)) not in PADDING and 0 not in tokenizer.tokenizer.get_added_tokens_decoder():
+        raise config.error(
+            "model.name",
+            f"model.name: {config.model.name} takes token 0 for padding, and this tokenizer's is {first!r}; "
+            "use model.name: transformer, or a tokenizer whose first token is [PAD]",
         )
 
 

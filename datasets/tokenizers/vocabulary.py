@@ -7,6 +7,7 @@ import numpy as np
 from datasets.tokenizers.subword import SubwordTokenizer
 
 NAMES = {"[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>", "[PAD]": "<pad>"}  # BERT's and RoBERTa's
+CHUNK = 2**20  # ids at a time: there may be many millions
 SPACE = "\u0120"  # byte-level BPE's sign for a space
 
 
@@ -46,6 +47,12 @@ class Vocabulary(NamedTuple):
             np.array(begins),
             np.array(num_bytes, dtype=np.int64),
         )
+
+    def plain_share(self, ids: np.ndarray) -> float:
+        """The fraction of ids (N,), N > 0, that are plain tokens."""
+        is_plain = np.zeros(len(self.starts_word), dtype=bool)
+        is_plain[self.plain_ids] = True
+        return sum(int(is_plain[ids[i : i + CHUNK]].sum()) for i in range(0, len(ids), CHUNK)) / len(ids)
 
 
 def is_byte_level(tokenizer: Any) -> bool:

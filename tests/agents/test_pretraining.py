@@ -429,6 +429,19 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
     assert other["masked_tokens"] >= 1
 
 
+def test_a_text_of_which_much_is_unknown_is_named_and_one_of_which_all_is_is_refused(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing can be masked there, and a loss of nothing would be 0: the best of all."""
+    pretrained()
+    Path("other.txt").write_text("日本語\n\n中文字\n")
+    assert main(["test", "experiments/pretrained", "--data", "other.txt"]) == 3
+    assert "the tokenizer knows no token of it, so none can be masked" in capsys.readouterr().err
+    Path("mixed.txt").write_text("日本語 chess\n\n中文字 chess\n")
+    assert main(["test", "experiments/pretrained", "--data", "mixed.txt"]) == 0
+    assert "% of the tokens of train are not in the vocabulary" in capsys.readouterr().err
+
+
 # Bad input.
 
 
@@ -458,6 +471,11 @@ def test_the_own_test_split_and_another_file_are_measured(corpus: Path, capsys: 
         (["data.valid=one.txt", PAIRS], 3, "one.txt: valid holds one document, and next_sentence takes"),
         (["data.valid=alone.txt", PAIRS], 3, "alone.txt: valid: no document has two sentences"),
         (["data.valid=empty.txt"], 3, "empty.txt: valid holds no document with a token"),
+        (
+            ["data.valid=unknown.txt"],
+            3,
+            "unknown.txt: valid: the tokenizer knows no token of it, so none can be masked",
+        ),
         (["train.monitor=+accuracy"], 2, "there is no metric 'accuracy'; known: loss, mlm_accuracy"),
         (["data.train=nothing.txt"], 3, "nothing.txt: no such file or folder"),
         (["data.train=empty.txt"], 3, "holds no document with a token"),
@@ -482,6 +500,7 @@ def test_bad_input_gets_one_line_and_its_exit_code(
     corpus: Path, words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty.txt").write_text("\n\n")
+    Path("unknown.txt").write_text("日本語\n\n中文字\n")
     Path("one.txt").write_text("one sentence .\ntwo sentences .\n" * 30)
     Path("alone.txt").write_text("one sentence .\n\nanother one .\n\n" * 30)
     if "maskless" in words[0]:

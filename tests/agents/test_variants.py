@@ -145,6 +145,19 @@ def test_word_vectors_are_read_and_frozen(workplace: Path, capsys: pytest.Captur
         assert encoder.embedding.weight[:2].tolist() == [[0.0] * 16, [4.0] * 16]  # <pad> stays zero
 
 
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_split_whose_labels_have_no_weight_is_refused(
+    workplace: Path, capsys: pytest.CaptureFixture[str], split: str
+) -> None:
+    """Its loss would be a mean over nothing: 0, or with label smoothing any number."""
+    rows = tiny_rows()
+    write_jsonl(workplace / "some.jsonl", [row for row in rows if row["label"] == "chess"])
+    words = [f"data.{split}=some.jsonl", "loss={class_weights: {chess: 0.0}, label_smoothing: 0.1}", "name=x"]
+    assert main(["tiny.yaml", *words]) == 2
+    words_of = f"loss.class_weights are 0 for all gold labels of {split}, whose loss would be a mean over nothing"
+    assert words_of in capsys.readouterr().err
+
+
 def test_init_from_starts_at_the_other_runs_weights(workplace: Path) -> None:
     first = train("train.num_epochs=8", "seed=2", name="first")
     second = build("tiny.yaml", {"init_from": "experiments/first", "name": "second", "seed": 9})
