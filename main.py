@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from commands import COMMANDS, RESUMED, SHARED
+from commands import COMMANDS, GROUPS, RESUMED, SHARED
 from utils.errors import ConfigError, GlassboxError, Stopped, StorageError, printable
 from utils.machine import signals, streams
 
@@ -105,12 +105,16 @@ def _meant_command(word: str) -> str | None:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    summary = "\n".join(f"  {other:<13} {command.SUMMARY}" for other, command in COMMANDS.items())
+    lines = [
+        line
+        for title, group in GROUPS.items()
+        for line in (f"  {title}:", *(f"    {other:<13} {command.SUMMARY}" for other, command in group.items()))
+    ]
     is_default = name == "train"
     return argparse.ArgumentParser(
         prog="python main.py" if is_default else f"python main.py {name}",
         description=COMMANDS[name].__doc__,
-        epilog=EPILOG.format(commands=summary) if is_default else None,
+        epilog=EPILOG.format(commands="\n".join(lines)) if is_default else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # or --seed 3, meant as seed=3, is --seeds 3
     )

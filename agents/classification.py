@@ -23,7 +23,7 @@ from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
 from utils.config.schema import Section, construct
 from utils.metrics.base import CombinedMetrics, Metrics
-from utils.metrics.label_counts import known_metrics
+from utils.metrics.label_counts import METRICS, known_metrics
 from utils.metrics.scores import SCORES
 from utils.runs.probability_views import write_probability_views
 
@@ -32,6 +32,7 @@ class ClassificationAgent(BaseAgent):
     """Trains a text classifier: an encoder for each field, a head, and a loss over labels."""
 
     monitor = "+accuracy"
+    metrics = (*METRICS, *SCORES)
     target = LabelTarget
     artifacts_type = LabelArtifacts
     sections: ClassVar[dict[str, Section]] = {

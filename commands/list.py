@@ -104,6 +104,7 @@ def describe_parts() -> dict[str, Any]:
         for part, names in owners.items():
             title = (ANY if parts else SECTION) if len(names) == num_agents else f"(agent {', '.join(names)})"
             found[key][title] = _describe(part)
+    found["metrics"] = {name: {"summary": ", ".join(agent.metrics), "options": {}} for name, agent in AGENTS.items()}
     return found
 
 
@@ -113,13 +114,7 @@ def as_names(parts: Mapping[str, Any]) -> str:
     for section, table in parts.items():
         lines.append(f"{section}:")
         for name, part in table.items():
-            options = f"{name}: {', '.join(part['options'])}"
-            is_part = not _is_shared(name)
-            lines += (
-                [f"  {name}: {part['summary']}"]
-                if is_part
-                else textwrap.wrap(f"  {options}", 120, subsequent_indent="      ")
-            )
+            lines += _wrapped(name, ", ".join(part["options"]) if _is_shared(name) else part["summary"])
     return "\n".join([*lines, "", HINT])
 
 
@@ -129,12 +124,16 @@ def as_text(parts: Mapping[str, Any]) -> str:
     for section, table in parts.items():
         lines.append(f"{section}:")
         for name, part in table.items():
-            lines.append(f"  {name}: {part['summary']}")
+            lines += _wrapped(name, part["summary"])
             for option, facts in part["options"].items():
                 lines.append(f"      {option}: {facts['type']} = {as_yaml(facts['default'])}")
                 lines += [f"          {facts['about']}"] if facts["about"] else []
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _wrapped(name: str, words: str) -> list[str]:
+    return textwrap.wrap(f"  {name}: {words}", 130, subsequent_indent="      ")
 
 
 def as_yaml(value: Any) -> str:

@@ -42,6 +42,9 @@ def test_every_table_is_listed_whole(capsys: pytest.CaptureFixture[str]) -> None
         assert set(table) <= set(found[section])
         assert all(found[section][name]["summary"] for name in table)
     assert found["agent"]["classification"]["summary"]
+    for name, agent in AGENTS.items():
+        assert found["metrics"][name]["summary"].split(", ") == list(agent.metrics)
+    assert {"accuracy", "mcc", "ece"} < set(found["metrics"]["classification"]["summary"].split(", "))
 
 
 def test_one_section_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -214,7 +214,8 @@ def sentence(pair: Pair, metric: str) -> str:
     if pair.order is not None:
         parts.append(f"almost stochastic order eps_min = {pair.order:.2f}")
     is_different = pair.adjusted < 1 - paired.LEVEL
-    seen = f"; {points(paired.seen_in_most(best), metric)} would be detected with a power of 80%"
+    detected = paired.seen_in_most(best)  # 0 where all resamples are alike, as of models that are right everywhere
+    seen = f"; {points(detected, metric)} would be detected with a power of 80%" if detected else ""
     verdict = "different" if is_different else f"no difference shown{seen}"
     gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
     return (

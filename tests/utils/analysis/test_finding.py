@@ -75,6 +75,18 @@ def test_less_of_a_loss_is_better_and_runs_without_rows_are_compared_by_seeds() 
     assert "| a | 3 | 5.02 ± 0.01 |" in as_markdown(comparison)
 
 
+def test_models_that_are_right_everywhere_promise_nothing_of_smaller_differences() -> None:
+    lines = [{"id": i, "gold": "a", "predicted": "a"} for i in range(20)]
+    runs = []
+    for name, options in {"a": ADAM, "m": MUON}.items():
+        run = run_of(name, 1, 0.0, **options)
+        report = run.report | {"test": {"accuracy": 1.0, "loss": 0.0}, "best": {"monitor": "+accuracy"}}
+        runs.append(run._replace(report=report, lines=lines))
+    note = notes_of(compare(runs, "accuracy"))[-1]
+    assert "0.0 to 0.0" in note
+    assert note.endswith(": no difference shown.")
+
+
 def test_pairs_that_nothing_can_be_said_of_are_counted() -> None:
     comparison = compare([run_of("a", 1, 5.0, **ADAM), run_of("b", 1, 4.0, **MUON)], "mlm")
     assert notes_of(comparison)[-1] == ("1 pair not tested: one seed on a side, and no predictions that hold mlm")
