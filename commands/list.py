@@ -104,7 +104,10 @@ def describe_parts() -> dict[str, Any]:
         for part, names in owners.items():
             title = (ANY if parts else SECTION) if len(names) == num_agents else f"(agent {', '.join(names)})"
             found[key][title] = _describe(part)
-    found["metrics"] = {name: {"summary": ", ".join(agent.metrics), "options": {}} for name, agent in AGENTS.items()}
+    of_agents: dict[str, list[str]] = {}
+    for name, agent in AGENTS.items():
+        of_agents.setdefault(", ".join(agent.metrics), []).append(name)
+    found["metrics"] = {", ".join(agents): {"summary": names, "options": {}} for names, agents in of_agents.items()}
     return found
 
 
