@@ -3,6 +3,7 @@
 # make check-fast  lint, format, types, and the tests of what has changed since the last commit
 # make test-model MODEL=bilstm                              the contract tests of one model
 # make test-browser                                         TensorBoard and the HTML report in a browser; pictures in SCREENSHOTS
+# make clean       removes .venv, .cache and EVERY RUN in experiments/
 # Any of them with TORCH=2.11.0: in an environment of its own, with that torch instead of the pinned one.
 PYTHON ?= python3
 CONFIG ?= configs/bilstm.yaml

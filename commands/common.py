@@ -36,7 +36,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-bad-row",
         choices=["error", "skip"],
-        help="skip: count an unusable row, and predict null for it; default: error; for test: the run's data.on_bad_row",
+        help="skip: leave out an unusable row and count it (predict, generate and explain still write a line with its problem); "
+        "default: error; for test: the run's data.on_bad_row",
     )
 
 

@@ -1,4 +1,4 @@
-"""Serve trained runs as a web page, and as JSON: python main.py serve experiments/minilm experiments/boe
+"""Serve trained runs as a web page, and as JSON: python main.py serve experiments/bert_minilm experiments/boe
 
 It listens on this machine alone, by default, and asks no other machine for anything. Ctrl-C or SIGTERM ends it once what has been
 accepted is answered; a second Ctrl-C ends it at once. docs/serving.md has the endpoints.
@@ -26,7 +26,7 @@ DRAIN_SECONDS = 30  # for accepted requests to be answered in after a signal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The runs, the address and the batches."""
-    parser.add_argument("folders", metavar="RUN", nargs="+", help="a run's folder, such as experiments/minilm")
+    parser.add_argument("folders", metavar="RUN", nargs="+", help="a run's folder, such as experiments/bert_minilm")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1, this machine alone"
     )

@@ -178,10 +178,22 @@ def test_every_part_says_in_one_line_what_it_is(key: str, name: str, part: objec
     assert len(first) > 20
 
 
+def anchors(page: Path) -> set[str]:
+    """The fragments by which GitHub links to the headings of a page: lower case, no punctuation, a dash for each space."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    titles = [title.strip().lower() for title in re.findall(r"^#+ (.+)$", text, flags=re.M)]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
 def test_links_of_the_docs_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "experiments" / "README.md"]:
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    inside = [ROOT / folder / "README.md" for folder in ("benchmarks", "experiments")]
+    tutorials = list(ROOT.glob("docs/tutorials/*.md"))
+    assert tutorials
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *tutorials, *inside]:
+        for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", page.read_text()):
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page.name}: {target}#{anchor}"
 
 
 def test_lines_of_code_in_the_docs_are_those_of_the_tree() -> None:
