@@ -254,8 +254,7 @@ class DocumentData:
 
     def _tell(self) -> None:
         for split in self.loaders:
-            found = self.report[split]
-            sizes = "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**found)
+            sizes = "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**self.report[split])
             logger.info("%s: %s", "test" if self.is_other else split, sizes)
         for line in self.report["warnings"]:
             logger.warning("warning: %s", line)
