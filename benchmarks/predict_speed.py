@@ -86,7 +86,7 @@ def main(runs: Sequence[str], few: int) -> None:
         def speed_of(script: str, *arguments: object) -> Callable[[], float]:
             return lambda: float(start(peer(script, *arguments)).result["texts_per_second"])
 
-        print("| run | texts/s | peer, texts/s | ratio | must reach |\n| --- | ---: | ---: | ---: | --- |")
+        print("| run | texts/s | peer, texts/s | ratio | target |\n| --- | ---: | ---: | ---: | --- |")
         boe, bilstm, minilm = [*runs, *["-"] * 3][:3]
         if boe != "-":
             fasttext = speed_of("fasttext_predict.py", folder / "train.txt", folder / "lines.txt")

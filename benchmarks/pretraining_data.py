@@ -1,7 +1,7 @@
 """The data path of pre-training without the model, on one core: python benchmarks/pretraining_data.py CONFIG [key=value ...]
 
 Real tokens a second that are cut into sequences, masked and batched, by objective, and the seconds that laying out an epoch takes.
-Must reach: 200,000 tokens/s.
+Target: 200,000 tokens/s.
 """
 
 import sys

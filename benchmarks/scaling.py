@@ -10,6 +10,7 @@ from typing import NamedTuple
 HIDDEN = 0.6  # the backward pass is 2/3 of a step, and its first and last layers have nothing beside them
 SMALL = 3  # what counts, with texts and tokens; the loss; a signal
 DEVICES = [2, 4, 8, 16, 64, 256, 1024]
+WEAK, STRONG = "weak scaling (same batch per device)", "strong scaling (same global batch)"
 GOAL = 0.9
 
 
@@ -65,7 +66,7 @@ def main() -> None:
     for case in CASES:
         link = f"b {case.bandwidth / 1e9:g} GB/s, l {case.latency * 1e6:g} us"
         print(f"\n**{case.name}**: T {case.step * 1e3:g} ms, S {case.size / 1e6:g} MB, {link}\n")
-        print("| devices | all-reduce | same batch a device | needs for 90% | same global batch |")
+        print(f"| devices | all-reduce | {WEAK} | needs for 90% | {STRONG} |")
         print("| ---: | ---: | ---: | ---: | ---: |")
         for devices in DEVICES:
             weak, strong = efficiency(case, devices, case.step), efficiency(case, devices, case.step / devices)

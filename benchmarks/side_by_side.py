@@ -104,4 +104,4 @@ def header(peer_name: str, *packages: str) -> None:
 
     versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *packages))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; load {os.getloadavg()[0]:.1f}")
-    print(f"\n| what | this project | {peer_name} | ratio | must reach |\n| --- | ---: | ---: | ---: | --- |")
+    print(f"\n| what | this project | {peer_name} | ratio | target |\n| --- | ---: | ---: | ---: | --- |")

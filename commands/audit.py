@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same rows with other texts, in the same order",
     )
     parser.add_argument("--sample", metavar="N", type=int, default=SAMPLE, help=f"texts to change; default: {SAMPLE}")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample, the changes and the intervals; default: 0")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed for the sample, the changes and the intervals; default: 0"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="output folder, which must not exist; default RUN/audit-FILE")
     add_reading(parser)
     add_device(parser)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     parser.add_argument("--output", metavar="FILE", default="-", help="output file; - (default) for standard output")
-    parser.add_argument("--rows", action="store_true", help="of two runs: the test rows that they answer differently")
+    parser.add_argument("--rows", action="store_true", help="for two runs: the test rows on which their answers differ")
 
 
 def run(options: argparse.Namespace) -> None:

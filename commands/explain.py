@@ -1,4 +1,4 @@
-"""Why a trained run predicts what it predicts: a score for each word of a text, and whether deleting words bears the scores out.
+"""Explain a trained run's predictions: a score for each word of a text; with --input, the scores are checked by deleting words.
 
 The scores are of the log-odds of the predicted label, or of --label; of a regression, of the number. Integrated gradients need the
 package captum.

@@ -21,9 +21,9 @@ SUMMARY = "write texts with a trained run, such as translations"
 OPTIONS: dict[str, tuple[type, str]] = {
     "beam_size": (int, "targets kept by beam search; 1: greedy search"),
     "length_penalty": (float, "exponent of the length by which log-probabilities are divided"),
-    "temperature": (float, "of --sample: logits are divided by it"),
-    "top_k": (int, "of --sample: draw from the K most probable tokens"),
-    "top_p": (float, "of --sample: draw from the most probable tokens that together have this probability"),
+    "temperature": (float, "with --sample: logits are divided by it"),
+    "top_k": (int, "with --sample: draw from the K most probable tokens"),
+    "top_p": (float, "with --sample: draw from the most probable tokens that together have this probability"),
     "max_length": (int, "maximum number of tokens of a target, its prefix and its end included"),
     "min_length": (int, "minimum number of tokens of a target before its end, its prefix included"),
     "no_repeat_ngram": (int, "size of n-grams of tokens that may not repeat; 0: no limit"),
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     for name, words in SWITCHES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", action=argparse.BooleanOptionalAction, help=words)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --sample; default: 0")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed for --sample; default: 0")
     parser.add_argument("--prefix", metavar="TEXT", help="what each target begins with")
     parser.add_argument(
         "--num-best", type=int, default=1, metavar="N", help="targets for each source; more than one: --json"

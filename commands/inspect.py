@@ -1,7 +1,7 @@
 """Look at a config before it is trained: its data, its model, what a run will cost, and what difference its test can show.
 
-A few steps are trained for it, and thrown away. Nothing is written but the cache of tokens. With --labels nothing of that, but the
-rows that models of this config, trained on the other folds, think mislabelled.
+A few steps are trained for it, and thrown away. Nothing is written but the cache of tokens. With --labels, print instead
+the training rows that cross-validated models of this config rank as most likely mislabelled.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Make a data set's files from its source.
 
 papers: train.jsonl, valid.jsonl and test.jsonl of academic papers; words10m: train.txt, valid.txt and test.txt of novels, Wikipedia
-articles and the Brown corpus; multi30k: train.de, train.en, ... of image captions, on request lower-cased and in Moses' tokens.
+articles and the Brown corpus; multi30k: train.de, train.en, ... of image captions, optionally lower-cased and tokenised as by
+Moses.
 """
 
 import argparse

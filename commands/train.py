@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="run it under seeds 1 to N, or a list such as 1,5,9, and compare; resumes what is missing",
     )
-    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="of --seeds: runs at a time; default: 1")
+    parser.add_argument(
+        "--jobs", metavar="N", type=int, default=1, help="with --seeds: number of runs at a time; default: 1"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check the config, print it with all defaults, and stop")
 
 

@@ -1,7 +1,7 @@
 """Take one text through a model, and print each tensor with its shape, some of its numbers and the line of code that made it.
 
-With --label also the size of the loss' gradient with respect to each tensor: what training would feel there. RUN is a trained run;
-of a CONFIG the model is a new one, as it is before its first step. The model runs without dropout and by the plain padded code.
+With --label, also the norm of the loss's gradient with respect to each tensor. RUN is a trained run; of a CONFIG the model is a
+new one, as it is before its first step. The model runs without dropout and by the plain padded code.
 """
 
 import argparse

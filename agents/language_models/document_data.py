@@ -71,11 +71,11 @@ class DocumentOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is learnt: to guess masked tokens, and with pairs also whether one segment follows the other.
+    """Pre-training objective: predict masked tokens, and with pairs also whether one segment follows the other.
 
     pairs: none: sequences packed full; next_sentence: half of the second segments from another document; sentence_order: swapped
     short_pairs: probability of a pair shorter than max_length
-    mask_share: share of the tokens that is masked; {start: 0.3, end: 0.15}: falling from the first step to the last
+    mask_share: masking rate: fraction of tokens that are masked; {start: 0.3, end: 0.15}: falling from the first step to the last
     mask_unit: what is masked as one: a token, a whole word, or a span of 1 to 3 tokens
     even_masks: mask each token about once in 1 / mask_share epochs, instead of at random
     mask_token: share of the masked tokens that are replaced by [MASK]

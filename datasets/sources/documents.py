@@ -20,8 +20,8 @@ class Documents:
     format: sentences, pairs, wikitext, books, csv, tsv, jsonl or parquet; auto: a table's format by the file's name
     column: the column of a table that holds the text
     book_words: number of words after which a book is cut into another document
-    encoding: of the files, or several to try in this order
-    max_row_bytes: maximum size of a line; a longer one is refused
+    encoding: text encoding, or several to try in this order
+    max_row_bytes: maximum size in bytes of a line; a longer one is an error
     on_bad_row: whether a line that cannot be used ends the run, or is skipped and counted
     """
 

@@ -55,7 +55,7 @@ def _marked_word(cut_unspaced: bool) -> re.Pattern[str]:
 
 
 class WordTokenizer:
-    """Words and punctuation marks, the frequent ones of the training texts; with ngrams: 2 also bigrams (Joulin et al. 2016).
+    """Words and punctuation marks, with a vocabulary from the training texts; with ngrams: 2 also bigrams (Joulin et al. 2016).
 
     lower: lowercase the text
     nfc: normalise the text to Unicode NFC

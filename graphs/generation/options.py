@@ -11,17 +11,17 @@ OF_SAMPLE, OF_SEARCH = ("temperature", "top_k", "top_p"), ("with_greedy", "early
 class GenerationOptions:
     """How text is generated.
 
-    beam_size: number of targets that beam search keeps at each token; 1: greedy search
+    beam_size: number of hypotheses that beam search keeps at each step; 1: greedy search
     length_penalty: exponent of the length, by which a target's log-probability is divided; several: best on validation
     with_greedy: also search greedily, and take that target where its score is higher: beam search may lose it, in 1% of sentences
-    early_stop: end at beam_size complete targets, instead of when no other can become better
+    early_stop: stop at beam_size complete hypotheses, instead of when no other can still score higher
     sample: draw each token at random instead of searching
     temperature: of sampling: logits are divided by it
     top_k: of sampling: draw from the k most probable tokens; null: from all
     top_p: of sampling: draw from the most probable tokens that together have this probability (Holtzman et al. 2020)
     max_length: maximum number of tokens of a target, its prefix and its end included
     min_length: minimum number of tokens of a target before its end, its prefix included
-    no_repeat_ngram: length of n-grams of tokens of which no target may hold one twice; 0: no limit
+    no_repeat_ngram: size of n-grams of tokens that may not occur twice in a target; 0: no limit
     """
 
     beam_size: int = 5

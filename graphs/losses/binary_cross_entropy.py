@@ -9,7 +9,7 @@ from graphs.losses.cross_entropy import weight_tensor
 class BinaryCrossEntropy(nn.Module):
     """Binary cross-entropy of each label, for texts with any number of labels.
 
-    class_weights: weight of a label's positive texts, such as {spam: 5.0}; labels not named have weight 1; null: all have
+    class_weights: weight of a label's positive texts, such as {spam: 5.0}; labels not named have weight 1; null: 1 for every label
     """
 
     is_multi_label = True

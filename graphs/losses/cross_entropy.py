@@ -10,7 +10,7 @@ IGNORED = -100
 class CrossEntropy(nn.Module):
     """Cross-entropy of one label per text, with class weights and label smoothing (Szegedy et al. 2016, section 7).
 
-    class_weights: weight of each label's texts, such as {spam: 5.0}; labels not named have weight 1; null: all have
+    class_weights: weight of each label's texts, such as {spam: 5.0}; labels not named have weight 1; null: 1 for every label
     label_smoothing: probability taken from the gold label and spread evenly over all labels
     """
 

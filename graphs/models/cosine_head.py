@@ -17,7 +17,7 @@ class CosineHead(nn.Module):
 
     scale: initial factor of the cosine, at least 0.01
     threshold: initial cosine above which a pair counts as the same
-    speed: factor of the learning rate of both; above 1 for fine-tuning, whose rate is too low for them
+    speed: learning-rate multiplier for scale and threshold; above 1 in fine-tuning, where the rate is too low for them
     positive: label of the pairs that mean the same; null: the last one in alphabetical order
     """
 

@@ -122,8 +122,8 @@ class TransformerEncoder(nn.Module):
     dropout: dropout probability of the embeddings, the output of each sublayer and a text's vector
     classifier_dropout: dropout probability of a text's vector, before the classifier; null: the same as dropout
     pooler_dropout: dropout probability of the first token's state before the pooler, as in RoBERTa's classifier
-    attention_dropout: dropout probability of the attention weights; with 0, CUDA in 16 bits computes nothing for padding
-    dropout_per_head: on a CPU, attention dropout masks per head, as on GPUs; one mask for all is faster, up to 7.7x the variance
+    attention_dropout: dropout probability of the attention weights; 0 lets CUDA skip padding in 16-bit precision
+    dropout_per_head: on a CPU, an attention dropout mask per head, as on GPUs; a shared one is faster, with up to 7.7x the variance
     embedding_norm: layer norm of the embeddings; null: with norm: post, as in BERT
     norm_eps: epsilon of layer norm, added to the variance
     packed: remove padding at the input; false: the plain padded computation, slower, with the same results

@@ -219,7 +219,7 @@ def sentence(pair: Pair, metric: str) -> str:
     verdict = "different" if is_different else f"no difference shown{seen}"
     gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
     return (
-        f"{pair.second.name} {gain if best.difference else f'scores as {pair.first.name} does'}: {'; '.join(parts)}. "
+        f"{pair.second.name} {gain if best.difference else f'scores the same as {pair.first.name}'}: {'; '.join(parts)}. "
         f"p = {pair.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
     )
 

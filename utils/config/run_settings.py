@@ -15,7 +15,7 @@ class RunSettings:
     seed: for the initial weights, the order of the texts and dropout
     device: auto, cpu, cuda, cuda:N or mps; auto uses a GPU if there is one
     num_threads: torch's CPU threads; auto: chosen at the first start by model and free cores, and kept by the run
-    deterministic: have torch refuse operations that are not reproducible to the bit, as some on CUDA
+    deterministic: make torch raise an error for operations that are not deterministic, as some on CUDA
     init_from: initial weights: a run's folder, or one of its checkpoints'; a published model's folder, pip:PACKAGE, or a hub name
     init_head: load a published classifier's last layer, too; its labels must match the data's
     metrics: computed for every split, such as [accuracy, macro_f1, ece]; null: the agent's default; train.monitor is added

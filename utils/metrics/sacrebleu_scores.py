@@ -12,7 +12,7 @@ class ScoringOptions:
 
     tokenize: how BLEU splits words (sacrebleu): 13a, intl, char, zh, ja-mecab, or none for text that is tokenised already
     lowercase: ignore the case, in BLEU and chrF
-    valid_beam_size: beam size at the validations of the training; 1: greedy search, which is fastest
+    valid_beam_size: beam size in validation during training; 1: greedy search, the fastest
     """
 
     tokenize: str = "13a"

@@ -16,8 +16,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     lr: learning rate of both
     momentum: of Muon
-    nesterov: whether that momentum is Nesterov's
-    ns_steps: iterations of Newton and Schulz, which make a matrix' step nearly orthogonal
+    nesterov: use Nesterov momentum
+    ns_steps: number of Newton-Schulz iterations, which make the update of a matrix nearly orthogonal
     betas: of AdamW: decay of the moving averages of the gradient and of its square
     eps: of AdamW: added to the root of the squared average
     weight_decay: of matrices, decoupled, in both

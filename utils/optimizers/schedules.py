@@ -120,7 +120,7 @@ class InverseSqrt(_WarmUp):
 class Noam(InverseSqrt):
     """The inverse square root as in Vaswani et al. 2017, eq. 3: hidden_size^-0.5 min(n^-0.5, n warmup_steps^-1.5).
 
-    hidden_size: that of the model, on which the rate depends
+    hidden_size: the model's hidden size (d_model in the paper)
     warmup_steps: number of warm-up updates, in which the lr rises
 
     The optimizer's lr is a factor on it, 1 in the paper.
