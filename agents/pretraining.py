@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.base import BaseAgent
-from agents.language_models.document_data import DocumentData, DocumentOptions, Objective, on_files
+from agents.language_models.document_data import DocumentData, on_files
+from agents.language_models.options import DocumentOptions, Objective
 from agents.language_models.scoring import Scorer
 from agents.language_models.watching import COLUMNS, Plateau, guesses, unigram_entropy
 from agents.running.checking import check_has_valid
