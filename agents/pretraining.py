@@ -21,6 +21,7 @@ from datasets import TOKENIZERS
 from datasets.batches.loader import Loader
 from datasets.batches.pretraining import PretrainingBatch
 from datasets.sources.documents import Documents
+from datasets.store.file_hashes import files_hash
 from datasets.tokenizers.vocabulary import Vocabulary
 from graphs.models import ENCODERS
 from graphs.models.masked_language_model import MaskedLanguageModel
@@ -107,6 +108,10 @@ class PretrainingAgent(BaseAgent):
         found = values | {"perplexity": math.exp(min(values["mlm"], 700.0)), "bits_per_byte": bits}
         chosen = {"loss", "mlm", "pairs", *self.chosen_metrics(self.metrics)}
         return {name: value for name, value in found.items() if name in chosen}
+
+    def content(self) -> str:
+        source = construct(self.config, "data", Documents, self.config.data)
+        return files_hash(source, self.config.data.cache_folder)
 
     def read_data(self) -> DocumentData:
         return DocumentData(self.config, self.worker)

@@ -25,6 +25,7 @@ from datasets.batches.examples import EVALUATION
 from datasets.rows.corpus import Corpus
 from datasets.rows.records import Record
 from datasets.rows.targets import Target
+from datasets.store.file_hashes import files_hash
 from datasets.store.store import SplitData
 from utils.config.config import Config
 from utils.config.schema import Section
@@ -170,6 +171,10 @@ class Task:
         self.experiment.write_lines("predictions.jsonl", lines)
         if self.watch is not None and self.watch.vectors is not None:
             self.watch.vectors.write_texts(lines, self.corpus.fields)
+
+    def content(self) -> str:
+        """A hash of the content of the data's files as they are now, whatever the options."""
+        return files_hash(self.corpus.source, self.corpus.cache_folder)
 
     @functools.cached_property
     def corpus(self) -> Corpus:

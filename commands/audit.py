@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.common import add_device, add_reading
+from commands.common import add_device, add_reading, beside_run
 
 if TYPE_CHECKING:
     from agents.auditing.audited_file import AuditedFile, Reading
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     for name, least in (("sample", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise ConfigError(f"command line: --{name} must be at least {least}, got {getattr(options, name)}")
-    out = Path(options.out or Path(options.folder) / f"audit-{Path(options.data).name.partition('.')[0]}")
+    out = Path(options.out or beside_run(options.folder, f"audit-{Path(options.data).name.partition('.')[0]}"))
     refuse_existing(out)
     found = audit(options)
     write(found, out)

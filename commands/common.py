@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -41,14 +41,23 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_text_alone(options: argparse.Namespace) -> None:
+    """Raise ConfigError for options of files beside --text."""
+    from utils.errors import ConfigError
+
+    for name, is_given in {"format": options.format != "auto", "encoding": options.encoding is not None}.items():
+        if is_given and options.text is not None:
+            raise ConfigError(f"command line: --{name} goes with --input")
+
+
 def text_of(given: str | None, fields: list[str]) -> str | dict[str, Any]:
-    """Parse --text, if given: a JSON object with some of several fields, or else the last field's text as it is."""
+    """Parse --text, if given: a JSON object of several fields, or else the last field's text as it is."""
     given = given or ""
     try:
         values = strict_json.parse(given) if len(fields) > 1 else given
     except ValueError:
         return given
-    return values if isinstance(values, dict) and values.keys() & set(fields) else given
+    return values if isinstance(values, dict) and values else given
 
 
 def records_of(
@@ -72,6 +81,44 @@ def is_file(name: str) -> bool:
     path = Path(name)
     is_open = name in STANDARD_OUTPUT or name.startswith(("/dev/std", "/dev/fd/", "/proc/"))
     return not is_open and (path.is_file() or not path.exists())
+
+
+def beside_run(folder: str, name: str) -> Path:
+    """Where what is made of a run belongs: in its folder, and of one of its checkpoints under the name of that, too.
+
+    In the checkpoint's own folder it would be removed with it.
+    """
+    path = Path(folder)
+    of_checkpoint = path.name.startswith("step-") and path.parent.name == "checkpoints"
+    return path.parent.parent / f"{name}-{path.name}" if of_checkpoint else path / name
+
+
+def check_output(name: str, *read: str | None) -> None:
+    """Raise ConfigError for an output that would replace a file that is read, or one of a run's own; it is not there yet.
+
+    read: names of files and folders; None for none
+    """
+    path = Path(name)
+    if name in STANDARD_OUTPUT or not path.is_file():
+        return
+    from utils.errors import ConfigError
+    from utils.runs.experiment import is_of_run
+
+    if other := next((other for other in read if other and Path(other).exists() and path.samefile(other)), None):
+        raise ConfigError(f"command line: --output {name} would replace {other}, which is read; choose another file")
+    if (folder := is_of_run(path)) is not None:
+        raise ConfigError(f"command line: --output {name} is a file of the run {folder}; choose another file")
+
+
+def data_files(config: Mapping[str, Any]) -> list[str]:
+    """The files of a run's splits, as its config names them."""
+    found: list[str] = []
+    for split in ("train", "valid", "test"):
+        value = config["data"].get(split)
+        found += (
+            [value] if isinstance(value, str) else list((value.values() if isinstance(value, dict) else value) or [])
+        )
+    return found
 
 
 def output_file(name: str, worker: "Worker") -> contextlib.AbstractContextManager[TextIO | None]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from utils.analysis.comparing import Comparison
     from utils.analysis.finding import Found, Run
 
+from commands.common import check_output
+
 SUMMARY = "compare experiments: seeds, intervals, paired tests, only what differs"
 FORMATS = ("table", "md", "csv", "latex", "html")
 
@@ -48,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
     set_up_console()
     if options.rows and (options.metric is not None or options.format != "table"):
         raise ConfigError("command line: --rows prints JSON lines; leave --metric and --format out")
+    check_output(options.output)
     if options.rows:
         text = as_rows(find_runs([Path(place) for place in options.runs]))
     else:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from utils.analysis.finding import Run
     from utils.config.config import Config
 
+from commands.common import check_output
+
 SUMMARY = "learning curve: train on parts of the training rows, and extrapolate to more"
 SET_HERE = ("seed=", "data.train_limit=")  # overrides that the command writes itself
 
@@ -45,6 +47,8 @@ def run(options: argparse.Namespace) -> None:
     """Check what is asked for, run what is missing, print the curve; after a failure what there is of it."""
     from agents import checked_config
     from commands.train import seeds_of
+    from utils.config.config import RUNS
+    from utils.errors import CheckpointError
     from utils.runs.launching import JobFailed
     from utils.runs.run_log import set_up_console
 
@@ -59,10 +63,17 @@ def run(options: argparse.Namespace) -> None:
         train(config, options, names, seeds)
     except JobFailed as error:
         failure = error
-    if (report := curve_of(config, names, options.metric)) is not None:
+    report = curve_of(config, names, options.metric)
+    if report is not None:
         show(report, options)
     if failure is not None:
         raise failure
+    if report is None:
+        first = next(iter(names.values()))[0]
+        raise CheckpointError(
+            f"curve: no run of this config on the files as they are now; {RUNS / first} and the others are of another config, or "
+            "on other data: give another name=, or remove them"
+        )
 
 
 def train(config: "Config", options: argparse.Namespace, names: Runs, seeds: Sequence[int]) -> None:
@@ -84,6 +95,7 @@ def check_words(options: argparse.Namespace) -> None:
     """Raise ConfigError for a picture of another form, and for overrides that the command writes itself."""
     from utils.errors import ConfigError
 
+    check_output(options.output or "-")
     if options.output is not None and Path(options.output).suffix not in (".svg", ".html"):
         raise ConfigError(f"command line: --output must end in .svg or .html, got {options.output!r}")
     if given := [word for word in options.overrides if word.startswith(SET_HERE)]:
@@ -155,8 +167,8 @@ def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport 
 def is_of(run: "Run", config: "Config", content: str) -> bool:
     """Whether a run is one of the config on files of this content, with whatever seed and number of training rows; an option may be
     newer than the run."""
-    from utils.analysis.finding import CONTENT
     from utils.config.config import flatten
+    from utils.runs.saved import CONTENT
 
     asked = flatten(config.to_dict()) | {"data.train_limit": run.options.get("data.train_limit"), CONTENT: content}
     return all(asked.get(key) == value for key, value in run.recipe.items() if key in asked)

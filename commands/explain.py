@@ -9,7 +9,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from commands.common import STANDARD_INPUT, add_device, add_reading, output_file, records_of, text_of
+from commands.common import (
+    STANDARD_INPUT,
+    add_device,
+    add_reading,
+    check_output,
+    check_text_alone,
+    data_files,
+    output_file,
+    records_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from agents.explaining.attribution import Explainer
@@ -59,10 +69,12 @@ def run(options: argparse.Namespace) -> None:
 
     set_up_console()
     check_format(options.format, is_stream=options.input in STANDARD_INPUT)
+    check_text_alone(options)
     if options.nearest < 0:
         raise ConfigError(f"command line: --nearest must not be negative, got {options.nearest}")
     kind = _kind(options)
     predictor = Predictor(options.folder, options.device)
+    check_output(options.output, options.input, *data_files(predictor.config))
     explainer = Explainer(predictor, options.method, options.label)
     text = text_of(options.text, predictor.corpus.fields)
     records, _ = records_of(options, predictor, text)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from commands.common import beside_run
+
 SUMMARY = "write a trained run for transformers, for onnxruntime, in 8 bits, or as one folder"
 FORMATS = {
     "hf": "Hugging Face transformers, for bert and encoder_decoder",
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from utils.files.model_files import read_model_config
 
     folder = Path(options.folder)
-    out = Path(options.out) if options.out else folder / options.format
+    out = Path(options.out or beside_run(options.folder, options.format))
     check = export_run(folder, out, options.format, Path(options.data) if options.data else None)
     print(f"{out}: {describe(check)}" if check else out)
     if options.format == "hf":

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.common import STANDARD_INPUT, add_device, add_reading, output_file
+from commands.common import (
+    STANDARD_INPUT,
+    add_device,
+    add_reading,
+    check_output,
+    check_text_alone,
+    data_files,
+    output_file,
+)
 from utils.machine.streams import to_json
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     for name, words in SWITCHES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", action=argparse.BooleanOptionalAction, help=words)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed for --sample; default: 0")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed for --sample; default: 0")
     parser.add_argument("--prefix", metavar="TEXT", help="what each target begins with")
     parser.add_argument(
         "--num-best", type=int, default=1, metavar="N", help="targets for each source; more than one: --json"
@@ -80,12 +88,17 @@ def run(options: argparse.Namespace) -> None:
         if options.num_best > 1 and not options.json:
             raise ConfigError("command line: --num-best goes with --json")
         check_format(options.format, is_stream=options.input in STANDARD_INPUT)
+        check_text_alone(options)
         given = {name: getattr(options, name) for name in [*OPTIONS, *SWITCHES]}
         given = {name: value for name, value in given.items() if value is not None}
-        rest = {"prefix": options.prefix or "", "num_best": options.num_best, "seed": options.seed}
+        rest = {"prefix": options.prefix or "", "num_best": options.num_best, "seed": options.seed or 0}
         generator = Generator(options.folder, options.device, worker, **rest, **given)
+        if options.seed is not None and not generator.translator.options.sample:
+            raise ConfigError("command line: --seed is of drawing tokens at random; give --sample, too")
+        check_output(options.output, options.input, *data_files(generator.config))
         if options.text is not None and _can_stream(options, generator):
             _stream(generator, options.text)
+            _tell_cut(generator)
             return
         if options.text is not None:
             lines: Iterable[dict[str, Any]] = generator.generate(
@@ -102,6 +115,8 @@ def run(options: argparse.Namespace) -> None:
                     file.write(text)
             if file is not None:
                 file.flush()
+        if options.text is not None:
+            _tell_cut(generator)
 
 
 def _lines(generator: "Generator", options: argparse.Namespace, worker: "Worker") -> Iterator[dict[str, Any]]:
@@ -127,6 +142,12 @@ def _lines(generator: "Generator", options: argparse.Namespace, worker: "Worker"
     truncated = sum(worker.gathered(generator.num_truncated))
     cut = f"; {truncated:,} longer than data.max_length, and cut" if truncated else ""
     logger.info("%s%s", describe_counts(reader.counts(), "generated"), cut)
+
+
+def _tell_cut(generator: "Generator") -> None:
+    """Say that the one source was longer than what the model reads."""
+    if sum(generator.worker.gathered(generator.num_truncated)):
+        logger.info("the text is longer than data.max_length, and cut")
 
 
 def _can_stream(options: argparse.Namespace, generator: "Generator") -> bool:

@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from commands.common import STANDARD_INPUT, add_device, add_reading, is_file, output_file, records_of, text_of
+from commands.common import (
+    STANDARD_INPUT,
+    add_device,
+    add_reading,
+    check_output,
+    check_text_alone,
+    data_files,
+    is_file,
+    output_file,
+    records_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from agents.predicting.output import Stream
@@ -98,6 +109,7 @@ def check_options(options: argparse.Namespace) -> None:
     from agents.predicting.output import format_of
     from utils.errors import ConfigError
 
+    check_text_alone(options)
     options.output_format = format_of(options.output_format, options.output)
     is_table, is_text = options.output_format != "jsonl", options.text is not None
     refused = {
@@ -121,6 +133,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
 
     jobs, shape = Jobs(options.jobs), Shape(options.top_k, options.calibrate, options.abstain_below, options.coverage)
     predictor = ShapedPredictor(options.folder, options.device, worker, shape)
+    check_output(options.output, options.input, *data_files(predictor.config))
     text, counts = text_of(options.text, predictor.corpus.fields), Counter[str]()
     records, reader = records_of(options, predictor, text)
     with sink_of(options, predictor) as sink:

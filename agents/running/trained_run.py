@@ -54,11 +54,13 @@ class TrainedRun:
 
     @functools.cached_property
     def report(self) -> dict[str, Any]:
-        """What the finished run reports; empty where it has not finished, or the report is damaged."""
+        """What the finished run reports; empty where it has not finished, of another checkpoint, or where it is damaged."""
         try:
-            return read_sealed(self.folder / REPORT)
+            report = read_sealed(self.folder / REPORT)
         except (OSError, ValueError, KeyError):
             return {}
+        step = (report.get("best") or {}).get("step") or (report.get("train") or {}).get("steps")
+        return report if self._chosen is None or self._chosen.name == f"step-{step}" else {}
 
     @functools.cached_property
     def checkpoint(self) -> Path:

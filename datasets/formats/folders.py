@@ -20,6 +20,8 @@ def read_folder(path: Path, layout: Layout) -> Iterator[Row]:
     Class folders may be nested: the label of LABEL/2023/NAME.txt is LABEL.
     """
     used, skipped = folder_files(path, "folder")
+    if not used and any(row.problem == BESIDE for row in skipped):
+        raise DataError(f"{path}: none of its files is in a class folder, as LABEL/NAME.txt is; see data.format")
     for file in used:
         text, problem = decode(read_bytes(file, layout.max_row_bytes).removeprefix(BOM), layout.encodings)
         name = file.relative_to(path)

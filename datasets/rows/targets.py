@@ -165,7 +165,8 @@ class NumberTarget(Target):
 
     def read(self, value: Any) -> Labels:
         try:
-            number = math.nan if isinstance(value, bool) else float(value)
+            is_number = not isinstance(value, bool) and not (isinstance(value, str) and "_" in value)  # Python's 1_000
+            number = float(value) if is_number else math.nan
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if abs(number) > LARGEST:

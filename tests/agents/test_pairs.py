@@ -98,10 +98,20 @@ def test_fields_are_given_as_json(workplace: Path, capsys: pytest.CaptureFixture
     assert line["attention"] == predictor.attention(row)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "12", '{"other": "rope"}', "{rope}"])
+@pytest.mark.parametrize("text", ["{", "[1]", "12", "{}", "{rope}"])
 def test_a_text_that_is_no_fields_is_a_text(text: str) -> None:
     assert text_of(text, ["title", "text"]) == text
     assert text_of('{"text": "rope"}', ["text"]) == '{"text": "rope"}'
+
+
+def test_an_object_of_other_fields_is_refused_and_no_text(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip in a field's name would else be predicted as the text of the last field."""
+    assert main(["tiny.yaml", "train.num_epochs=1", "name=x"]) == 0
+    for command in ("predict", "explain", "walk"):
+        capsys.readouterr()
+        options = ["--method", "occlusion"] if command == "explain" else []
+        assert main([command, "experiments/x", "--text", '{"Title": "rope", "text": "a"}', *options]) == 3
+        assert "there is no column 'title'; did you mean 'Title'?" in capsys.readouterr().err
 
 
 def test_attention_is_asked_of_what_has_it_only(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,6 +183,16 @@ def test_lines_stay_beside_each_other(pairs: Path, capsys: pytest.CaptureFixture
     assert [bool(line.strip()) for line in found] == [True, False, False, True, False]
 
 
+def test_one_text_that_is_cut_is_said_to_be(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained("train.num_epochs=1")
+    for words, is_cut in ((["--text", "word " * 100], True), (["--text", "a word"], False)):
+        capsys.readouterr()
+        assert main(["generate", RUN, *words]) == 0
+        assert ("the text is longer than data.max_length, and cut" in capsys.readouterr().err) == is_cut
+    assert main(["generate", RUN, "--text", "a", "--seed", "4"]) == 2
+    assert "--seed is of drawing tokens at random; give --sample, too" in capsys.readouterr().err
+
+
 def test_the_length_penalty_is_chosen_on_validation_and_kept(pairs: Path) -> None:
     report = trained("train.num_epochs=4", "generation={length_penalty: [0.0, 3.0], beam_size: 3, max_length: 16}")
     chosen = report["valid"]["generation"]["length_penalty"]

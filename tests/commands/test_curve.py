@@ -195,3 +195,7 @@ def test_runs_on_changed_data_are_in_no_curve(place: Path, capsys: pytest.Captur
     out, _ = output(capsys, "--sizes", "6,12", "--seeds", "2")
     assert "bag-n12-seed1: a run of another config, or on other data" in out
     assert "bag-n6-seed1" not in out
+    write_jsonl(place / "tiny.jsonl", [*rows, rows[1] | {"text": "bake the rice"}])
+    out, err = output(capsys, "--sizes", "12,24", "--seeds", "2", code=4)  # all have finished, on other data
+    assert out == ""
+    assert "curve: no run of this config on the files as they are now" in err.splitlines()[-1]

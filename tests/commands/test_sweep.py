@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import ROOT, Run, assert_refused
+from conftest import ROOT, Run, assert_refused, tiny_rows, write_jsonl
 
 from main import main
 from utils.runs.launching import Process
@@ -74,6 +74,14 @@ def test_another_sweep_of_that_name(run: Run, workplace: Path) -> None:
     )
     assert run("sweep", "s.yaml", "train.num_epochs=1", "--fresh").returncode == 0
     assert [report_of(number)["train"]["epochs"] for number in range(2)] == [1] * 2
+
+
+def test_trials_on_changed_data_are_of_another_study(run: Run, workplace: Path) -> None:
+    (workplace / "s.yaml").write_text(SWEEP)
+    assert run("sweep", "s.yaml", SHORT).returncode == 0
+    rows = tiny_rows()
+    write_jsonl(workplace / "tiny.jsonl", [*rows, rows[0] | {"text": "bake the bread and boil the rice"}])
+    assert_refused(run("sweep", "s.yaml", SHORT), 2, "another study (data.sha256: ", "--fresh")
 
 
 @pytest.mark.full

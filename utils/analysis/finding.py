@@ -12,7 +12,7 @@ from utils.config.config import flatten
 from utils.errors import CheckpointError, ConfigError, StorageError, unreadable
 from utils.files.storage import read_regular, read_sealed
 from utils.metrics.label_counts import METRICS
-from utils.runs.saved import CONFIG, EXPORT, PREDICTIONS, REPORT, metrics_of, saved_config
+from utils.runs.saved import CONFIG, CONTENT, EXPORT, PREDICTIONS, REPORT, metrics_of, saved_config
 
 GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of several seeds: see group_log.py
 # What two runs of one recipe with the same test rows may differ in: their seeds, and what changes no result.
@@ -20,7 +20,6 @@ SEEDS = ("name", "seed", "data.split_seed")
 NO_RESULT = "device num_threads data.num_workers data.cache_folder data.max_row_bytes train.keep train.log_every train.save_every"
 TENSORBOARD = "tensorboard.histograms tensorboard.graph tensorboard.profile tensorboard.projector"
 NOT_A_RECIPE = (*SEEDS, *NO_RESULT.split(), *TENSORBOARD.split(), "distributed.timeout", "metrics")
-CONTENT = "data.sha256"  # of the files' content: a run on changed files is of another recipe
 DATA = [
     "name",
     "train",

@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.analysis.finding import CONTENT, GROUPS, Group, what_differs
+from utils.analysis.finding import GROUPS, Group, what_differs
 from utils.files.storage import atomic_write, remove, storage_errors
 from utils.runs.reference import curve_of
-from utils.runs.saved import CONFIG, METRICS
+from utils.runs.saved import CONFIG, CONTENT, METRICS
 
 KINDS = {"": 0, "_low": 1, "_high": 2}  # ends of a tag's group -> the place in a band: mean, least, greatest
 MEAN = {"": 0}

@@ -27,7 +27,7 @@ from utils.machine.threads import choose_threads
 from utils.runs.checkpoint import CheckpointStore
 from utils.runs.replaced_run import ReplacedRun
 from utils.runs.run_lock import RunLock
-from utils.runs.saved import CONFIG, METRICS, REPORT, SEAL, saved_config, seal_of
+from utils.runs.saved import CONFIG, EXPORT, METRICS, REPORT, SEAL, saved_config, seal_of
 
 ROOT = RUNS
 MAX_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
@@ -212,6 +212,17 @@ def _check_removable(folder: Path) -> None:
         raise StorageError(
             f"{folder}: holds {names}, which no run writes; move that elsewhere, or choose another name: (nothing was removed)"
         )
+
+
+def is_of_run(path: Path) -> Path | None:
+    """The run, or the export, of whose own files an existing file is one."""
+    real = path.resolve()
+    for folder in real.parents:
+        if (folder / EXPORT).is_file():
+            return folder
+        if (folder / CONFIG).is_file() and KNOWN.fullmatch(real.relative_to(folder).as_posix()):
+            return folder
+    return None
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -16,6 +16,7 @@ from utils.files.storage import digest_of, read_regular, readable
 
 CONFIG, REPORT, METRICS, PREDICTIONS = "config.yaml", "report.json", "metrics.jsonl", "predictions.jsonl"
 EXPORT = "EXPORT.json"  # of a folder that `export` wrote
+CONTENT = "data.sha256"  # of the files' content: a run on changed files is of another recipe
 SEAL = "# sha256 of these values: "
 
 

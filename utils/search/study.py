@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from utils.config.config import RUNS
 from utils.errors import ConfigError, StorageError, reason_of
 from utils.files.storage import locked
+from utils.runs.saved import CONTENT
 from utils.search.settings import Space, SweepSettings
 
 SPECIFICATION, STARTS, PROBLEM, FRESH = (
@@ -79,7 +80,9 @@ class Study:
             known = self.study.user_attrs.get(SPECIFICATION)
             if known is None:
                 self.study.set_user_attr(SPECIFICATION, dict(specification))
-            elif changed := _changes(known, specification):
+            elif changed := _changes(
+                {CONTENT: specification.get(CONTENT)} | known, specification
+            ):  # older ones lack it
                 raise ConfigError(
                     f"sweep: {settings.name} is another study ({changed}); give this one another name:, or --fresh to start over"
                 )

@@ -46,6 +46,13 @@ def test_the_label_is_the_first_folder_and_every_file_is_accounted_for(tmp_path:
     assert [row.problem is None for row in rows] == [True] * len(used) + [False] * len(SKIPPED)
 
 
+def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
+    """Its prediction would be empty, and succeed."""
+    make(tmp_path, "a.txt", "b.txt", ".DS_Store")
+    with pytest.raises(DataError, match="none of its files is in a class folder"):
+        list(Files(train=str(tmp_path)).rows("train"))
+
+
 def test_what_is_no_file_is_a_bad_row(tmp_path: Path) -> None:
     make(tmp_path, *NESTED)
     os.mkfifo(tmp_path / "spam" / "pipe")

@@ -16,7 +16,7 @@ def test_a_number_is_read_as_python_reads_it(value: Any) -> None:
     assert target.values([names], []).tolist() == [np.float32(float(value))]
 
 
-@pytest.mark.parametrize("value", [None, True, "", "five", "3,5", "nan", "inf", float("nan"), [1], {"a": 1}])
+@pytest.mark.parametrize("value", [None, True, "", "five", "3,5", "1_0", "nan", "inf", float("nan"), [1], {"a": 1}])
 def test_what_is_no_number(value: Any) -> None:
     problem = NumberTarget(label="score").read(value)[1]
     assert problem is not None
