@@ -105,11 +105,10 @@ def _meant_command(word: str) -> str | None:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    lines = [
-        line
-        for title, group in GROUPS.items()
-        for line in (f"  {title}:", *(f"    {other:<13} {command.SUMMARY}" for other, command in group.items()))
-    ]
+    lines = []
+    for other, command in COMMANDS.items():
+        lines += [f"  {GROUPS[other]}:"] if other in GROUPS else []
+        lines.append(f"    {other:<13} {command.SUMMARY}")
     is_default = name == "train"
     return argparse.ArgumentParser(
         prog="python main.py" if is_default else f"python main.py {name}",

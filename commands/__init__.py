@@ -27,23 +27,36 @@ from commands import (
 from commands import inspect as inspect_command
 from commands import list as list_command
 
-# As --help shows them.
-GROUPS: dict[str, dict[str, ModuleType]] = {
-    "train and compare": {"train": train, "sweep": sweep, "compare": compare, "curve": curve, "board": board},
-    "look before or inside": {"inspect": inspect_command, "find-lr": find_lr, "walk": walk, "list": list_command},
-    "use a trained run": {
-        "test": test,
-        "predict": predict,
-        "generate": generate,
-        "explain": explain,
-        "serve": serve,
-        "audit": audit,
-        "export": export,
-        "verify": verify,
-    },
-    "pre-training": {"fill": fill, "minimal-pairs": minimal_pairs, "tokenizer": tokenizer},
-    "set up and extend": {"prepare": prepare, "new": new},
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "sweep": sweep,
+    "compare": compare,
+    "curve": curve,
+    "board": board,
+    "inspect": inspect_command,
+    "find-lr": find_lr,
+    "walk": walk,
+    "list": list_command,
+    "test": test,
+    "predict": predict,
+    "generate": generate,
+    "explain": explain,
+    "serve": serve,
+    "audit": audit,
+    "export": export,
+    "verify": verify,
+    "fill": fill,
+    "minimal-pairs": minimal_pairs,
+    "tokenizer": tokenizer,
+    "prepare": prepare,
+    "new": new,
 }
-COMMANDS: dict[str, ModuleType] = {name: command for group in GROUPS.values() for name, command in group.items()}
+GROUPS = {  # in --help, by the first command of each
+    "train": "train and compare",
+    "inspect": "look before or inside",
+    "test": "use a trained run",
+    "fill": "pre-training",
+    "prepare": "set up and extend",
+}
 SHARED = ("train", "test", "predict", "generate")  # commands that can run on several ranks, under torchrun
 RESUMED = ("train", "sweep", "curve")  # commands that go on from the last checkpoints when they are given once more
