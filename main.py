@@ -54,10 +54,11 @@ def main(arguments: list[str]) -> int:
 
 
 def joined(arguments: list[str]) -> list[str]:
-    """The arguments with --text and its value as one, `--text=-bad`: argparse takes a value with a dash for an option."""
+    """The arguments with --text or --prefix and its value as one, `--text=-bad`: argparse takes a dash for that of an option."""
     words = iter(arguments)
     return [
-        f"{word}={value}" if word == "--text" and (value := next(words, None)) is not None else word for word in words
+        f"{word}={value}" if word in ("--text", "--prefix") and (value := next(words, None)) is not None else word
+        for word in words
     ]
 
 

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Check the config, claim the folder, build the agent, run it, print the report."""
     from pathlib import Path
 
-    from agents import build_agent, checked_config  # imports torch: 2 s that --help does not need
+    from agents import AGENTS, build_agent, checked_config  # imports torch: 2 s that --help does not need
     from utils.distributed.shutdown import together
     from utils.errors import ConfigError
     from utils.machine.environment import start_facts
@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> None:
             show_plan(config, is_first=worker.is_first)
             return
         curve = ReferenceCurve.read(Path(options.against)) if options.against else None
+        if curve is not None:
+            curve.check_metrics(AGENTS[config.agent].known_metrics(config))
         worker.limit(config.distributed.timeout)
         worker.refuse_different("config", start_facts(config))
         worker.refuse_small(config.train.batch_size, config.train.batch_tokens)

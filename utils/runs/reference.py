@@ -6,7 +6,7 @@ A curve is a JSON file, such as those in docs/curves: {"seeds", "points": [{"ste
 import bisect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ class ReferenceCurve:
                 f"command line: --against {path}: {reason}; those of this project are in docs/curves"
             ) from None
         return cls(path, ordered)
+
+    def check_metrics(self, known: Sequence[str]) -> None:
+        """Raise ConfigError where the curve has none of a run's metrics; known: their names, empty where nobody knows them yet."""
+        own = dict.fromkeys(name for point in self.points for name in _bands(point))
+        if known and not own.keys() & {"loss", *known}:
+            raise ConfigError(
+                f"command line: --against {self.path} has {', '.join(own)}; the run has loss, {', '.join(known)}"
+            )
 
     def beside(self, values: Mapping[str, float], step: int) -> str:
         """What the curve had at this step for the first metric that both have, in words; empty outside of it."""

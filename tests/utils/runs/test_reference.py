@@ -82,3 +82,10 @@ def test_a_file_that_is_no_curve_is_refused(
     assert main(["tiny.yaml", "name=x", "--against", "curve.json"]) == 2
     assert "command line: --against curve.json: " in capsys.readouterr().err.strip().splitlines()[-1]
     assert not Path("experiments/x").exists()
+
+
+def test_a_curve_of_another_task_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(workplace / "curve.json", {"points": [{"step": 1, "mlm": [5.0, 4.0, 6.0]}]})
+    assert main(["tiny.yaml", "name=x", "--against", "curve.json"]) == 2
+    assert "--against curve.json has mlm; the run has loss, accuracy, macro_f1" in capsys.readouterr().err
+    assert not Path("experiments/x").exists()
