@@ -57,8 +57,12 @@ def assert_passed(ended: Ended) -> None:
 
 
 def test_a_deep_text_on_the_command_line_is_a_text(place: Path, zygote: Zygote) -> None:
-    for deep in DEEP:
+    *texts, fields = DEEP  # the last one is an object
+    for deep in texts:
         assert json.loads(zygote.run(place, *PREDICT[:3], deep).out)["text"] == deep
+    ended = zygote.run(place, *PREDICT[:3], fields)
+    assert (ended.code, ended.out) == (3, "")
+    assert "there is no column 'title'" in ended.err
 
 
 METRICS = [
