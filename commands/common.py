@@ -93,20 +93,21 @@ def beside_run(folder: str, name: str) -> Path:
     return path.parent.parent / f"{name}-{path.name}" if of_checkpoint else path / name
 
 
-def check_output(name: str, *read: str | None) -> None:
-    """Raise ConfigError for an output that would replace a file that is read, or one of a run's own; it is not there yet.
+def check_output(name: str, source: str | None = None, config: Mapping[str, Any] | None = None) -> None:
+    """Raise ConfigError for an output that would replace a file that is read, or one of a run's own.
 
-    read: names of files and folders; None for none
+    source: what is read, if anything; config: of the run, whose data files are kept, too
     """
     path = Path(name)
     if name in STANDARD_OUTPUT or not path.is_file():
         return
     from utils.errors import ConfigError
-    from utils.runs.experiment import is_of_run
+    from utils.runs.experiment import run_of_file
 
+    read = [source, *(data_files(config) if config is not None else [])]
     if other := next((other for other in read if other and Path(other).exists() and path.samefile(other)), None):
         raise ConfigError(f"command line: --output {name} would replace {other}, which is read; choose another file")
-    if (folder := is_of_run(path)) is not None:
+    if (folder := run_of_file(path)) is not None:
         raise ConfigError(f"command line: --output {name} is a file of the run {folder}; choose another file")
 
 

@@ -138,9 +138,9 @@ def check(config: "Config", sizes: list[int], metric: str | None) -> None:
 
 def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport | None":
     """The curve of the config's runs that have finished; None where none has."""
+    import torch
+
     from agents import AGENTS
-    from agents.running.building import build_corpus
-    from datasets.store.file_hashes import files_hash
     from utils.analysis.curve_report import report_of
     from utils.analysis.finding import chosen_metric, find_runs
     from utils.config.config import RUNS
@@ -149,8 +149,7 @@ def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport 
     if not started:
         return None
     found = find_runs(started)
-    corpus = build_corpus(config, AGENTS[config.agent].target)
-    content = files_hash(corpus.source, corpus.cache_folder)
+    content = AGENTS[config.agent](config, torch.device("cpu")).content()
     finished = {run.name: run for run in found.runs if is_of(run, config, content)}
     if not finished:
         return None

@@ -15,7 +15,6 @@ from commands.common import (
     add_reading,
     check_output,
     check_text_alone,
-    data_files,
     output_file,
     records_of,
     text_of,
@@ -74,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(f"command line: --nearest must not be negative, got {options.nearest}")
     kind = _kind(options)
     predictor = Predictor(options.folder, options.device)
-    check_output(options.output, options.input, *data_files(predictor.config))
+    check_output(options.output, options.input, predictor.config)
     explainer = Explainer(predictor, options.method, options.label)
     text = text_of(options.text, predictor.corpus.fields)
     records, _ = records_of(options, predictor, text)

@@ -16,7 +16,6 @@ from commands.common import (
     add_reading,
     check_output,
     check_text_alone,
-    data_files,
     output_file,
 )
 from utils.machine.streams import to_json
@@ -95,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
         generator = Generator(options.folder, options.device, worker, **rest, **given)
         if options.seed is not None and not generator.translator.options.sample:
             raise ConfigError("command line: --seed is of drawing tokens at random; give --sample, too")
-        check_output(options.output, options.input, *data_files(generator.config))
+        check_output(options.output, options.input, generator.config)
         if options.text is not None and _can_stream(options, generator):
             _stream(generator, options.text)
             _tell_cut(generator)

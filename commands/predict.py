@@ -15,7 +15,6 @@ from commands.common import (
     add_reading,
     check_output,
     check_text_alone,
-    data_files,
     is_file,
     output_file,
     records_of,
@@ -133,7 +132,7 @@ def predict(options: argparse.Namespace, worker: "Worker") -> None:
 
     jobs, shape = Jobs(options.jobs), Shape(options.top_k, options.calibrate, options.abstain_below, options.coverage)
     predictor = ShapedPredictor(options.folder, options.device, worker, shape)
-    check_output(options.output, options.input, *data_files(predictor.config))
+    check_output(options.output, options.input, predictor.config)
     text, counts = text_of(options.text, predictor.corpus.fields), Counter[str]()
     records, reader = records_of(options, predictor, text)
     with sink_of(options, predictor) as sink:

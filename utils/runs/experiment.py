@@ -214,7 +214,7 @@ def _check_removable(folder: Path) -> None:
         )
 
 
-def is_of_run(path: Path) -> Path | None:
+def run_of_file(path: Path) -> Path | None:
     """The run, or the export, of whose own files an existing file is one."""
     real = path.resolve()
     for folder in real.parents:
