@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.common import add_device, add_reading, beside_run
+from commands.input_output import add_device, add_reading, beside_run
 
 if TYPE_CHECKING:
     from agents.auditing.audited_file import AuditedFile, Reading

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from utils.analysis.comparing import Comparison
     from utils.analysis.finding import Found, Run
 
-from commands.common import check_output
+from commands.input_output import check_output
 
 SUMMARY = "compare experiments: seeds, intervals, paired tests, only what differs"
 FORMATS = ("table", "md", "csv", "latex", "html")

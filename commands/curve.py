@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from utils.analysis.finding import Run
     from utils.config.config import Config
 
-from commands.common import check_output
+from commands.input_output import check_output
 
 SUMMARY = "learning curve: train on parts of the training rows, and extrapolate to more"
 SET_HERE = ("seed=", "data.train_limit=")  # overrides that the command writes itself

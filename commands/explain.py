@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from commands.common import (
+from commands.input_output import (
     STANDARD_INPUT,
     add_device,
     add_reading,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from commands.common import beside_run
+from commands.input_output import beside_run
 
 SUMMARY = "write a trained run for transformers, for onnxruntime, in 8 bits, or as one folder"
 FORMATS = {

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from commands.common import add_device
+from commands.input_output import add_device
 
 SUMMARY = "fill the gaps [MASK] of a text with a pre-trained model"
 

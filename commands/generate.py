@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.common import (
+from commands.input_output import (
     STANDARD_INPUT,
     add_device,
     add_reading,

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from commands.common import add_device
+from commands.input_output import add_device
 
 SUMMARY = "score pairs of sentences (BLiMP, CrowS-Pairs) with a pre-trained model"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from commands.common import (
+from commands.input_output import (
     STANDARD_INPUT,
     add_device,
     add_reading,

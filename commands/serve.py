@@ -11,7 +11,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from commands.common import add_device
+from commands.input_output import add_device
 from utils.errors import ConfigError, Stopped, counted
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from commands.common import add_device, add_reading
+from commands.input_output import add_device, add_reading
 
 SUMMARY = "evaluate a trained run on its test split or another file"
 

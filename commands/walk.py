@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Open the model, walk and print."""
     from agents.inspecting.opening import opened
     from agents.inspecting.walking import walk
-    from commands.common import text_of
+    from commands.input_output import text_of
     from utils.machine.streams import to_json
     from utils.runs.run_log import set_up_console
 

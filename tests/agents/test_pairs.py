@@ -8,7 +8,7 @@ import torch
 from conftest import tiny_rows, write_jsonl
 
 from agents import build, load
-from commands.common import text_of
+from commands.input_output import text_of
 from main import main
 
 SPECIAL = "tokenizer={name: wordpiece, vocab_size: 400, special_tokens: true}"

@@ -88,9 +88,10 @@ def beside_run(folder: str, name: str) -> Path:
 
     In the checkpoint's own folder it would be removed with it.
     """
-    path = Path(folder)
-    of_checkpoint = path.name.startswith("step-") and path.parent.name == "checkpoints"
-    return path.parent.parent / f"{name}-{path.name}" if of_checkpoint else path / name
+    from agents.running.trained_run import run_folder
+
+    path, run = Path(folder), run_folder(Path(folder))
+    return run / (name if path == run else f"{name}-{path.name}")
 
 
 def check_output(name: str, source: str | None = None, config: Mapping[str, Any] | None = None) -> None:
