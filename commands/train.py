@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
             experiment.close()
             check_report(report, experiment.folder)
             logger.info("%s", said_of_finished(config, experiment.folder, report))
+            warn_of_other_data(config, experiment.folder, report)
         else:
             agent = build_agent(config, experiment)
             if curve is not None and worker.is_first:
@@ -95,6 +96,24 @@ def said_of_finished(config: "Config", folder: "Path", report: "Mapping[str, Any
     length = "train.num_epochs" if config.train.num_steps is None else "train.num_steps"
     option = "train.patience" if report["train"]["is_stopped_early"] else length
     return f"{folder} is finished; its report (--fresh starts over, a higher {option} resumes it):"
+
+
+def warn_of_other_data(config: "Config", folder: "Path", report: "Mapping[str, Any]") -> None:
+    """Warn where the files of a finished run are no longer those it was trained on; files that are gone say nothing."""
+    import torch
+
+    from agents import AGENTS
+    from utils.errors import GlassboxError
+
+    try:
+        content = AGENTS[config.agent](config, torch.device("cpu")).content()
+    except GlassboxError:
+        return
+    if content != report["data"].get("sha256", content):  # the reports of early versions have none
+        logger.warning(
+            "warning: the data has changed since %s was trained, and this is the report on the old data; --fresh trains on the new",
+            folder,
+        )
 
 
 def under_seeds(config: "Config", options: argparse.Namespace, num_processes: int) -> None:

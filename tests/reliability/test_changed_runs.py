@@ -10,6 +10,8 @@ import pytest
 from faults import DIED
 from lab import MODELS, Lab, digest, of_tier
 
+from main import main
+
 CHANGES = {  # override -> how the message begins to say what differs
     "model.dropout=0.3": "model.dropout: 0.2 -> 0.3",
     "tokenizer.min_count=2": "tokenizer.min_count: 1 -> 2",
@@ -119,3 +121,23 @@ def test_after_all_refusals_the_unchanged_run_ends_as_ever(begun: tuple[Lab, str
     lab, model = begun
     lab.finish(model, "begun")
     assert lab.results("begun") == lab.control(model)[0]
+
+
+def test_a_finished_run_on_changed_data_says_of_which_data_its_report_is(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def again(*words: str) -> list[str]:
+        assert main(["tiny.yaml", "train.num_epochs=1", "name=done", *words]) == 0
+        out, err = capsys.readouterr()
+        assert "valid" in out
+        return [line for line in err.splitlines() if "data has changed" in line]
+
+    data = workplace / "tiny.jsonl"
+    assert again() == again() == []
+    before = data.read_text()
+    data.write_text(before.replace("sail", "row"))
+    (line,) = again()
+    assert line.startswith("warning: the data has changed since experiments/done was trained, and this is the report")
+    assert again("--fresh") == again() == []
+    data.unlink()
+    assert again() == []
