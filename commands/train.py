@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from utils.runs.experiment import Experiment
     from utils.runs.reference import ReferenceCurve
     from utils.runs.run_log import set_up_console
-    from utils.runs.run_report import check_report, print_report
+    from utils.runs.run_report import print_report
 
     with together() as worker:
         set_up_console(is_on=worker.is_first)
@@ -74,9 +74,7 @@ def run(options: argparse.Namespace) -> None:
         experiment = Experiment.open(config, is_fresh=options.fresh, worker=worker)
         if (report := experiment.report) is not None:
             experiment.close()
-            check_report(report, experiment.folder)
-            logger.info("%s", said_of_finished(config, experiment.folder, report))
-            warn_of_other_data(config, experiment.folder, report)
+            introduce(report, config, experiment.folder)
         else:
             agent = build_agent(config, experiment)
             if curve is not None and worker.is_first:
@@ -91,11 +89,15 @@ def run(options: argparse.Namespace) -> None:
         logger.info("report: %s/report.json; compare: python main.py compare, or board for TensorBoard", folder)
 
 
-def said_of_finished(config: "Config", folder: "Path", report: "Mapping[str, Any]") -> str:
-    """That a run is finished, and which option takes it further."""
+def introduce(report: "dict[str, Any]", config: "Config", folder: "Path") -> None:
+    """Say that a run is finished, which option takes it further, and whether its report is of other data."""
+    from utils.runs.run_report import check_report
+
+    check_report(report, folder)
     length = "train.num_epochs" if config.train.num_steps is None else "train.num_steps"
     option = "train.patience" if report["train"]["is_stopped_early"] else length
-    return f"{folder} is finished; its report (--fresh starts over, a higher {option} resumes it):"
+    logger.info("%s is finished; its report (--fresh starts over, a higher %s resumes it):", folder, option)
+    warn_of_other_data(config, folder, report)
 
 
 def warn_of_other_data(config: "Config", folder: "Path", report: "Mapping[str, Any]") -> None:

@@ -83,7 +83,7 @@ def opened(name: str) -> Predictor:
 
 def record_of(predictor: Predictor, text: object = TEXT) -> Record:
     (row,) = predictor.rows([text])  # type: ignore[list-item]
-    return one_record(predictor.reader("error"), row.values)
+    return one_record(predictor.corpus, row.values, has_target=False)
 
 
 def embedded(predictor: Predictor, text: object = TEXT) -> EmbeddedText:

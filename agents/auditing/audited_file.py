@@ -56,8 +56,8 @@ def read_audited(predictor: Predictor, path: Path, reading: Reading, groups: Seq
     _check_columns(rows, [*reading.columns.values(), *groups])
     rows = [_renamed(row, columns) for row in rows]
     has_labels = any(corpus.target.column in row.values for row in rows)
-    reader = predictor.reader(reading.on_bad_row, skip_option=SKIP_OPTION, has_target=has_labels)
-    reader.id, reader.column_options = reading.columns.get("id", corpus.id), "--columns"
+    given = {"id": reading.columns.get("id", corpus.id), "column_options": "--columns"}
+    reader = predictor.reader(reading.on_bad_row, has_target=has_labels, skip_option=SKIP_OPTION, **given)
     found = [(row, record) for row, record in zip(rows, reader.read(rows), strict=True) if record is not None]
     if not found:
         raise DataError(f"{path}: has no rows to audit; {describe_counts(reader.counts(), 'used')}")

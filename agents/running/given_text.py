@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets.formats.rows import Row
 from datasets.rows.corpus import Corpus
-from datasets.rows.records import Record, RecordReader
+from datasets.rows.records import Record
 from utils.errors import DataError
 
 
@@ -22,12 +22,12 @@ def given_record(corpus: Corpus, text: str | Mapping[str, Any], answer: str | No
     values = dict(text) if isinstance(text, Mapping) else fields_of(corpus, text)
     if answer is not None and corpus.target.column is not None:
         values[corpus.target.column] = answer
-    return one_record(corpus.reader(has_target=answer is not None), values)
+    return one_record(corpus, values, has_target=answer is not None)
 
 
-def one_record(reader: RecordReader, values: dict[str, Any]) -> Record:
+def one_record(corpus: Corpus, values: dict[str, Any], *, has_target: bool = True) -> Record:
     """The record of a row given by hand. Raises DataError where it is none."""
-    reader.on_bad_row, reader.skip_option, reader.needs_id = "error", None, False  # there is no row to fix or skip
+    reader = corpus.reader(has_target=has_target, on_bad_row="error", skip_option=None, needs_id=False)
     (record,) = reader.read([Row("command line", values)])
     assert record is not None
     return record

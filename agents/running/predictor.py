@@ -82,8 +82,9 @@ class Predictor:
 
         on_bad_row: "error" raises DataError at a text that cannot be used; "skip" gives it a line that says why.
         """
-        reader = self.reader(on_bad_row)
-        reader.needs_columns = False  # a text without them is a bad row, whatever others come with it
+        reader = self.reader(
+            on_bad_row, needs_columns=False
+        )  # a text without them is a bad row, whatever others come with it
         return list(self.predict_records(reader.answers(self.rows(texts))))
 
     def rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:
@@ -93,13 +94,12 @@ class Predictor:
         for i, text in enumerate(texts):
             yield Row(str(i), dict(text) if isinstance(text, Mapping) else self._fields_of(text))
 
-    def reader(self, on_bad_row: str, *, skip_option: str = "", has_target: bool = False) -> RecordReader:
+    def reader(self, on_bad_row: str, *, has_target: bool = False, **options: Any) -> RecordReader:
         """A reader of texts that are not the run's own: they need no ids, and what the run did with bad rows decides nothing."""
         if on_bad_row not in ("error", "skip"):
             raise ValueError(f"on_bad_row must be error or skip, got {on_bad_row!r}")
-        reader = self.corpus.reader(has_target=has_target)
-        reader.on_bad_row, reader.skip_option, reader.needs_id = on_bad_row, skip_option, False
-        return reader
+        others: dict[str, Any] = {"skip_option": "", "needs_id": False, **options}
+        return self.corpus.reader(has_target=has_target, on_bad_row=on_bad_row, **others)
 
     def _fields_of(self, text: Any) -> dict[str, Any]:
         """A bare text as a row's values."""

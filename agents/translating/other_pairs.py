@@ -62,9 +62,8 @@ def pair_records(
             raise ConfigError("this run has no test split (data.split, data.test); give files with --data")
         scan = corpus.scan()
         return corpus.records("test", scan.rows["test"]), lambda: dict(scan.report["test"])
-    rows, reader = pair_rows(corpus, paths, format, encoding), corpus.reader()
-    reader.on_bad_row, reader.needs_id = on_bad_row or corpus.on_bad_row, False
-    reader.skip_option = SKIP_OPTION
+    rows = pair_rows(corpus, paths, format, encoding)
+    reader = corpus.reader(on_bad_row=on_bad_row or corpus.on_bad_row, skip_option=SKIP_OPTION, needs_id=False)
     return used_records(reader, rows, paths[0], "pairs"), reader.counts
 
 
@@ -87,4 +86,4 @@ def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
 
 def given_pair(corpus: PairCorpus, source: Any, target: str) -> Record:
     """A pair given by hand. Raises DataError where it is none."""
-    return one_record(corpus.reader(), dict(zip(corpus.fields, (source, target), strict=True)))
+    return one_record(corpus, dict(zip(corpus.fields, (source, target), strict=True)))

@@ -1,6 +1,6 @@
 """Pairs of a source and a target text: how they are read, split and limited."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from datasets.formats.rows import Source
 from datasets.rows.corpus import Corpus
@@ -65,9 +65,8 @@ class PairCorpus(Corpus):
         )
         self.long_pairs, self.bpe_dropout = long_pairs, bpe_dropout
 
-    def reader(self, *, has_target: bool = True) -> RecordReader:
+    def reader(self, *, has_target: bool = True, **options: Any) -> RecordReader:
         """Reader of both columns; has_target: False for texts to write a target for, which have the source alone."""
-        fields = self.fields if has_target else self.fields[:1]
-        reader = RecordReader(fields, self.target if has_target else None, id=self.id, on_bad_row=self.on_bad_row)
-        reader.needs_every_text, reader.column_options = True, "data.source, data.target"
-        return reader
+        fields, target = (self.fields, self.target) if has_target else (self.fields[:1], None)
+        own = {"id": self.id, "on_bad_row": self.on_bad_row, "column_options": "data.source, data.target"}
+        return RecordReader(fields, target, needs_every_text=True, **{**own, **options})

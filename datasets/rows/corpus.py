@@ -127,10 +127,10 @@ class Corpus:
         """Options for long texts, as a tokenizer's `encode` takes them."""
         return {"max_length": self.max_length, "long_texts": self.long_texts, "stride": self.stride}
 
-    def reader(self, *, has_target: bool = True) -> RecordReader:
-        """Reader of this corpus' columns, without the target's for prediction."""
+    def reader(self, *, has_target: bool = True, **options: Any) -> RecordReader:
+        """Reader of this corpus' columns, without the target's for prediction; options: of RecordReader, before the corpus' own."""
         target = self.target if has_target else None
-        return RecordReader(self.fields, target, id=self.id, on_bad_row=self.on_bad_row)
+        return RecordReader(self.fields, target, **{"id": self.id, "on_bad_row": self.on_bad_row, **options})
 
     def encoder_texts(self, record: Record) -> tuple[Any, ...]:
         """The input of each encoder: one field, all fields joined, or the pair."""
@@ -143,8 +143,7 @@ class Corpus:
         origin = split if split in self.source.splits else "train"
         wanted = iter(rows.tolist())
         next_row = next(wanted, None)
-        reader = self.reader()
-        reader.on_bad_row = "skip"  # the scan has already raised for bad rows
+        reader = self.reader(on_bad_row="skip")  # the scan has already raised for bad rows
         for number, record in enumerate(reader.read(self.source.rows(origin))):
             if number == next_row and record is not None:
                 yield record

@@ -46,16 +46,22 @@ class RecordReader:
         target: "Target | None",
         *,
         id: str | None = None,
+        needs_id: bool = True,
+        needs_columns: bool = True,
+        needs_every_text: bool = False,
         on_bad_row: str = "error",
+        skip_option: str | None = "data.on_bad_row: skip",
+        column_options: str = "data.fields, data.label",
     ) -> None:
-        """target: None for prediction."""
+        """target: None for prediction.
+
+        needs_columns: whether at least one row must have them all; needs_every_text: whether a row with an empty text beside
+        others is a bad one. Errors name skip_option (None: there is no other row, and no file) and column_options.
+        """
         self.fields, self.target, self.id = list(fields), target, id
         self.label = None if target is None else target.column
-        self.on_bad_row = on_bad_row
-        self.needs_id, self.needs_columns = True, True
-        self.skip_option: str | None = "data.on_bad_row: skip"  # None: there is no other row, and no file
-        self.needs_every_text = False  # a row may have an empty text beside others
-        self.column_options = "data.fields, data.label"
+        self.needs_id, self.needs_columns, self.needs_every_text = needs_id, needs_columns, needs_every_text
+        self.on_bad_row, self.skip_option, self.column_options = on_bad_row, skip_option, column_options
         self.num_read = 0
         self.skipped: Counter[str] = Counter()
         self.last_skipped: Skipped | None = None
