@@ -150,6 +150,8 @@ def as_rows(found: "Found") -> str:
     from utils.errors import ConfigError
     from utils.machine.streams import to_json
 
+    for note in left_out(found):
+        logger.info("%s", note)
     if len(found.runs) != 2:
         raise ConfigError(f"compare: --rows needs two finished runs, got {len(found.runs)}")
     rows = disagreements(*found.runs)

@@ -149,6 +149,9 @@ def test_what_is_no_finished_run_is_named_and_counted(runs: Path, capsys: pytest
     assert "wide-seed1: cannot be read: predictions.jsonl has 1 lines, and 24 rows were tested" in err
     assert "7 folders: 2 compared, 1 unfinished, 4 skipped" in err
     assert "plain" not in out
+    _, err = output(capsys, "experiments/plain-seed1", "experiments/wide-seed2", "--rows", code=2)
+    assert err.startswith("experiments/plain-seed1: unfinished (no report yet")
+    assert err.splitlines()[-1] == "compare: --rows needs two finished runs, got 1"
 
 
 def test_a_negative_option_is_a_number_and_a_formula_is_text(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
