@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from utils.analysis.comparing import Comparison
     from utils.analysis.finding import Found, Run
 
-from commands.input_output import check_output
+from commands.input_output import check_output, write_output
 
 SUMMARY = "compare experiments: seeds, intervals, paired tests, only what differs"
 FORMATS = ("table", "md", "csv", "latex", "html")
@@ -44,32 +44,26 @@ def run(options: argparse.Namespace) -> None:
     """Find the runs, compare them and print it."""
     from utils.analysis.finding import find_runs
     from utils.errors import ConfigError
-    from utils.files.storage import atomic_write
     from utils.runs.run_log import set_up_console
+    from utils.runs.saved import saved_config
 
     set_up_console()
     if options.rows and (options.metric is not None or options.format != "table"):
         raise ConfigError("command line: --rows prints JSON lines; leave --metric and --format out")
     check_output(options.output)
-    if options.rows:
-        text = as_rows(find_runs([Path(place) for place in options.runs]))
-    else:
-        text = as_tables(options.runs, options.metric, options.format)
-    if options.output == "-":
-        sys.stdout.write(text)
-    else:
-        atomic_write(Path(options.output), text.encode("utf-8", "backslashreplace"))  # of a name that is not UTF-8
-        logger.info("written: %s", options.output)
+    found = find_runs([Path(place) for place in options.runs])
+    for run in found.runs if options.output != "-" else []:
+        check_output(options.output, config=saved_config(run.folder))
+    text = as_rows(found) if options.rows else as_tables(found, options.runs, options.metric, options.format)
+    write_output(options.output, text)
 
 
-def as_tables(places: Sequence[str], metric: str | None = None, form: str = "table") -> str:
-    """All comparisons in the asked form; what was left out goes to the log, and into HTML."""
-    from utils.analysis.finding import find_runs
+def as_tables(found: "Found", places: Sequence[str], metric: str | None = None, form: str = "table") -> str:
+    """All comparisons of what was found in some places, in the asked form; what was left out goes to the log, and into HTML."""
     from utils.analysis.html_report import as_html
     from utils.analysis.tables import FORMATS as WRITERS
     from utils.errors import CheckpointError
 
-    found = find_runs([Path(place) for place in places])
     comparisons = compared(found, metric, is_folder=_has_folder(places)) if found.runs else []
     notes = left_out(found)
     for note in notes if form != "html" else []:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from utils.analysis.finding import Run
     from utils.config.config import Config
 
-from commands.input_output import check_output
+from commands.input_output import check_output, write_output
 
 SUMMARY = "learning curve: train on parts of the training rows, and extrapolate to more"
 SET_HERE = ("seed=", "data.train_limit=")  # overrides that the command writes itself
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
     check_words(options)
     sizes, seeds = sizes_of(options.sizes), seeds_of(options.seeds)
     config = checked_config(options.config, options.overrides)
+    check_output(options.output or "-", config=config)
     check(config, sizes, options.metric)
     names = {size: [f"{config.name}-n{size}-seed{seed}" for seed in seeds] for size in sizes}
     failure = None
@@ -95,7 +96,6 @@ def check_words(options: argparse.Namespace) -> None:
     """Raise ConfigError for a picture of another form, and for overrides that the command writes itself."""
     from utils.errors import ConfigError
 
-    check_output(options.output or "-")
     if options.output is not None and Path(options.output).suffix not in (".svg", ".html"):
         raise ConfigError(f"command line: --output must end in .svg or .html, got {options.output!r}")
     if given := [word for word in options.overrides if word.startswith(SET_HERE)]:
@@ -176,10 +176,8 @@ def is_of(run: "Run", config: "Config", content: str) -> bool:
 def show(report: "CurveReport", options: argparse.Namespace) -> None:
     """Print the curve, and write the picture that was asked for."""
     from utils.analysis.curve_report import as_html, as_json, as_svg, as_table
-    from utils.files.storage import atomic_write
 
     sys.stdout.write(as_json(report) if options.format == "json" else as_table(report))
     if options.output is not None:
         text = as_svg(report) if options.output.endswith(".svg") else as_html(report)
-        atomic_write(Path(options.output), text.encode("utf-8", "backslashreplace"))
-        logger.info("written: %s", options.output)
+        write_output(options.output, text)

@@ -10,6 +10,8 @@ import math
 import sys
 from pathlib import Path
 
+from commands.input_output import check_output, write_output
+
 SUMMARY = "learning-rate range test of a config, with a suggestion"
 WIDTH, NUM_LINES = 40, 25  # of the printed curve
 
@@ -33,7 +35,6 @@ def run(options: argparse.Namespace) -> None:
     from agents.inspecting.range_test import range_test, rates, smoothed, suggested
     from agents.inspecting.rehearsal import rehearsal
     from utils.errors import ConfigError
-    from utils.files.storage import atomic_write
     from utils.machine.progress_bar import StepBar
     from utils.machine.streams import to_json
     from utils.runs.run_log import set_up_console
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if options.output is not None and Path(options.output).suffix != ".svg":
         raise ConfigError(f"command line: --output must end in .svg, got {options.output!r}")
     config = checked_config(options.config, options.overrides)
+    check_output(options.output or "-", config=config)
     lrs, losses = rates(options.low, options.high, options.steps), []
     with rehearsal(config) as agent, StepBar(len(lrs), "range test", "steps") as bar:
         for loss in range_test(agent, lrs):
@@ -52,8 +54,7 @@ def run(options: argparse.Namespace) -> None:
     averages = smoothed(losses)
     lr = suggested(lrs, averages)
     if options.output is not None:
-        atomic_write(Path(options.output), as_svg(config.name, lrs, losses, averages, lr).encode())
-        logger.info("written: %s", options.output)
+        write_output(options.output, as_svg(config.name, lrs, losses, averages, lr))
     if options.json:
         points = [
             {"lr": lr, "loss": loss, "smoothed": mean} for lr, loss, mean in zip(lrs, losses, averages, strict=False)

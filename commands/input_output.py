@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datasets.rows.records import Record, RecordReader, Skipped
     from utils.distributed.worker import Worker
 
+logger = logging.getLogger("glassbox")
 STANDARD_INPUT, STANDARD_OUTPUT = ("-", "/dev/stdin", "/dev/fd/0"), ("-", "/dev/stdout", "/dev/fd/1")
 
 
@@ -95,32 +97,43 @@ def beside_run(folder: str, name: str) -> Path:
 
 
 def check_output(name: str, source: str | None = None, config: Mapping[str, Any] | None = None) -> None:
-    """Raise ConfigError for an output that would replace a file that is read, or one of a run's own.
+    """Raise ConfigError for an output that would replace a file that is read or one of a run's own, or join a folder that is read.
 
-    source: what is read, if anything; config: of the run, whose data files are kept, too
+    source: what is read, if anything; config: of the run, whose data is kept, too
     """
     path = Path(name)
-    if name in STANDARD_OUTPUT or not path.is_file():
+    if name in STANDARD_OUTPUT or not is_file(name):
         return
     from utils.errors import ConfigError
     from utils.runs.experiment import run_of_file
 
-    read = [source, *(data_files(config) if config is not None else [])]
-    if other := next((other for other in read if other and Path(other).exists() and path.samefile(other)), None):
-        raise ConfigError(f"command line: --output {name} would replace {other}, which is read; choose another file")
-    if (folder := run_of_file(path)) is not None:
+    real = path.resolve()
+    for other in [source, *(files_of(config) if config is not None else [])]:
+        if other and path.exists() and Path(other).exists() and path.samefile(other):
+            raise ConfigError(
+                f"command line: --output {name} would replace {other}, which is read; choose another file"
+            )
+        if other and Path(other).is_dir() and Path(other).resolve() in real.parents:
+            raise ConfigError(f"command line: --output {name} is in {other}, which is read; choose another folder")
+    if path.exists() and (folder := run_of_file(path)) is not None:
         raise ConfigError(f"command line: --output {name} is a file of the run {folder}; choose another file")
 
 
-def data_files(config: Mapping[str, Any]) -> list[str]:
-    """The files of a run's splits, as its config names them."""
-    found: list[str] = []
-    for split in ("train", "valid", "test"):
-        value = config["data"].get(split)
-        found += (
-            [value] if isinstance(value, str) else list((value.values() if isinstance(value, dict) else value) or [])
-        )
+def files_of(config: Mapping[str, Any]) -> list[str]:
+    """The files and folders that a run has read, as its config names them: of its splits, and of word vectors."""
+    found: list[str] = [(config.get("vectors") or {}).get("path") or ""]
+    for key in ("train", "valid", "test", "folder"):
+        value = config["data"].get(key) or []
+        found += [value] if isinstance(value, str) else list(value.values() if isinstance(value, dict) else value)
     return found
+
+
+def write_output(name: str, text: str) -> None:
+    """Write a whole text to standard output, or to a file, a device or a pipe and say so; what is no UTF-8 is escaped."""
+    with _output(name, errors="backslashreplace") as file:
+        file.write(text)
+    if name not in STANDARD_OUTPUT:
+        logger.info("written: %s", name)
 
 
 def output_file(name: str, worker: "Worker") -> contextlib.AbstractContextManager[TextIO | None]:
@@ -129,7 +142,7 @@ def output_file(name: str, worker: "Worker") -> contextlib.AbstractContextManage
 
 
 @contextlib.contextmanager
-def _output(name: str) -> Iterator[TextIO]:
+def _output(name: str, errors: str = "strict") -> Iterator[TextIO]:
     """Standard output, or a file that gets its name only when it is complete; a device or a pipe is written directly."""
     from utils.files.storage import beside, remove_leftovers, storage_errors, sync_folder
 
@@ -139,13 +152,13 @@ def _output(name: str) -> Iterator[TextIO]:
     path = Path(name)
     with storage_errors(path):
         if not is_file(name):
-            with path.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8", errors=errors) as file:
                 yield file
             return
         target = Path(os.path.realpath(path))  # a link stays, and its target is replaced
         remove_leftovers(target.parent)
         with beside(target) as temporary:
-            with temporary.open("w", encoding="utf-8") as file:
+            with temporary.open("w", encoding="utf-8", errors=errors) as file:
                 if target.exists():
                     shutil.copymode(target, temporary)
                 yield file

@@ -121,6 +121,7 @@ def warn_of_other_data(config: "Config", folder: "Path", report: "Mapping[str, A
 def under_seeds(config: "Config", options: argparse.Namespace, num_processes: int) -> None:
     """Run a config under several seeds, each in a process and a folder of its own, and print the comparison."""
     from commands.compare import as_tables
+    from utils.analysis.finding import find_runs
     from utils.config.config import RUNS
     from utils.errors import ConfigError
     from utils.machine.slots import slots_of
@@ -137,7 +138,12 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     given = [options.config, *words_of]
     jobs = [job_of(config, name, [*given, f"seed={seed}"], slots.num_threads) for seed, name in names.items()]
     run_all(Queue(jobs), slots.environments)
-    sys.stdout.write(as_tables([str(RUNS / name) for name in names.values()]))
+    places = [RUNS / name for name in names.values()]
+    found = find_runs(places)
+    if found.runs and not any(run.results for run in found.runs):
+        logger.info("nothing to compare: the runs have measured no split (data.split)")
+        return
+    sys.stdout.write(as_tables(found, list(map(str, places))))
 
 
 def seeds_of(text: str) -> list[int]:

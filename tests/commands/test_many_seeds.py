@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Run
+from conftest import ROOT, Run, assert_refused
 
 from main import main
 from utils.errors import ConfigError, Stopped
@@ -51,6 +51,14 @@ def test_each_seed_is_the_run_that_it_would_be_alone(run: Run, workplace: Path) 
         "tiny-seed3",
         "tiny-seed5",
     ]
+
+
+def test_runs_that_measure_nothing_are_trained_and_not_compared(run: Run, workplace: Path) -> None:
+    done = run("tiny.yaml", "data.split=[1,0,0]", "train.num_epochs=1", "name=all", "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "nothing to compare: the runs have measured no split (data.split)"
+    assert Path("experiments/all-seed2/report.json").exists()
+    assert_refused(run("compare"), 2, "experiments/all-seed1 has measured no split (data.split), so there is nothing")
 
 
 @pytest.mark.full
