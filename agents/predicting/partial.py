@@ -20,6 +20,7 @@ from typing import Any, Self
 from datasets.rows.predictions import texts_by_field
 from datasets.rows.records import Record, Skipped
 from utils.errors import ConfigError, StorageError
+from utils.files import strict_json
 from utils.files.storage import (
     LONGEST,
     TEMPORARY,
@@ -145,7 +146,7 @@ class Partial:
         lines = []
         for record, written in zip(chunk, iter(self.file.readline, None), strict=False):
             try:
-                line = json.loads(written) if written.endswith(b"\n") else None
+                line = strict_json.parse(written) if written.endswith(b"\n") else None
             except ValueError:  # after a power cut a file may hold zeros
                 line = None
             if not isinstance(line, dict):

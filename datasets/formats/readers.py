@@ -22,6 +22,9 @@ from utils.files.strict_json import once_each
 
 LABEL = "__label__"  # fastText's
 MARKED = re.compile(rf"(?<!\S){LABEL}(\S+)\s*")
+BEFORE_TAB, BEFORE_SPACE = (
+    re.compile(pattern, re.DOTALL) for pattern in (r"[ \t]*([^\t]*?) *\t[ \t]*(.*)", r"[ \t]*([^ \t]*)[ \t]*(.*)")
+)
 MAX_UNPACKED = 2**28  # bytes of a gzipped Parquet file, which is decompressed in memory
 BATCH_BYTES = 2**25  # of Parquet converted to rows at a time
 
@@ -60,30 +63,43 @@ def read_text(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def read_labelled_lines(path: Path, layout: Layout) -> Iterator[Row]:
-    """Lines `LABEL TEXT`, or fastText's `__label__x __label__y TEXT`, as in the first line; columns `label` and `text`.
+    """Lines `LABEL TEXT`, `LABEL<tab>TEXT` or fastText's `__label__x __label__y TEXT`, as the first is; columns `label` and `text`.
 
-    In prediction, a file whose first line does not begin with a label of the run is plain text.
+    Before a tab a label may have spaces. In prediction, a file whose first line does not begin with a label of the run is plain
+    text.
     """
-    is_marked, is_plain = None, False
+    kind: re.Pattern[str] | str | None = None
     for row in read_text(path, replace(layout, columns=None)):
-        if row.problem is not None or is_plain:
+        kind = kind or (_kind_of(row.values["text"], layout) if row.problem is None else None)
+        if row.problem is not None or kind == "text":
             yield row
-            continue
-        first, text = re.fullmatch(r"[ \t]*([^ \t]*)[ \t]*(.*)", row.values["text"], re.DOTALL).groups()  # type: ignore[union-attr]
-        is_label = layout.is_label is None or layout.is_label(first)
-        if is_marked is None:
-            is_marked = first.startswith(LABEL)
-            is_plain = not (is_marked or is_label)
-        if is_marked or is_plain:
-            yield row._replace(values=_marked(row.values["text"])) if is_marked else row
-        elif first.startswith(LABEL):
-            yield Row(row.place, {}, f"begins with {LABEL}, unlike the first line")
-        elif is_label:
-            yield row._replace(values={"label": first, "text": text})
+        elif isinstance(kind, re.Pattern):
+            yield _labelled(row, kind, layout)
         else:
-            raise DataError(
-                f"{row.place}: {first[:80]!r} is not a label of the run; if no line has one, write --format text"
-            )
+            yield row._replace(values=_marked(row.values["text"]))
+
+
+def _kind_of(line: str, layout: Layout) -> re.Pattern[str] | str:
+    """How the lines of a file are written whose first is this one: "fastText", "text", or by the pattern."""
+    if line.lstrip(" \t").startswith(LABEL):
+        return "fastText"
+    for pattern in (BEFORE_TAB, BEFORE_SPACE):
+        found = pattern.fullmatch(line)
+        if found is not None and (layout.is_label is None or layout.is_label(found[1])):
+            return pattern
+    return "text"
+
+
+def _labelled(row: Row, pattern: re.Pattern[str], layout: Layout) -> Row:
+    """A line's label and text. Raises DataError, in prediction, for a label that is not the run's."""
+    if (found := pattern.fullmatch(row.values["text"])) is None:
+        return Row(row.place, {}, "has no tab between its label and its text, unlike the first line")
+    label, text = found.groups()
+    if label.startswith(LABEL):
+        return Row(row.place, {}, f"begins with {LABEL}, unlike the first line")
+    if layout.is_label is None or layout.is_label(label):
+        return row._replace(values={"label": label, "text": text})
+    raise DataError(f"{row.place}: {label[:80]!r} is not a label of the run; if no line has one, write --format text")
 
 
 def _marked(line: str) -> dict[str, Any]:

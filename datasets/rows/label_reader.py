@@ -14,8 +14,12 @@ POSITIONS = {"0": False, "1": True, "0.": False, "1.": True, "0.0": False, "1.0"
 NAME_THEM = "if these are positions, name them: data.label_names: [first, second, ...]"
 _MULTI_HOT = re.compile(r"[\[(]?\s*[01]\.?([\s,;|]+[01]\.?)+\s*[\])]?")  # in one cell, also as NumPy prints it
 _WRITTEN = re.compile(  # a list written as text, but not [deleted] or (other)
-    r"""\[(?![^\W\d][^'",]*\]).*\]|(set)?\(\)|[({]\s*(?=['"]|-?[\d.]+\s*[,}]).*[)}]""", re.DOTALL
+    r"""\[(?![^\W\d][^'",]*\]).*\]|\(\)|[({]\s*(?=['"]|-?[\d.]+\s*[,}]).*[)}]""", re.DOTALL
 )
+_CALL = re.compile(  # as Python, NumPy and pandas print a collection
+    r"(?:frozenset|set|list|tuple|array|Index)\((.*?)(?:,\s*(?:dtype|name)=[^,]*)*\)", re.DOTALL
+)
+_QUOTED = re.compile(r"""(['"]).*\1\s*,\s*(['"]).*\2""", re.DOTALL)  # a list without its brackets
 
 
 class LabelReader:
@@ -58,16 +62,30 @@ class LabelReader:
     def _split(self, cell: str) -> list[Any] | None:
         """Split a cell that holds a list written as text (pandas, JSON), or labels between separators."""
         cell = cell.strip()
+        written = _written_list(cell)
         if self.names is not None:
-            return [part for part in re.split(r"[\s,;|\[\]()]+", cell.replace(self.separator or "|", " ")) if part]
-        if _WRITTEN.fullmatch(cell) and not _MULTI_HOT.fullmatch(cell):
-            return _parsed_list(cell)
+            return [
+                part
+                for part in re.split(r"[\s,;|\[\]()]+", (written or cell).replace(self.separator or "|", " "))
+                if part
+            ]
+        if written is not None and not _MULTI_HOT.fullmatch(cell):
+            return [written] if _MULTI_HOT.fullmatch(written) else _parsed_list(written)
         return [part.strip() for part in cell.split(self.separator) if part.strip()]
 
 
 def is_written_list(label: str) -> bool:
     """Whether a label looks like a list written as text: "['sport', 'food']" or "[1 0 1]"."""
-    return bool(_WRITTEN.fullmatch(label) or _MULTI_HOT.fullmatch(label))
+    return _written_list(label) is not None or bool(_MULTI_HOT.fullmatch(label))
+
+
+def _written_list(cell: str) -> str | None:
+    """A list written as text, as a literal of Python or JSON; None for other text."""
+    if _QUOTED.fullmatch(cell):
+        return f"[{cell}]"
+    if call := _CALL.fullmatch(cell):
+        cell = call[1] or "[]"
+    return cell if _WRITTEN.fullmatch(cell) else None
 
 
 @functools.lru_cache(maxsize=10_000)

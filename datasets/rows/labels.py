@@ -61,13 +61,25 @@ def check_found(
             )
 
 
-def describe_odd(label_sets: Iterable[tuple[str, ...]], column: str, names: Sequence[str] | None) -> list[str]:
-    """Warnings about likely mistakes: lists read as one label, and data.label_names that no row has."""
+def describe_odd(
+    label_sets: Sequence[tuple[str, ...]], column: str, names: Sequence[str] | None, separator: str | None
+) -> list[str]:
+    """Warnings about likely mistakes: lists read as one label, another separator, and data.label_names that no row has.
+
+    separator: of several labels in a cell; None for one label a text
+    """
     labels = sorted({label for labels in label_sets for label in labels})
     lines = []
-    if labels and all(map(is_written_list, labels)):
+    if written := list(filter(is_written_list, labels)):
         lines.append(
-            f"each label in {column!r} looks like a list, such as {labels[0]!r}; is data.multi_label: true meant?"
+            f"{len(written)} of the {len(labels)} labels in {column!r} look like lists, such as {written[0]!r}; is "
+            "data.multi_label: true meant?"
+        )
+    joined = [label for label in labels if re.search(r"\w\s*[,;|/]\s*\w", label)]
+    if separator is not None and joined and max(map(len, label_sets)) < 2:
+        lines.append(
+            f"no row has two labels in {column!r}, and {len(joined)} of the {len(labels)} labels look like several, such as "
+            f"{joined[0]!r}; is data.label_separator: {separator!r} right?"
         )
     if unused := [name for name in names or () if name not in labels]:
         listed = ", ".join(map(repr, unused[:MAX_LISTED]))

@@ -143,7 +143,9 @@ class LabelTarget(Target):
         check_found(found, sets, files, self.column)
 
     def describe(self, found: Found, sets: Sequence[Names], skipped: Sequence[Mapping[str, int]]) -> list[str]:
-        lines = describe_odd(sets, self.column, self.label_names) + describe_unused(sorted(self.ignored), skipped)
+        lines = describe_odd(sets, self.column, self.label_names, self.separator) + describe_unused(
+            sorted(self.ignored), skipped
+        )
         measured = {split: labels for split, labels in found.items() if split != "train"}
         return lines + describe_unmeasured(sorted(found["train"]), measured, is_multi_label=self.is_multi_label)
 

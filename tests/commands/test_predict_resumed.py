@@ -106,7 +106,17 @@ def test_a_bad_row_that_is_fixed_is_gone_on_from(
 
 @pytest.mark.parametrize(
     "tail",
-    [b"{", b"\0" * 50_000, b'{"id": "texts.jsonl:1"', b"\0" * 50, b"\0" * 50 + b"\n", b"\xff\n", b"[]\n", b"1\n"],
+    [
+        b"{",
+        b"\0" * 50_000,
+        b'{"id": "texts.jsonl:1"',
+        b"\0" * 50,
+        b"\0" * 50 + b"\n",
+        b"\xff\n",
+        b"[]\n",
+        b"1\n",
+        b"[" * 100_000 + b"\n",
+    ],
 )
 def test_what_is_not_whole_is_made_again(
     unfinished: tuple[Path, str], folder: Path, capsys: pytest.CaptureFixture[str], tail: bytes

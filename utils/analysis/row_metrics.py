@@ -201,7 +201,10 @@ def _of_sacrebleu(name: str, lines: Lines, options: Mapping[str, Any]) -> RowMet
 
 def read_lines(text: str) -> list[dict[str, Any]]:
     """The lines of predictions.jsonl. Raises ValueError for anything else, and for rows that are not all of one kind."""
-    lines = json.loads(f"[{','.join(text.rstrip(NEWLINE).split(NEWLINE))}]")  # at once: twice as fast
+    try:
+        lines = json.loads(f"[{','.join(text.rstrip(NEWLINE).split(NEWLINE))}]")  # at once: twice as fast
+    except RecursionError:
+        raise ValueError("its lines are nested too deep") from None
     if not all(isinstance(line, dict) for line in lines):
         raise ValueError("its lines are not JSON objects")
     kinds = {(type(line.get("gold")), type(line.get("predicted"))) for line in lines}

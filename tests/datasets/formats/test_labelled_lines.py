@@ -37,6 +37,9 @@ LINES: dict[str, tuple[str, list[Any]]] = {
     "SST": ("1 a fine film\n0 dull\n", [("1", "a fine film"), ("0", "dull")]),
     "TREC": ("DESC:manner How did  it end ?\r\n", [("DESC:manner", "How did  it end ?")]),
     "tabs and spaces": (" x \t a\tb \n", [("x", "a\tb ")]),
+    "a label of two words": ("high tech\ta b\nsport\tc\td\n", [("high tech", "a b"), ("sport", "c\td")]),
+    "a line without the tab": ("high tech\ta\nsport b\n", [("high tech", "a"), "has no tab between its label and its text, unlike the first line"]),
+    "a tab in a later text": ("x a\nx b\tc\n", [("x", "a"), ("x", "b\tc")]),
     "a space of Unicode is none": ("x\u00a0y a\n", [("x\u00a0y", "a")]),
     "no text, and blank": ("x\n\nx a\n", [("x", ""), BLANK, ("x", "a")]),
     "fastText": ("__label__x a b\n__label__y c\n", [("x", "a b"), ("y", "c")]),
@@ -63,6 +66,8 @@ def test_a_file_to_predict_may_have_labels_or_none(tmp_path: Path) -> None:
         ]
 
     assert of("good one\nbad two\n") == ["one", "two"]
+    assert of("good one\tand two\nbad two\n") == ["one\tand two", "two"], "no label ends at its tab"
+    assert of("good\tone two\nbad\ttwo\n") == ["one two", "two"]
     assert of("the one\ngood old two\n") == ["the one", "good old two"]
     assert of("__label__new one\ntwo\n") == ["one", "two"]
     with pytest.raises(

@@ -81,6 +81,17 @@ MANY: list[tuple[Any, str, tuple[str, ...]]] = [
     ("(2,)", "|", ("2",)),
     ("{7}", "|", ("7",)),
     ("['a\\d']", "|", ("a\\d",)),  # no warning of the escape, either
+    ("frozenset({'sport', 'food'})", "|", ("food", "sport")),
+    ("array(['sport', 'food'], dtype=object)", "|", ("food", "sport")),
+    ("array(['a', 'b'],\n      dtype='<U5')", ",", ("a", "b")),
+    ("Index(['a', 'b'], dtype='object', name='y')", "|", ("a", "b")),
+    ("'sport', 'food'", "|", ("food", "sport")),
+    ('"sport", "food"', ",", ("food", "sport")),
+    ("frozenset()", "|", ()),
+    ("array([], dtype=object)", "|", ()),
+    ("set of (a)", "|", ("set of (a)",)),
+    ("list(a, b)", "|", ("list(a, b)",)),
+    ("'t is, isn't", "|", ("'t is, isn't",)),
 ]
 
 
@@ -110,6 +121,7 @@ def test_what_is_no_list_of_labels_is_refused(value: Any) -> None:
 POSITIONS: list[Any] = [
     [1, 1, 0], [True, True, False], [1.0, 1.0, 0.0], ["1", "1", "0"],
     "1|1|0", "1 1 0", "[1, 1, 0]", "[1 1 0]", "[1. 1. 0.]", "1,1,0", "1;1;0", "[True, True, False]", "(1, 1, 0)", "1\t1\t0",
+    "array([1, 1, 0])",
 ]  # fmt: skip
 
 
@@ -142,6 +154,7 @@ def test_a_repeat_in_a_list_of_labels_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize(("label", "is_list"), [("['a']", True), ('["a", "b"]', True), ("[1 0 1]", True), ("1 0 1", True),
+    ("frozenset({'a'})", True), ("array(['a', 'b'], dtype=object)", True), ("'a', 'b'", True), ("list(a)", False),
     ("[deleted]", False), ("a, b", False), ("(a)", False), ("10", False), ("1", False), ("['a'", False)])  # fmt: skip
 def test_a_label_that_looks_like_a_list(label: str, is_list: bool) -> None:
     assert is_written_list(label) is is_list
@@ -213,8 +226,18 @@ def test_lists_have_the_same_labels_in_every_format(tmp_path: Path, name: str) -
 
 def test_a_column_of_lists_that_is_read_as_one_label_is_said(tmp_path: Path) -> None:
     (line,) = scanned(tmp_path / "x.csv", [["sport", "food"], ["music"]]).report["warnings"]
-    assert line == "each label in 'y' looks like a list, such as \"['music']\"; is data.multi_label: true meant?"
-    assert scanned(tmp_path / "x.csv", [["sport"], "music"]).report["warnings"] == []
+    assert line == "2 of the 2 labels in 'y' look like lists, such as \"['music']\"; is data.multi_label: true meant?"
+    (line,) = scanned(tmp_path / "x.csv", ["frozenset({'sport'})", "none", "music"]).report["warnings"]
+    assert line.startswith("1 of the 3 labels in 'y' look like lists, such as \"frozenset({'sport'})\"")
+
+
+@pytest.mark.parametrize(("values", "is_said"), [(["food,x", "food"], True), (["food;x", "y"], True),
+    (["a|b", "food,x"], False), (["food", "x"], False), ([["food, drink"], ["x", "y"]], False)])  # fmt: skip
+def test_another_separator_is_said(tmp_path: Path, values: list[Any], is_said: bool) -> None:
+    warnings = scanned(tmp_path / "x.jsonl", values, multi_label=True).report["warnings"]
+    assert [line for line in warnings if "look like several" in line] == warnings[: int(is_said)]
+    assert all("is data.label_separator: '|' right?" in line for line in warnings[: int(is_said)])
+    assert bool(warnings) is is_said
 
 
 def test_a_name_that_no_row_has_is_said(tmp_path: Path) -> None:

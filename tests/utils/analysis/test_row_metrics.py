@@ -123,6 +123,7 @@ def test_a_line_separator_within_a_text_ends_no_line() -> None:
         '{"gold": "a", "predicted": "a"}\n{"predicted": "a"}\n',
         '{"gold": "a", "predicted": "a"}\n{"gold": ["a"], "predicted": "a"}\n',
         '{"a": 1}\n\n{"a": 2}',
+        "[" * 100_000,
     ):
         with pytest.raises(ValueError, match=""):
             read_lines(bad)
