@@ -8,12 +8,13 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from commands import COMMANDS, GROUPS, RESUMED, SHARED
 from utils.errors import ConfigError, GlassboxError, Stopped, StorageError, printable
 from utils.machine import signals, streams
 
+OF_ANY_TEXT = ("--text", "--prefix", "--label")  # options whose value may begin with a dash
 EPILOG = """\
 commands (python main.py COMMAND --help):
 {commands}
@@ -54,12 +55,30 @@ def main(arguments: list[str]) -> int:
 
 
 def joined(arguments: list[str]) -> list[str]:
-    """The arguments with --text or --prefix and its value as one, `--text=-bad`: argparse takes a dash for that of an option."""
+    """The arguments with --text and the like and its value as one, `--text=-bad`: argparse takes a dash for that of an option."""
     words = iter(arguments)
     return [
-        f"{word}={value}" if word in ("--text", "--prefix") and (value := next(words, None)) is not None else word
+        f"{word}={value}" if word in OF_ANY_TEXT and (value := next(words, None)) is not None else word
         for word in words
     ]
+
+
+class StoreOnce(argparse.Action):
+    """Stores an option's value, and refuses a second one, of which argparse would silently keep the last."""
+
+    is_stored = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if self.option_strings and self.is_stored:
+            raise argparse.ArgumentError(self, "is given twice")
+        self.is_stored = True
+        setattr(namespace, self.dest, values)
 
 
 def run(arguments: list[str]) -> int:
@@ -111,13 +130,15 @@ def _parser(name: str) -> argparse.ArgumentParser:
         lines += [f"  {GROUPS[other]}:"] if other in GROUPS else []
         lines.append(f"    {other:<13} {command.SUMMARY}")
     is_default = name == "train"
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python main.py" if is_default else f"python main.py {name}",
         description=COMMANDS[name].__doc__,
         epilog=EPILOG.format(commands="\n".join(lines)) if is_default else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # or --seed 3, meant as seed=3, is --seeds 3
     )
+    parser.register("action", None, StoreOnce)  # the action of an option that names none
+    return parser
 
 
 def leave(code: int) -> NoReturn:

@@ -8,7 +8,7 @@ from datasets.formats.data_files import BOM, data_errors, decode, read_bytes, te
 from datasets.formats.rows import BLANK, Harmless, Layout, Row
 from utils.errors import DataError, printable
 
-HIDDEN, README = Harmless("hidden file"), Harmless("README")
+HIDDEN, BACKUP, README = Harmless("hidden file"), Harmless("backup file"), Harmless("README")
 BESIDE = Harmless("file next to the class folders")
 NO_FILE = "is not a regular file"
 BELOW = "is in a subfolder, but format file_per_class reads files side by side; see data.format: folder"
@@ -62,6 +62,8 @@ def _skipped(file: Path, parts: tuple[str, ...], kind: str) -> str | None:
     """The reason to skip a file of the folder; None if it is read."""
     if any(part.startswith(".") for part in parts):
         return HIDDEN
+    if parts[-1].endswith("~"):
+        return BACKUP
     if parts[-1].partition(".")[0].lower() == "readme":
         return README
     if kind == "folder" and len(parts) == 1:

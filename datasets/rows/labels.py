@@ -37,8 +37,8 @@ def check_labels(label_sets: Iterable[tuple[str, ...]], place: str, column: str)
     if variants := [group for group in groups.values() if len(group) > 1]:
         listed = "; ".join(" and ".join(map(repr, group)) for group in variants[:10])
         raise DataError(
-            f"{place}: labels in {column!r} that differ only by case, space, composition or a final .0: {listed}; "
-            "use one spelling for each"
+            f"{place}: labels in {column!r} that differ only by case, space, composition, width, invisible marks or a final .0: "
+            f"{listed}; use one spelling for each"
         )
 
 
@@ -102,5 +102,8 @@ def describe_unmeasured(labels: Sequence[str], found: Mapping[str, set[str]], *,
 
 
 def _folded(label: str) -> str:
-    folded = " ".join(unicodedata.normalize("NFC", label).casefold().split())
-    return re.sub(r"^(-?\d+)\.0$", r"\1", folded)
+    """A label without what the eye may miss: case, space, composition, width, invisible characters, and a final .0 or .00."""
+    text = unicodedata.normalize("NFC", label)
+    seen = [unicodedata.normalize("NFKC", c) if unicodedata.east_asian_width(c) == "F" else c for c in text]
+    shown = "".join(c for c in "".join(seen) if unicodedata.category(c) != "Cf")
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", " ".join(shown.casefold().split()))

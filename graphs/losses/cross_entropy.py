@@ -57,7 +57,8 @@ def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor
     if not weights:
         return None
     if unknown := [label for label in weights if label not in labels]:
-        raise ValueError(f"class_weights names {unknown[0]!r}, which is not a label; known: {', '.join(labels[:20])}")
+        known = ", ".join(map(ascii if ascii(unknown[0]) != repr(unknown[0]) else str, labels[:20]))
+        raise ValueError(f"class_weights names {unknown[0]!a}, which is not a label; known: {known}")
     if min(weights.values()) < 0:
         raise ValueError(f"class_weights must not be negative, got {weights}")
     if not any(weights.get(label, 1.0) for label in labels):

@@ -64,6 +64,14 @@ def test_a_text_may_begin_with_a_dash(
     assert json.loads(out)["text"] == text
 
 
+def test_an_option_that_is_given_twice_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two texts argparse would keep the last one without a word."""
+    for name, words in {"--text": ["--text", "b"], "--device": ["--device", "cpu", "--device=cpu"]}.items():
+        code, out, err = predict(capsys, "--text", "a", *words)
+        assert (code, out) == (2, "")
+        assert f"argument {name}: is given twice" in err
+
+
 def test_an_option_is_joined_with_its_value_alone() -> None:
     assert joined(["a", "--text", "-b", "--debug", "--text", "--text"]) == [
         "a",
@@ -71,6 +79,7 @@ def test_an_option_is_joined_with_its_value_alone() -> None:
         "--debug",
         "--text=--text",
     ]
+    assert joined(["walk", "--label", "-pos"]) == ["walk", "--label=-pos"]
     assert joined(["--textual", "--text"]) == ["--textual", "--text"], "argparse says that a value is missing"
 
 
