@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import ROOT
 
 from agents import checked_config
 from main import main
@@ -199,6 +200,25 @@ def test_a_removed_key_a_null_and_a_missing_key_are_the_same(folder: Path) -> No
     plain = checked_config("tiny.yaml").to_dict() | {"name": "x"}
     for override in ("train.patience=null", "loss.class_weights=null", "model.pooling=null", "loss=null"):
         assert checked_config("tiny.yaml", [override, "name=x"]).to_dict() == plain
+
+
+def test_a_section_that_is_taken_out_may_be_given_again_in_part(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that has no name, because it has one part."""
+    place = str(ROOT / "configs/multi30k_de_en.yaml")
+    words = [
+        "train=null",
+        "average=null",
+        "average.decay=0.99",
+        "scoring=null",
+        "generation=null",
+        "generation.beam_size=3",
+    ]
+    assert main([place, "--dry-run", *words]) == 0
+    out, err = capsys.readouterr()
+    assert "decay: 0.99" in out
+    assert f"train.num_epochs is 10, the default of train, and 22 in {place}" in err
 
 
 @pytest.mark.parametrize("words", [[], ["--debug"]])

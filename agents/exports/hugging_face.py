@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import tokenizers
 
 from agents.exports.exported_run import ENCODER, HEADS, WEIGHTS
 from agents.running.building import build_corpus
 from agents.running.predictor import Predictor
 from datasets.tokenizers.subword import SubwordTokenizer
+from datasets.tokenizers.vocabulary import is_byte_level
 from graphs.conversion.hugging_face import to_config, to_hugging_face
 from utils.config.config import Config
 from utils.errors import ConfigError
@@ -75,15 +77,20 @@ def tokenizer_files(
     tokenizer: SubwordTokenizer, max_length: int | None, inputs: list[str], *, is_split: bool = True
 ) -> dict[str, bytes]:
     """The files of PreTrainedTokenizerFast; is_split: "[SEP]" in a text is five characters there, too."""
+    special, own = special_tokens(tokenizer), tokenizers.Tokenizer.from_str(tokenizer.published())
+    if not is_split and is_byte_level(
+        tokenizer
+    ):  # a gap takes the place of a token with the space before it, as in `fill`
+        own.add_special_tokens([tokenizers.AddedToken(special["mask_token"], lstrip=True, special=True)])
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
         "model_input_names": inputs,
         "split_special_tokens": is_split,
         "clean_up_tokenization_spaces": False,
-        **special_tokens(tokenizer),
+        **special,
     }
-    return {"tokenizer.json": tokenizer.published().encode(), "tokenizer_config.json": to_json(values)}
+    return {"tokenizer.json": own.to_str().encode(), "tokenizer_config.json": to_json(values)}
 
 
 def _check(config: Config, folder: Path) -> None:

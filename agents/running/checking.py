@@ -132,6 +132,6 @@ def _check_model(config: Config, model: nn.Module) -> None:
     if limit is not None and (asked is None or asked > limit):
         raise config.error(
             "data.max_length",
-            f"data.max_length is {asked}, and {config.model.name} has positions for {limit} tokens; "
+            f"data.max_length is {'null' if asked is None else asked}, and {config.model.name} has positions for {limit} tokens; "
             f"write data.max_length: {limit} or less, or a larger model.max_positions",
         )

@@ -98,7 +98,7 @@ class Predictor:
         """A reader of texts that are not the run's own: they need no ids, and what the run did with bad rows decides nothing."""
         if on_bad_row not in ("error", "skip"):
             raise ValueError(f"on_bad_row must be error or skip, got {on_bad_row!r}")
-        others: dict[str, Any] = {"skip_option": "", "needs_id": False, **options}
+        others: dict[str, Any] = {"skip_option": None, "needs_id": False, **options}
         return self.corpus.reader(has_target=has_target, on_bad_row=on_bad_row, **others)
 
     def _fields_of(self, text: Any) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class DocumentReader:
                     f"{path}: the ending {ending_of(path) or '(none)'} does not tell where documents end; write data.format "
                     f"(test: --format): one of {', '.join(BORDERS)}"
                 )
+            kind = ENDINGS.get(ending_of(path))
+            if format in BORDERS and kind in ("csv", "jsonl", "parquet"):
+                self.warnings.append(
+                    f"{path}: is read as {format}, and its name says {kind}; is data.format: {format} right?"
+                )
             num_documents, begins, read_before = 0, True, self.num_read
             if format in BORDERS:
                 found = BORDERS[format](self._lines(path), self.book_words)
@@ -62,7 +67,7 @@ class DocumentReader:
                     self.num_sources, begins = self.num_sources + begins, False
                     num_documents += 1
                     yield Document(self.num_sources - 1, document)
-            if format == "sentences" and num_documents == 1 and self.num_read - read_before > 1000:
+            if format == "sentences" and num_documents == 1 and self.num_read - read_before > 100:
                 self.warnings.append(
                     f"{path}: has no blank line, so that it is one document; is data.format: sentences right?"
                 )

@@ -123,7 +123,8 @@ def changed_defaults(config: Config) -> list[str]:
     now, lines = flatten(config.to_dict()), list[str]()
     for key, value in config.dropped.items():
         if now.get(key, value) != value:
-            part = now[f"{key.rpartition('.')[0]}.name"]
+            section = key.rpartition(".")[0]
+            part = now.get(f"{section}.name", section)  # a section of one part has no name
             own, old = ("null" if each is None else each for each in (now[key], value))
             lines.append(
                 f"{key} is {own}, the default of {part}, and {old} in {config.path}; give {key}, too, to keep that"

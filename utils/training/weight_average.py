@@ -36,8 +36,10 @@ class WeightAverage:
             raise ValueError(f"decay must be between 0 and 1, got {decay}")
         if last is not None and last < 1:
             raise ValueError(f"last must be at least 1, got {last}")
-        if every < 1 or (every > 1 and last is None):
-            raise ValueError(f"every must be at least 1, and is for last alone, got {every}")
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        if every > 1 and last is None:
+            raise ValueError(f"every goes with last; leave it out, or write every: 1, got {every}")
         if last is not None and decay != 0.999:
             raise ValueError(
                 f"decay (of the exponential average) and last (of the plain one) exclude each other, got {decay} and {last}"

@@ -124,6 +124,13 @@ def test_dynamic_masks_differ_between_epochs_and_static_ones_come_again() -> Non
     rows = np.arange(5)
     dynamic, static = examples("sentence_order"), examples("sentence_order", dupe_factor=2)
     assert dynamic.collate(rows, 0).input_ids.tolist() != dynamic.collate(rows, 2).input_ids.tolist()
+    bounds = np.arange(0, 601, 6)
+    one = replace(
+        examples(), tokens=DocumentTokens(np.arange(600, dtype=np.int32) % 50 + 5, bounds, np.array([0, 100]))
+    )
+    first, second, third = (one.collate(rows, epoch) for epoch in range(3))
+    assert restored(first).tolist() == restored(second).tolist() == restored(third).tolist(), "a document has one order"
+    assert len({str(batch.places.tolist()) for batch in (first, second, third)}) == 3, "and its masks are drawn again"
     assert static.collate(rows, 0).input_ids.tolist() == static.collate(rows, 2).input_ids.tolist()
     assert static.collate(rows, 0).input_ids.tolist() != static.collate(rows, 1).input_ids.tolist()
 

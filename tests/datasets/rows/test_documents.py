@@ -121,8 +121,18 @@ def test_several_files_and_folders(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_blank_line_is_warned_of(tmp_path: Path) -> None:
-    _, reader = read(write(tmp_path / "a.txt", "one\n" * 2000), format="sentences")
+    _, reader = read(write(tmp_path / "a.txt", "one\n" * 101), format="sentences")
     assert "has no blank line, so that it is one document" in reader.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_said"), [("a.csv.gz", True), ("a.jsonl", True), ("a.txt", False), ("a.tsv", False)]
+)
+def test_a_table_that_is_read_as_lines_is_warned_of(tmp_path: Path, name: str, is_said: bool) -> None:
+    content = b"one\ttwo\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    _, reader = read(tmp_path / name, format="pairs")
+    assert any("is data.format: pairs right?" in line for line in reader.warnings) is is_said
 
 
 def test_a_short_file_after_a_long_one_is_not_warned_of(tmp_path: Path) -> None:
