@@ -20,10 +20,10 @@ from side_by_side import ROOT, needs
 
 sys.path.insert(0, str(ROOT))
 from agents import checked_config
+from agents.inspecting.label_errors import find_label_errors
 from agents.running.building import build_corpus
 from datasets.rows.split import folds, text_key
 from main import main as start
-from utils.analysis.label_errors import find_label_errors
 
 SEEDS, NUM_FOLDS, CONFIG = (0, 1, 2), 5, str(ROOT / "configs/boe.yaml")
 

@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the groups, start the server, print its address, and wait for Ctrl-C."""
     from agents import free_options
-    from utils.analysis.finding import GROUPS, begun, by_rows, find_runs, grouped, named_apart
+    from utils.analysis.finding import GROUPS, find_runs
     from utils.analysis.group_log import is_taken, write_columns, write_groups
+    from utils.analysis.groups import begun, by_rows, grouped, named_apart
     from utils.errors import ConfigError, Stopped
     from utils.runs.run_log import set_up_console
 

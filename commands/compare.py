@@ -60,11 +60,13 @@ def run(options: argparse.Namespace) -> None:
 
 def as_tables(found: "Found", places: Sequence[str], metric: str | None = None, form: str = "table") -> str:
     """All comparisons of what was found in some places, in the asked form; what was left out goes to the log, and into HTML."""
+    from utils.analysis.finding import holds_runs, is_run
     from utils.analysis.html_report import as_html
     from utils.analysis.tables import FORMATS as WRITERS
     from utils.errors import CheckpointError
 
-    comparisons = compared(found, metric, is_folder=_has_folder(places)) if found.runs else []
+    has_folder = any(not is_run(Path(place)) and holds_runs(Path(place)) for place in places)
+    comparisons = compared(found, metric, is_folder=has_folder) if found.runs else []
     notes = left_out(found)
     for note in notes if form != "html" else []:
         logger.info("%s", note)
@@ -75,18 +77,12 @@ def as_tables(found: "Found", places: Sequence[str], metric: str | None = None, 
     return WRITERS[form](comparisons)
 
 
-def _has_folder(places: Sequence[str]) -> bool:
-    from utils.runs.saved import CONFIG
-
-    return any(not (Path(place) / CONFIG).exists() for place in places)
-
-
 def compared(found: "Found", metric: str | None, *, is_folder: bool) -> list["Comparison"]:
     """A comparison for each set of test rows. Raises ConfigError for several of runs that were named one by one.
 
     Of a folder, runs whose predictions contradict their report are moved to those that cannot be read.
     """
-    from utils.analysis.finding import by_rows, first_difference
+    from utils.analysis.groups import by_rows, first_difference
     from utils.errors import ConfigError, counted
 
     sets = by_rows(found.runs)
@@ -98,21 +94,23 @@ def compared(found: "Found", metric: str | None, *, is_folder: bool) -> list["Co
         )
     if len(sets) > 1:
         logger.info("%d sets of test rows, which are not compared with each other: a table each", len(sets))
-    comparisons = []
+    comparisons, failures = [], dict[str, ConfigError]()
     for members in sets:
         try:
             comparisons.append(_compared(members, found if is_folder else None, metric))
         except ConfigError as error:
-            if len(sets) == 1:
-                raise
-            logger.info("%s (%s): %s", members[0].name, counted(len(members), "run"), error)
+            failures[f"{members[0].name} ({counted(len(members), 'run')})"] = error
+    if not comparisons:
+        raise next(iter(failures.values()))
+    for name, failure in failures.items():
+        logger.info("%s: %s", name, failure)
     return comparisons
 
 
 def _compared(members: Sequence["Run"], found: "Found | None", metric: str | None) -> "Comparison":
     """The comparison of a set; with `found` those that contradict themselves are left out, as long as others are left."""
     from utils.analysis.comparing import ContradictionError, compare
-    from utils.analysis.finding import chosen_metric
+    from utils.analysis.groups import chosen_metric
 
     try:
         return compare(members, chosen_metric(members, metric))

@@ -142,7 +142,8 @@ def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport 
 
     from agents import AGENTS
     from utils.analysis.curve_report import report_of
-    from utils.analysis.finding import chosen_metric, find_runs
+    from utils.analysis.finding import find_runs
+    from utils.analysis.groups import chosen_metric
     from utils.config.config import RUNS
 
     started = [RUNS / run for runs in names.values() for run in runs if (RUNS / run).is_dir()]

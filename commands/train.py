@@ -140,7 +140,7 @@ def under_seeds(config: "Config", options: argparse.Namespace, num_processes: in
     run_all(Queue(jobs), slots.environments)
     places = [RUNS / name for name in names.values()]
     found = find_runs(places)
-    if found.runs and not any(run.results for run in found.runs):
+    if found.runs and not any(run.is_measured for run in found.runs):
         logger.info("nothing to compare: the runs have measured no split (data.split)")
         return
     sys.stdout.write(as_tables(found, list(map(str, places))))

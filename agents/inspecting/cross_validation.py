@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from agents.base import BaseAgent
+from agents.inspecting.label_errors import LabelErrors, find_label_errors
 from agents.inspecting.rehearsal import prepared, train_steps
 from agents.running.abilities import Classifies
 from agents.running.predictor import batches_of
 from datasets.batches.examples import Batch, Examples
 from datasets.rows.records import Record
 from datasets.rows.split import folds, text_key
-from utils.analysis.label_errors import LabelErrors, find_label_errors
 from utils.config.config import Config
 from utils.errors import ConfigError, DataError
 from utils.machine.progress_bar import StepBar

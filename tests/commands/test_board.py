@@ -123,8 +123,9 @@ def test_a_run_named_like_the_groups_is_left_alone(
 
 
 def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
-    from utils.analysis.finding import find_runs, grouped
+    from utils.analysis.finding import find_runs
     from utils.analysis.group_log import write_groups
+    from utils.analysis.groups import grouped
 
     (folder,) = write_groups(grouped(find_runs([runs]).runs), runs)
     assert folder == runs / "seeds" / "tiny"
@@ -149,8 +150,9 @@ def test_a_group_is_written_once_and_removed_with_its_runs(runs: Path) -> None:
 
 def test_the_columns_are_what_differs_in_unfinished_runs_too(runs: Path) -> None:
     from agents import free_options
-    from utils.analysis.finding import begun, find_runs, grouped
+    from utils.analysis.finding import find_runs
     from utils.analysis.group_log import write_columns
+    from utils.analysis.groups import begun, grouped
 
     (runs / "other" / "report.json").unlink()
     assert main(["tiny.yaml", "train.num_epochs=2", "name=short"]) == 0

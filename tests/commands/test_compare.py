@@ -154,6 +154,27 @@ def test_what_is_no_finished_run_is_named_and_counted(runs: Path, capsys: pytest
     assert err.splitlines()[-1] == "compare: --rows needs two finished runs, got 1"
 
 
+def test_a_named_folder_without_a_run_is_named_and_changes_nothing(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["experiments/plain-seed1", "experiments/wide-seed1"]
+    (runs.parent / "foreign" / "checkpoints").mkdir(parents=True)
+    out, err = output(capsys, *pair, "foreign")
+    assert out == output(capsys, *pair)[0]
+    assert "skipped: foreign: holds no run" in err
+    assert "3 folders: 2 compared, 0 unfinished, 1 skipped" in err
+    assert main(["tiny.yaml", "name=other", "train.num_epochs=1", "data.split_seed=5"]) == 0
+    _, err = output(capsys, "experiments/plain-seed1", "experiments/other", "foreign", code=2)
+    assert "were tested on different data" in err
+
+
+def test_a_folder_in_which_nothing_can_be_compared_is_refused(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "name=other", "train.num_epochs=1", "data.split_seed=5"]) == 0
+    _, err = output(capsys, "--metric", "nosuch", "--format", "csv", "--output", "none.csv", code=2)
+    assert "there is no metric 'nosuch' in all of these runs; known: loss, accuracy" in err.splitlines()[-1]
+    assert not Path("none.csv").exists()
+
+
 def test_a_negative_option_is_a_number_and_a_formula_is_text(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["name==1+1", "optimizer.name=Adafactor", "optimizer.beta2_decay=-0.7", "train.num_epochs=1"]
     assert main(["tiny.yaml", *words]) == 0

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.analysis import paired
-from utils.analysis.finding import Group, Run, grouped, what_differs
+from utils.analysis.finding import Run
+from utils.analysis.groups import Group, grouped, what_differs
 from utils.analysis.paired import Interval
 from utils.analysis.row_metrics import (
     OF_A_RUN,

@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.analysis.finding import GROUPS, Group, what_differs
+from utils.analysis.finding import GROUPS
+from utils.analysis.groups import Group, what_differs
 from utils.files.storage import atomic_write, remove, storage_errors
 from utils.runs.reference import curve_of
 from utils.runs.saved import CONFIG, CONTENT, METRICS

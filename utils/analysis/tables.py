@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from utils.analysis.comparing import Comparison, is_share, sentence
-from utils.analysis.finding import plain
+from utils.analysis.groups import plain
 from utils.errors import counted, printable
 from utils.machine.text_tables import WIDE, cell, duration, text_table
 
@@ -136,7 +136,10 @@ def _csv_lines(number: int, comparison: Comparison) -> Iterator[dict[str, Any]]:
             "metric": comparison.metric,
             "test_set": number,
             **{name: _csv_number(value) for name, value in numbers.items()},
-            **{name: cell(plain(values[i])) for name, values in comparison.differing.items()},
+            **{
+                name: "" if values[i] is None else cell(plain(values[i]))
+                for name, values in comparison.differing.items()
+            },
         }
 
 

@@ -9,9 +9,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
+from agents.inspecting.label_errors import find_label_errors
 from datasets.rows.split import folds, text_key
 from datasets.sources.bbc_news import PACKAGE, BBCNews
-from utils.analysis.label_errors import find_label_errors
 
 NAN = math.nan
 

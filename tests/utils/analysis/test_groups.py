@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from utils.analysis.comparing import compare, direction
-from utils.analysis.finding import Run, by_rows, chosen_metric, grouped, what_differs
+from utils.analysis.finding import Run
+from utils.analysis.groups import by_rows, chosen_metric, grouped, what_differs
 from utils.analysis.tables import as_markdown, header_of, notes_of
 from utils.errors import ConfigError
 
@@ -117,6 +118,20 @@ def test_the_monitor_says_what_is_better_and_nothing_is_guessed() -> None:
 def test_other_files_of_one_size_are_kept_apart() -> None:
     runs = [run_of("a", 1, 1.0, **{"data.test": "wiki.txt"}), run_of("b", 2, 1.0, **{"data.test": "code.txt"})]
     assert len(by_rows(runs)) == 2
+
+
+@pytest.mark.parametrize("change", [{"documents": 9}, {"sentences": 5}, {"sha256": "other"}])
+def test_other_documents_are_kept_apart(change: dict[str, Any]) -> None:
+    """Of a split that is cut off the training file no rows are counted."""
+    one, other = run_of("a", 1, 1.0), run_of("b", 2, 1.0)
+    counts = {"used": 0, "documents": 10, "sentences": 40}
+
+    def with_data(run: Run, **changed: Any) -> Run:
+        split = counts | {name: value for name, value in changed.items() if name in counts}
+        return run._replace(report=run.report | {"data": {run.split: split, "sha256": changed.get("sha256", "same")}})
+
+    assert len(by_rows([with_data(one), with_data(other)])) == 1
+    assert len(by_rows([with_data(one), with_data(other, **change)])) == 2
 
 
 def test_what_is_no_number_is_no_result() -> None:
