@@ -9,10 +9,13 @@ import torch
 from jobs import Job, Own
 from lab import Lab
 from published import CONFIG, write_published
+from small_documents import write_corpus
+from small_pairs import write_pairs
 
 STEPS = 50
 NO_SYNC = "torch.nn.parallel:DistributedDataParallel.no_sync"
-OPTIONS = ["model.dropout=0", "head.dropout=0", "train.log_every=1", f"train.num_steps={STEPS}", "train.num_epochs=100"]
+LENGTH = ["train.log_every=1", f"train.num_steps={STEPS}", "train.num_epochs=100"]
+OPTIONS = ["model.dropout=0", "head.dropout=0", *LENGTH]
 SLOW = "optimizer.lr=0.003"  # so that the losses stay well above what float32 can tell apart
 PUBLISHED = ["bert.yaml", "model.attention_dropout=0", "optimizer.lr=0.0003"]
 CASES = {
@@ -48,11 +51,22 @@ MORE = {
 }
 
 
+OF_LANGUAGE = {
+    "pre-training with pairs and a falling share of masks": [
+        "documents.yaml",
+        "objective={pairs: next_sentence, mask_share: {start: 0.4, end: 0.1}}",
+    ],
+    "translation": ["pairs.yaml", "optimizer.lr=0.001", "model.dropout=0", "model.attention_dropout=0"],
+}
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(tmp_path_factory.mktemp("distributed"))
     write_published(lab.folder / "published")
     (lab.folder / "bert.yaml").write_text(CONFIG.format(folder="published"))
+    write_corpus(lab.folder)
+    write_pairs(lab.folder)
     return lab
 
 
@@ -61,9 +75,11 @@ def teacher(lab: Lab) -> None:
     lab.finish("bag_of_embeddings", "teacher", "train.num_epochs=3")
 
 
-def trained(lab: Lab, size: int, name: str, arguments: list[str]) -> tuple[list[float], dict[str, torch.Tensor]]:
+def trained(
+    lab: Lab, size: int, name: str, arguments: list[str], options: list[str] = OPTIONS
+) -> tuple[list[float], dict[str, torch.Tensor]]:
     """(losses by step, final weights) of a run of so many processes."""
-    job = Job(lab, size, *arguments, *OPTIONS, f"name={name}", "data.cache_folder=.cache-shared")
+    job = Job(lab, size, *arguments, *options, f"name={name}", "data.cache_folder=.cache-shared")
     assert job.wait() == [0] * size, job.errors
     losses = [line["loss"] for line in lab.metrics(name) if line["split"] == "train"]
     assert len(losses) == STEPS
@@ -111,5 +127,17 @@ def test_two_processes_train_what_one_does(lab: Lab, teacher: None, case: str) -
     assert results[1] == results[0]
     lines = [Path(lab.path(name), "predictions.jsonl").read_text().splitlines() for name in names]
     assert [json.loads(line)["id"] for line in lines[1]] == [json.loads(line)["id"] for line in lines[0]]
+    assert again[0] == two[0]
+    assert all(torch.equal(again[1][name], weights) for name, weights in two[1].items())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", OF_LANGUAGE)
+def test_two_processes_pre_train_and_translate_as_one_does(lab: Lab, case: str) -> None:
+    names = [f"{case}-{word}" for word in ("one", "two", "again")]
+    one, two, again = (
+        trained(lab, size, name, OF_LANGUAGE[case], LENGTH) for size, name in zip((1, 2, 2), names, strict=True)
+    )
+    assert two[0] == pytest.approx(one[0], rel=1e-6, abs=1e-6)
     assert again[0] == two[0]
     assert all(torch.equal(again[1][name], weights) for name, weights in two[1].items())
