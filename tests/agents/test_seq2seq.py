@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import small_pairs
+import tokenizers
 import torch
 from conftest import write_jsonl
 
@@ -727,6 +728,16 @@ def test_a_planted_fault_breaks_what_must_be_equal(pairs: Path, monkeypatch: pyt
         assert_equal(pairs)
 
 
+@pytest.mark.parametrize("plant", [plant_swapped_tokenizers, plant_scores_of_sub_words])
+def test_a_fault_of_the_texts_that_was_there_from_the_start_is_seen(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch, plant: Any
+) -> None:
+    plant(monkeypatch)
+    trained(*small_pairs.parallel(), "target_tokenizer={vocab_size: 280}", "model.tie_embeddings=target")
+    with pytest.raises(AssertionError):
+        assert_equal(pairs)
+
+
 def assert_equal(pairs: Path) -> None:
     """Texts written anew are those of the run, alone and in a batch, and so are their scores."""
     sources, references = ((pairs / f"test.{side}").read_text().splitlines() for side in ("de", "en"))
@@ -742,6 +753,12 @@ def assert_equal(pairs: Path) -> None:
     records, _ = pair_records(agent.corpus, [pairs / "test.de", pairs / "test.en"])
     examples = encode_pairs(agent.corpus, agent.artifacts.tokenizer, list(records))
     rows = np.arange(len(sources))
+    batch = examples.collate(rows, EVALUATION)
+    kept = json.loads(Path(RUN, "tokenizer.json").read_text())["target"]["tokenizer"]
+    library = tokenizers.Tokenizer.from_str(json.dumps(kept))
+    with torch.no_grad():
+        written = [best[0].ids for best in agent.translator().hypotheses(batch.input_ids, batch.attention_mask)]
+    assert texts == [library.decode(ids) for ids in written], "the library's own text of the same tokens"
     whole = agent.compute_loss(examples.collate(rows, EVALUATION))[0]["loss"]
     alone = sum(agent.compute_loss(examples.collate(rows[i : i + 1], EVALUATION))[0]["loss"] for i in rows.tolist())
     assert float(whole) == pytest.approx(float(alone), rel=1e-5)
