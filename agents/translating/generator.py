@@ -43,6 +43,10 @@ class Generator(Predictor):
         options: instead of the run's own, see GenerationOptions."""
         for name in options.keys() - (known := options_of(GenerationOptions)).keys():
             raise ConfigError(f"generate: {name} is not an option{did_you_mean(name, known)}")
+        if isinstance(given := options.get("length_penalty"), list):
+            raise ConfigError(
+                f"generate: length_penalty must be one number, got {given}; of several a run's test chooses one"
+            )
         super().__init__(folder, device, worker)
         agent: Any = self.agent
         try:

@@ -415,6 +415,10 @@ def test_bad_commands_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str
 def test_an_unknown_option_of_generation_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^generate: beams_size is not an option; did you mean beam_size\?$"):
         Generator("experiments/none", beams_size=5)
+    with pytest.raises(
+        ConfigError, match=r"^generate: length_penalty must be one number, got \[0.6, 1.0\]; of several"
+    ):
+        Generator(RUN, length_penalty=[0.6, 1.0])
 
 
 # Faults of other code, planted: each is seen.
