@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 LOGITS = 1 << 21  # computed at a time: 8 MB
 
@@ -37,6 +38,14 @@ class TokenCrossEntropy(nn.Module):
     def forward(self, hidden: Tensor, table: Tensor, labels: Tensor) -> TokenLoss:
         """hidden (N, H) and table (V, H), whose product are the logits; labels (N,)."""
         return TokenLoss(*_LinearCrossEntropy.apply(hidden, table, labels, self.label_smoothing))
+
+    def of_logits(self, logits: Tensor, labels: Tensor) -> TokenLoss:
+        """The formula, which `forward` computes without keeping the logits (N, V); labels (N,)."""
+        losses = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="sum")
+        with torch.no_grad():
+            nll = functional.cross_entropy(logits, labels, reduction="sum")
+            num_right = (logits.gather(1, labels[:, None])[:, 0] == logits.amax(dim=1)).sum().float()
+        return TokenLoss(losses, nll, num_right)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

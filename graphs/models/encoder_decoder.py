@@ -165,10 +165,11 @@ class EncoderDecoder(nn.Module):
         """(V, H), the weight of the output projection."""
         return self.table if self.output is None else self.output.weight
 
-    def forward(self, batch: Any, loss: Callable[[Tensor, Tensor, Tensor], Any] | None = None) -> Any:
+    def forward(self, batch: Any, loss: Any = None) -> Any:
         """A PairBatch -> next-token logits (N, V) at each real target token.
 
-        loss: -> instead loss(states (N, H), output table (V, H), labels (N,)), which need not have all logits at once.
+        loss: -> instead loss(states (N, H), output table (V, H), labels (N,)), which need not have all logits at once; without
+        `packed` loss.of_logits(logits, labels), the formula.
         """
         layout = PackedTokens.of if self.packed else lambda mask, _: PaddedTokens(mask)
         sources: TokenLayout = layout(batch.attention_mask, batch.token_index)
@@ -179,6 +180,8 @@ class EncoderDecoder(nn.Module):
             hidden = hidden.flatten(0, 1).index_select(0, batch.target_index)
         if loss is None:
             return self.logits(hidden)
+        if not self.packed:
+            return loss.of_logits(self.logits(hidden), batch.labels)
         return loss(self.normalised(hidden), self.output_table, batch.labels)
 
     def decode(self, target_ids: Tensor, tokens: TokenLayout, source: Source) -> Tensor:

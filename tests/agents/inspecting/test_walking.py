@@ -167,8 +167,13 @@ def test_an_encoder_decoder(workplace: Path, capsys: pytest.CaptureFixture[str])
     modules = {made["module"] for made in found["made"]}
     assert {"layers.0.attention", "layers.0.cross_attention", "encoders.0.layers.0.attention"} <= modules
     assert found["loss"] > 0
+    size = len(found["inputs"]["target_ids"]["tokens"])
+    logits = [made for made in found["made"] if made["shape"] == [size, 300]]
+    assert len(logits) == 1
+    assert logits[0]["gradient"] > 0
     alone = walked(capsys, *words)
     assert alone["loss"] is None
+    assert alone["made"][-1]["shape"] == [len(alone["inputs"]["target_ids"]["tokens"]), 300], "the logits come last"
     assert {made["module"] for made in alone["made"]} >= {"layers.0.cross_attention"}
 
 

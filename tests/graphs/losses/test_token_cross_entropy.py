@@ -29,6 +29,8 @@ def test_it_is_the_cross_entropy_of_the_product(
     assert not found.nll.requires_grad
     for ours, theirs in zip(own, torch.autograd.grad(0.3 * expected, [hidden, table]), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    formula = TokenCrossEntropy(label_smoothing=smoothing).of_logits(hidden @ table.T, labels)
+    torch.testing.assert_close(formula, found, atol=1e-3, rtol=1e-5)
 
 
 def test_sixteen_bits_are_near() -> None:
