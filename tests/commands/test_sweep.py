@@ -172,9 +172,13 @@ def test_a_bad_combination_fails_alone(run: Run, workplace: Path) -> None:
 @pytest.mark.full
 def test_trials_that_all_fail_end_the_sweep(run: Run, workplace: Path) -> None:
     (workplace / "s.yaml").write_text(SWEEP.replace("trials: 2", "trials: 20"))
-    done = run("sweep", "s.yaml", "data.train=absent.jsonl")
-    assert_refused(done, 3, "the first 3 trials have failed", "absent.jsonl")
+    write_jsonl(workplace / "one.jsonl", [row | {"label": "chess"} for row in tiny_rows()])
+    done = run("sweep", "s.yaml", "data.train=one.jsonl")
+    assert_refused(done, 3, "the first 3 trials have failed", "one.jsonl: the column 'label' has only one label")
     assert len(trials_of()) == 3
+    (workplace / "s.yaml").write_text(SWEEP.replace("name: s", "name: gone"))
+    done = run("sweep", "s.yaml", "data.train=absent.jsonl")
+    assert_refused(done, 3, "absent.jsonl: no such file")
 
 
 @pytest.mark.full
