@@ -9,6 +9,7 @@ It writes report.md, report.html and audit.json to a new folder. docs/auditing.m
 import argparse
 import csv
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "audit a trained classifier: groups, term swaps, small changes"
 SAMPLE = 2000
+logger = logging.getLogger("glassbox")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +100,7 @@ def audit(options: argparse.Namespace) -> "Audit":
     from agents.auditing.behaviour import Behaviour
     from agents.auditing.terms import read_groups, read_swaps
     from agents.running.predictor import Predictor
+    from utils.runs.run_report import describe_counts
 
     swaps = read_swaps(Path(options.swaps)) if options.swaps else []
     terms = read_groups(Path(options.group_terms)) if options.group_terms else {}
@@ -106,6 +109,9 @@ def audit(options: argparse.Namespace) -> "Audit":
     judge = Judge(predictor, listed(options.positive))
     file = read_audited(predictor, Path(options.data), reading, listed(options.groups))
     others = [read_audited(predictor, Path(path), reading) for path in options.pairs_with]
+    for each in (file, *others):
+        if each.counts["skipped"]:
+            logger.info("%s: %s", each.path, describe_counts(each.counts, "audited"))
     return results(options, Behaviour(judge, file.records, options.seed), file, others, swaps, terms)
 
 

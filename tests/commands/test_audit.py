@@ -318,3 +318,9 @@ def test_no_run_no_labels_and_a_damaged_run(folder: Path, capsys: pytest.Capture
     for weights in (folder / RUN / "checkpoints").glob("*/model.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-100])
     assert audit(capsys, *words)[0] == 4
+
+
+def test_rows_that_are_left_out_are_counted_in_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "some.csv").write_text("text,label\nboil rice,cooking\n ,chess\ntie the sail,sailing\n")
+    code, _, err = audit(capsys, "--data", "some.csv", "--on-bad-row", "skip")
+    assert (code, "some.csv: 3 rows read = 2 audited + 1 skipped (1 no text)" in err) == (0, True)
