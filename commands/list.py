@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
     parts = describe_parts()
+    section, _, part = (options.section or "").partition(".")
+    if part in parts.get(section, ()) and options.part is None:  # model.bilstm
+        options.section, options.part = section, part
     if options.section is not None and options.section not in parts and options.part is None:
         parts = with_option(parts, options.section)
     elif options.section is not None:

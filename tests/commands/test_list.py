@@ -60,6 +60,13 @@ def test_one_section_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
+def test_a_part_may_be_named_with_a_dot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "model", "bilstm"]) == 0
+    expected = capsys.readouterr().out
+    assert main(["list", "model.bilstm"]) == 0
+    assert capsys.readouterr().out == expected
+
+
 def test_one_option_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "train.patience"]) == 0
     assert [line.strip().partition(":")[0] for line in capsys.readouterr().out.splitlines()][:3] == [
