@@ -9,7 +9,7 @@ from agents.exports.exported_run import WEIGHTS
 from agents.exports.hugging_face import to_json
 from agents.exports.model_card import model_card
 from agents.running.predictor import Predictor
-from utils.files.storage import sealed
+from utils.files.sealed import sealed
 from utils.machine.environment import environment_facts
 from utils.runs.saved import REPORT
 

@@ -15,7 +15,7 @@ from graphs.layers.positions import sinusoids
 from utils.errors import ConfigError
 from utils.files.hub import CONFIG
 from utils.files.model_files import with_sums
-from utils.files.storage import sealed
+from utils.files.sealed import sealed
 from utils.runs.saved import REPORT
 
 GENERATION, INPUTS = "generation_config.json", ["input_ids", "attention_mask"]

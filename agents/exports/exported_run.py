@@ -23,7 +23,8 @@ from graphs.conversion.hugging_face import from_hugging_face
 from graphs.conversion.onnx import OnnxModel
 from utils.errors import CheckpointError, ConfigError, reason_of, unreadable
 from utils.files import hub, strict_json
-from utils.files.storage import read_regular, read_sealed
+from utils.files.sealed import read_sealed
+from utils.files.storage import read_regular
 from utils.runs.saved import CONFIG, EXPORT
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from agents.running.abilities import Generates, Predicts, require
 from agents.running.predictor import Predictor
 from agents.running.trained_run import TrainedRun
 from utils.errors import ConfigError
-from utils.files.storage import new_folder, read_regular, refuse_existing, sealed, write_synced
+from utils.files.sealed import sealed
+from utils.files.storage import new_folder, read_regular, refuse_existing, write_synced
 from utils.machine.environment import versions
 from utils.runs.saved import CONFIG, EXPORT
 

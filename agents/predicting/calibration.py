@@ -12,7 +12,8 @@ from agents.running.other_rows import present_data, split_records
 from agents.running.predictor import CHUNK, Predictor
 from datasets.tokenizers.processes import chunked
 from utils.errors import StorageError
-from utils.files.storage import atomic_write, read_sealed, sealed
+from utils.files.sealed import read_sealed, sealed
+from utils.files.storage import atomic_write
 from utils.metrics.scores import CalibrationError
 
 FILE = "calibration.json"

@@ -21,16 +21,15 @@ from datasets.rows.predictions import texts_by_field
 from datasets.rows.records import Record, Skipped
 from utils.errors import ConfigError, StorageError
 from utils.files import strict_json
+from utils.files.sealed import read_sealed, sealed
 from utils.files.storage import (
     LONGEST,
     TEMPORARY,
     atomic_write,
     beside,
     locked,
-    read_sealed,
     remove,
     remove_leftovers,
-    sealed,
     storage_errors,
     sync_folder,
 )

@@ -33,7 +33,8 @@ from datasets.store.store import parse_tokenizer, tokenizer_hash, tokenizer_json
 from datasets.tokenizers.processes import blocks, chunked
 from datasets.tokenizers.vocabulary import is_byte_level
 from utils.errors import DataError
-from utils.files.storage import digest_of, read_regular
+from utils.files.sealed import digest_of
+from utils.files.storage import read_regular
 from utils.machine.progress_bar import StepBar
 
 logger = logging.getLogger("glassbox")

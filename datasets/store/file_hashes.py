@@ -15,7 +15,8 @@ from typing import Any
 
 from datasets.formats.data_files import data_errors
 from utils.errors import StorageError, reason_of
-from utils.files.storage import atomic_write, probe, read_sealed, remove_leftovers, sealed
+from utils.files.sealed import read_sealed, sealed
+from utils.files.storage import atomic_write, probe, remove_leftovers
 
 RACY_SECONDS = 2.0  # a file changed this recently may change again without a new timestamp
 

@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from datasets.store.file_hashes import check_writable, sha256_of
+from utils.files.sealed import read_sealed, sealed
 from utils.files.storage import (
     beside,
     locked,
-    read_sealed,
     readable,
     remove,
     remove_leftovers,
-    sealed,
     storage_errors,
     sync_folder,
     write_synced,

@@ -38,7 +38,8 @@ from datasets.store.writer import KINDS, write_arrays
 from datasets.tokenizers.tokens import Tokens
 from utils.errors import DataError
 from utils.files import strict_json
-from utils.files.storage import digest_of, read_regular, read_sealed
+from utils.files.sealed import digest_of, read_sealed
+from utils.files.storage import read_regular
 
 logger = logging.getLogger("glassbox")
 FORMAT = 7  # part of the key: a store of another format is never opened

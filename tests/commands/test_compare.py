@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 
 from main import main
-from utils.files.storage import sealed
+from utils.files.sealed import sealed
 
 RUNS = {"plain": [], "wide": ["model.embedding_size=32"]}
 

@@ -13,7 +13,7 @@ import torch
 from conftest import TINY_CONFIG, tiny_rows, write_jsonl
 from disk_zygote import Ended
 
-from utils.files.storage import sealed
+from utils.files.sealed import sealed
 from utils.runs import checkpoint
 from utils.runs.checkpoint import MANIFEST, MODEL, STATE, CheckpointStore
 

@@ -15,7 +15,7 @@ from utils.config import strict_yaml
 from utils.distributed.peers import Peers
 from utils.distributed.worker import Worker
 from utils.errors import DistributedError
-from utils.files.storage import digest_of
+from utils.files.sealed import digest_of
 from utils.runs.saved import seal_of
 
 DEEP = ["[" * 10**5, '{"a":' * 10**5, "[" * 950 + "]" * 950, '{"a":' * 950 + "1" + "}" * 950]

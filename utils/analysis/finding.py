@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from utils.analysis.row_metrics import read_lines, row_metric, rows_key
 from utils.config.config import flatten
 from utils.errors import CheckpointError, ConfigError, StorageError, unreadable
-from utils.files.storage import read_regular, read_sealed
+from utils.files.sealed import read_sealed
+from utils.files.storage import read_regular
 from utils.runs.saved import CONFIG, CONTENT, EXPORT, PREDICTIONS, REPORT, metrics_of, saved_config
 
 GROUPS = "seeds"  # the folder, beside the runs, of TensorBoard's runs of several seeds: see group_log.py

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.files.storage import digest_of
+from utils.files.sealed import digest_of
 from utils.metrics.label_counts import METRICS, Counts, known_metrics
 from utils.metrics.reliability import NUM_BINS, bins_of, decisions_of
 

@@ -1,23 +1,19 @@
-"""Atomic file writes (temporary file, fsync, rename, fsync of the folder), and JSON files with their own digest."""
+"""Atomic file writes (temporary file, fsync, rename, fsync of the folder), locks, and reads that never block."""
 
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import filelock
 
 from utils.errors import StorageError
-from utils.files import strict_json
 
 TEMPORARY = ".tmp-"  # prefix of all our unfinished files and folders; see `beside`
 NAME = re.compile(r"\.tmp-.*-([0-9a-f]{16}|[A-Za-z0-9._]+-[0-9]{1,9})", re.DOTALL)  # the second: of older versions
@@ -74,27 +70,6 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
         if limit is not None and about.st_size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
         return file.read()
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """sha256 of plain values, whatever their order."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with their own digest, as `read_sealed` expects them in a JSON file."""
-    return {**values, "digest": digest_of(values)}
-
-
-def read_sealed(path: Path, limit: int | None = None) -> dict[str, Any]:
-    """The values of a JSON file that `sealed` was written to. Raises ValueError for a damaged one, and as `read_regular` does."""
-    try:
-        values = dict(strict_json.parse(read_regular(path, limit)))
-        if values.pop("digest", None) != digest_of(values):
-            raise ValueError("its digest does not match")
-    except (TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-    return values
 
 
 def unfinished(path: Path) -> Path:

@@ -21,15 +21,14 @@ import torch
 from torch import Tensor
 
 from utils.errors import CheckpointError, StorageError, unreadable
+from utils.files.sealed import read_sealed, sealed
 from utils.files.storage import (
     beside,
     free_bytes,
     read_regular,
-    read_sealed,
     readable,
     remove,
     remove_leftovers,
-    sealed,
     storage_errors,
     sync_folder,
     write_synced,

@@ -11,15 +11,14 @@ from typing import Any
 from utils.config.config import RUNS, Config, flatten
 from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, StorageError
+from utils.files.sealed import read_sealed, sealed
 from utils.files.storage import (
     TEMPORARY,
     atomic_write,
     probe,
     read_regular,
-    read_sealed,
     remove,
     remove_leftovers,
-    sealed,
     storage_errors,
     sync_folder,
 )

@@ -12,7 +12,8 @@ from utils.config import strict_yaml
 from utils.config.config import RUNS
 from utils.errors import CheckpointError, ConfigError, unreadable
 from utils.files import strict_json
-from utils.files.storage import digest_of, read_regular, readable
+from utils.files.sealed import digest_of
+from utils.files.storage import read_regular, readable
 
 CONFIG, REPORT, METRICS, PREDICTIONS = "config.yaml", "report.json", "metrics.jsonl", "predictions.jsonl"
 EXPORT = "EXPORT.json"  # of a folder that `export` wrote

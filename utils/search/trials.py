@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.config.config import RUNS
 from utils.errors import CheckpointError
-from utils.files.storage import read_sealed
+from utils.files.sealed import read_sealed
 from utils.machine import signals
 from utils.runs.launching import Job, JobFailed, Process, Queue
 from utils.runs.saved import REPORT, metrics_of

@@ -20,7 +20,7 @@ from datasets.store.store import TokenStore, tokenizer_json
 from datasets.tokenizers.subword import ByteBPETokenizer, WordPieceTokenizer
 from datasets.tokenizers.word import WordTokenizer
 from utils.errors import CheckpointError, ConfigError, DataError
-from utils.files.storage import sealed
+from utils.files.sealed import sealed
 
 pytestmark = pytest.mark.timeout(900)
 TEXTS = [row["text"] for row in tiny_rows(12)]
