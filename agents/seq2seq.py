@@ -1,10 +1,9 @@
 """Text -> text, such as a translation or a title: an encoder-decoder Transformer (Vaswani et al. 2017). N: target tokens."""
 
 import functools
-import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +13,9 @@ from torch import Tensor, nn
 
 from agents.base import BaseAgent
 from agents.running.checking import check_has_valid
-from agents.running.predictor import CHUNK, batches_of
 from agents.running.text_data import trains_tokenizer
 from agents.running.trained_run import TrainedRun
-from agents.translating.other_pairs import given_pair, pair_records
+from agents.translating.other_pairs import StreamedPairs, given_pair, pair_records
 from agents.translating.pair_corpus import PairCorpus
 from agents.translating.pair_data import (
     FREE,
@@ -33,10 +31,8 @@ from agents.translating.watching import Signs, show_translations
 from datasets import PAIR_DATASETS, TOKENIZERS
 from datasets.batches.examples import EVALUATION
 from datasets.batches.pairs import PairBatch
-from datasets.rows.records import Record
 from datasets.store.store import data_hash
 from datasets.tokenizers.pair import sides_of
-from datasets.tokenizers.processes import chunked
 from graphs.generation.options import GenerationOptions
 from graphs.losses.token_cross_entropy import TokenCrossEntropy
 from graphs.models.encoder_decoder import EncoderDecoder
@@ -247,19 +243,3 @@ class Seq2SeqAgent(BaseAgent):
                 f"give one, got {list(options.length_penalties)}",
             )
         _ = TranslationCounts(self.chosen_metrics(self.metrics), self.scoring, self.device)
-
-
-class StreamedPairs:
-    """Pairs to measure a trained model on: only a chunk of them for each process is in memory."""
-
-    def __init__(self, agent: Seq2SeqAgent, records: Iterator[Record]) -> None:
-        self.agent, self.records = agent, records
-
-    def eval_batches(self) -> Iterator[PairBatch]:
-        """The batches of this process."""
-        agent, worker = self.agent, self.agent.worker
-        for number, chunk in itertools.islice(enumerate(chunked(self.records, CHUNK)), worker.rank, None, worker.size):
-            examples: Any = encode_pairs(agent.corpus, agent.artifacts.tokenizer, chunk)
-            batches: Iterator[Any] = batches_of(examples)
-            for batch in batches:
-                yield replace(batch, rows=batch.rows + number * CHUNK)  # what is drawn for a text depends on its row

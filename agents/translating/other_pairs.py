@@ -1,5 +1,6 @@
 """Sources and pairs from other files than a run's own: for `generate`, and for `test --data`."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,17 @@ from typing import Any
 
 from agents.running.given_text import one_record
 from agents.running.other_rows import SKIP_OPTION, encodings_of, used_records
+from agents.running.predictor import CHUNK, batches_of
 from agents.translating.pair_corpus import PairCorpus
+from agents.translating.pair_data import encode_pairs
+from datasets.batches.pairs import PairBatch
 from datasets.formats.data_files import FOLDERS, STDIN, check_exists
 from datasets.formats.readers import ENDINGS, FORMATS, ending_of
 from datasets.formats.rows import Layout, Row
 from datasets.rows.records import Record
 from datasets.sources.files import Files
 from datasets.sources.parallel import ParallelFiles, parallel_rows
+from datasets.tokenizers.processes import chunked
 from utils.errors import ConfigError, DataError
 
 KNOWN = [name for name in FORMATS if name not in FOLDERS and name != "labelled_lines"]
@@ -87,3 +92,20 @@ def _layout(corpus: PairCorpus, kind: str, encoding: str | None) -> Layout:
 def given_pair(corpus: PairCorpus, source: Any, target: str) -> Record:
     """A pair given by hand. Raises DataError where it is none."""
     return one_record(corpus, dict(zip(corpus.fields, (source, target), strict=True)))
+
+
+class StreamedPairs:
+    """Pairs to measure a trained model on: only a chunk of them for each process is in memory."""
+
+    def __init__(self, agent: Any, records: Iterator[Record]) -> None:
+        """agent: the Seq2SeqAgent of the model."""
+        self.agent, self.records = agent, records
+
+    def eval_batches(self) -> Iterator[PairBatch]:
+        """The batches of this process."""
+        agent, worker = self.agent, self.agent.worker
+        for number, chunk in itertools.islice(enumerate(chunked(self.records, CHUNK)), worker.rank, None, worker.size):
+            examples: Any = encode_pairs(agent.corpus, agent.artifacts.tokenizer, chunk)
+            batches: Iterator[Any] = batches_of(examples)
+            for batch in batches:
+                yield replace(batch, rows=batch.rows + number * CHUNK)  # what is drawn for a text depends on its row

@@ -15,9 +15,9 @@ import torch
 from conftest import write_jsonl
 
 from agents import build
-from agents.seq2seq import Seq2SeqAgent, StreamedPairs
+from agents.seq2seq import Seq2SeqAgent
 from agents.translating.generator import Generator
-from agents.translating.other_pairs import pair_records
+from agents.translating.other_pairs import StreamedPairs, pair_records
 from agents.translating.watching import Signs
 from datasets.batches.pairs import PairExamples
 from graphs.layers import attention as attention_module
