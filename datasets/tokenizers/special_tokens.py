@@ -1,8 +1,12 @@
-"""Special tokens that a tokenizer puts around a text or a pair, such as BERT's [CLS] a [SEP] b [SEP]."""
+"""Special tokens: our own, and those that a tokenizer puts around a text or a pair, such as BERT's [CLS] a [SEP] b [SEP]."""
 
 from dataclasses import dataclass
 
 import tokenizers
+from tokenizers import processors
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # of a tokenizer that is trained here, with the ids 0 to 4
+UNKNOWN_ID = 1
 
 Ids = tuple[int, ...]
 
@@ -44,3 +48,17 @@ def _gaps(encoding: tokenizers.Encoding, order: list[int]) -> list[Ids]:
     if found != order:
         raise ValueError("its post-processor does not keep the order of the texts")
     return [tuple(gap) for gap in gaps]
+
+
+def around_texts() -> processors.PostProcessor:
+    """Post-processor that adds BERT's [CLS] and [SEP]."""
+    ids = [(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")]
+    return processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids)
+
+
+def unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
+    """The id of the unknown token: the model's own (BERT's [UNK] is 100), or that of a special token; else ours."""
+    model = tokenizer.model
+    named = [getattr(model, "unk_token", None), "[UNK]", "<unk>", "<|endoftext|>"]
+    ids = [tokenizer.token_to_id(name) for name in named if name]
+    return next((id for id in ids if id is not None), UNKNOWN_ID)

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from datasets.tokenizers.long_texts import fit, fit_pairs
-from datasets.tokenizers.special_tokens import SpecialTokens
+from datasets.tokenizers.special_tokens import SPECIAL, SpecialTokens, around_texts, unknown_id
 from datasets.tokenizers.tokens import Tokens
 from utils.machine.interruptible import interruptible
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-PAD_ID, UNKNOWN_ID = 0, 1
 
 
 class SubwordTokenizer:
@@ -39,7 +36,7 @@ class SubwordTokenizer:
         tokenizer.no_padding()  # and batches are padded later
         self.tokenizer = tokenizer
         self.special = SpecialTokens.of(tokenizer)
-        self.unknown_id = _unknown_id(tokenizer)
+        self.unknown_id = unknown_id(tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -168,7 +165,7 @@ class WordPieceTokenizer(SubwordTokenizer):
         tokenizer.decoder = decoders.WordPiece()
         tokenizer.add_special_tokens(SPECIAL)
         if self.has_special:
-            tokenizer.post_processor = _around_texts()
+            tokenizer.post_processor = around_texts()
         return tokenizer
 
 
@@ -195,7 +192,7 @@ class ByteBPETokenizer(SubwordTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         if special_tokens:
-            tokenizer.post_processor = _around_texts()
+            tokenizer.post_processor = around_texts()
         super().__init__(tokenizer)
         self.nfc, self.vocab_limit, self.min_count = nfc, vocab_size, min_count
 
@@ -216,20 +213,6 @@ def _encodings(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> list[tokeni
     return list(interruptible(lambda: tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
 
 
-def _around_texts() -> processors.PostProcessor:
-    """Post-processor that adds BERT's [CLS] and [SEP]."""
-    ids = [(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")]
-    return processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids)
-
-
-def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
-    """The id of the unknown token: the model's own (BERT's [UNK] is 100), or that of a special token; else ours."""
-    model = tokenizer.model
-    named = [getattr(model, "unk_token", None), "[UNK]", "<unk>", "<|endoftext|>"]
-    ids = [tokenizer.token_to_id(name) for name in named if name]
-    return next((id for id in ids if id is not None), UNKNOWN_ID)
-
-
 def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
     """Raise ValueError unless the ids are 0 to vocab_size - 1, and the unknown token has one."""
     vocab = tokenizer.get_vocab()
@@ -237,7 +220,7 @@ def _check_ids(tokenizer: tokenizers.Tokenizer) -> None:
         raise ValueError("not a tokenizer (its ids have gaps or duplicates)")
     unknown = getattr(tokenizer.model, "unk_token", None)
     is_missing = unknown is not None and unknown not in tokenizer.get_vocab(with_added_tokens=False)
-    if is_missing or not 0 <= _unknown_id(tokenizer) < len(vocab):
+    if is_missing or not 0 <= unknown_id(tokenizer) < len(vocab):
         raise ValueError("a tokenizer without a token for unknown words, such as [UNK]")
 
 

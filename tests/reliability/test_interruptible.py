@@ -12,7 +12,8 @@ from disk_fixtures import zygote  # noqa: F401
 from disk_zygote import Zygote
 from tokenizers import models, pre_tokenizers
 
-from datasets.tokenizers.subword import SPECIAL, ByteBPETokenizer, SubwordTokenizer
+from datasets.tokenizers.special_tokens import SPECIAL
+from datasets.tokenizers.subword import ByteBPETokenizer, SubwordTokenizer
 from utils.errors import Stopped
 from utils.machine import signals
 from utils.machine.interruptible import interruptible

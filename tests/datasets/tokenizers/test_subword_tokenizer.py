@@ -16,13 +16,8 @@ from hypothesis import strategies as st
 from token_cases import as_lists, assert_same
 
 from datasets.store.store import parse_tokenizer, tokenizer_hash, tokenizer_json
-from datasets.tokenizers.subword import (
-    SPECIAL,
-    UNKNOWN_ID,
-    ByteBPETokenizer,
-    SubwordTokenizer,
-    WordPieceTokenizer,
-)
+from datasets.tokenizers.special_tokens import SPECIAL, UNKNOWN_ID
+from datasets.tokenizers.subword import ByteBPETokenizer, SubwordTokenizer, WordPieceTokenizer
 from datasets.tokenizers.word import WordTokenizer
 
 TEXTS = [f"{row['title']}: {row['text']}" for row in tiny_rows()]
