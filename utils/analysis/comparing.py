@@ -18,7 +18,7 @@ from utils.analysis.row_metrics import (
 )
 from utils.analysis.seeds import Spread, almost_stochastic_order, spread_of
 from utils.errors import ConfigError
-from utils.metrics.directions import HIGHER_IS_BETTER, IN_PERCENT, direction_of
+from utils.metrics.directions import IN_PERCENT, direction_of
 
 # Options of what training adds to the loss, and an evaluation does not.
 OF_TRAINING = ("loss.r_drop", "loss.teacher", "loss.alpha", "loss.temperature")
@@ -197,59 +197,6 @@ def _mcnemar(first: Group, second: Group, metric: str) -> float | None:
         return None
     one, other = (right_rows(group.runs[0].lines) for group in (first, second))
     return None if one is None or other is None else paired.mcnemar(one, other)
-
-
-def sentence(pair: Pair, metric: str) -> str:
-    """What can be said of a pair that could be tested, in a sentence or two; its second is the better one, or as good."""
-    best = pair.decisive
-    assert best is not None
-    assert pair.adjusted is not None
-    parts = [f"95% {_range(best, metric)} ({_question(pair)})"]
-    for name, other in (("other rows alone", pair.rows), ("other seeds alone", pair.seeds)):
-        if other is not None and other is not best:
-            parts.append(f"{name} {_range(other, metric)}")
-    if pair.share is not None:
-        parts.append(f"seeds explain {100 * pair.share:.0f}% of the spread")
-    if pair.mcnemar is not None:
-        parts.append(f"McNemar's exact test p = {pair.mcnemar:.3g}")
-    if pair.order is not None:
-        parts.append(f"almost stochastic order eps_min = {pair.order:.2f}")
-    is_different = pair.adjusted < 1 - paired.LEVEL
-    detected = paired.seen_in_most(best)  # 0 where all resamples are alike, as of models that are right everywhere
-    seen = f"; {points(detected, metric)} would be detected with a power of 80%" if detected else ""
-    verdict = "different" if is_different else f"no difference shown{seen}"
-    gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
-    return (
-        f"{pair.second.name} {gain if best.difference else f'scores the same as {pair.first.name}'}: {'; '.join(parts)}. "
-        f"p = {pair.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
-    )
-
-
-def _question(pair: Pair) -> str:
-    """What the decisive interval is about."""
-    if pair.both is not None:
-        return "other rows and other seeds"
-    return "other rows, the same models" if pair.rows is not None else "other seeds"
-
-
-def _range(interval: Interval, metric: str) -> str:
-    return f"{_number(interval.low, metric)} to {_number(interval.high, metric)}"
-
-
-def _number(value: float, metric: str) -> str:
-    scale = 100 if is_share(metric) else 1
-    return f"{scale * value:.1f}" if is_share(metric) or metric in IN_PERCENT else f"{value:.4f}"
-
-
-def points(value: float, metric: str) -> str:
-    """A difference with its unit."""
-    unit = " points" if is_share(metric) else f" ({metric})"
-    return _number(value, metric) + unit
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share that is read in percent, and so a difference in points."""
-    return metric in HIGHER_IS_BETTER
 
 
 def disagreements(first: Run, second: Run) -> list[dict[str, Any]]:

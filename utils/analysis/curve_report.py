@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from utils.analysis.comparing import direction, is_share, points
+from utils.analysis.comparing import direction
 from utils.analysis.finding import Run
 from utils.analysis.learning_curve import MIN_SIZES, LearningCurve, Range, fit_learning_curve
 from utils.analysis.seeds import Spread, spread_of
@@ -13,7 +13,7 @@ from utils.drawing.html_page import bullets, page, table
 from utils.drawing.line_plot import ORANGE, Curve, Place, line_plot
 from utils.errors import ConfigError
 from utils.machine.text_tables import text_table
-from utils.metrics.directions import IN_PERCENT
+from utils.metrics.directions import IN_PERCENT, is_share, points
 
 AHEAD = (2, 4)  # times the largest size that are predicted
 

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from utils.analysis.comparing import Comparison, is_share, sentence
+from utils.analysis.comparing import Comparison, Pair
 from utils.analysis.groups import plain
+from utils.analysis.paired import LEVEL, Interval, seen_in_most
 from utils.errors import counted, printable
 from utils.machine.text_tables import WIDE, cell, duration, text_table
+from utils.metrics.directions import is_share, number_of, points
 
 MAX_COLUMNS = 6  # options that differ, in a table for people; CSV has all
 
@@ -62,6 +64,43 @@ def notes_of(comparison: Comparison) -> list[str]:
     reasons = Counter(pair.reason or unknown for pair in comparison.pairs if pair.decisive is None)
     notes += [f"{counted(num, 'pair')} not tested: {reason}" for reason, num in reasons.items()]
     return notes + [sentence(pair, comparison.metric) for pair in tested]
+
+
+def sentence(pair: Pair, metric: str) -> str:
+    """What can be said of a pair that could be tested, in a sentence or two; its second is the better one, or as good."""
+    best = pair.decisive
+    assert best is not None
+    assert pair.adjusted is not None
+    parts = [f"95% {_range(best, metric)} ({_question(pair)})"]
+    for name, other in (("other rows alone", pair.rows), ("other seeds alone", pair.seeds)):
+        if other is not None and other is not best:
+            parts.append(f"{name} {_range(other, metric)}")
+    if pair.share is not None:
+        parts.append(f"seeds explain {100 * pair.share:.0f}% of the spread")
+    if pair.mcnemar is not None:
+        parts.append(f"McNemar's exact test p = {pair.mcnemar:.3g}")
+    if pair.order is not None:
+        parts.append(f"almost stochastic order eps_min = {pair.order:.2f}")
+    is_different = pair.adjusted < 1 - LEVEL
+    detected = seen_in_most(best)  # 0 where all resamples are alike, as of models that are right everywhere
+    seen = f"; {points(detected, metric)} would be detected with a power of 80%" if detected else ""
+    verdict = "different" if is_different else f"no difference shown{seen}"
+    gain = f"scores better than {pair.first.name} by {points(best.difference, metric)}"
+    return (
+        f"{pair.second.name} {gain if best.difference else f'scores the same as {pair.first.name}'}: {'; '.join(parts)}. "
+        f"p = {pair.p:.3g}, adjusted for all pairs {pair.adjusted:.3g}: {verdict}."
+    )
+
+
+def _question(pair: Pair) -> str:
+    """What the decisive interval is about."""
+    if pair.both is not None:
+        return "other rows and other seeds"
+    return "other rows, the same models" if pair.rows is not None else "other seeds"
+
+
+def _range(interval: Interval, metric: str) -> str:
+    return f"{number_of(interval.low, metric)} to {number_of(interval.high, metric)}"
 
 
 def as_terminal(comparison: Comparison) -> str:

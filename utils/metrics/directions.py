@@ -1,4 +1,4 @@
-"""Of which metrics more is better, and of which less."""
+"""Of which metrics more is better, and of which less; which are shares, and how a difference is written."""
 
 from utils.metrics.label_counts import METRICS
 
@@ -22,3 +22,20 @@ def direction_of(metric: str) -> str | None:
     if metric in LOWER_IS_BETTER:
         return "-"
     return "+" if metric in (*HIGHER_IS_BETTER, *IN_PERCENT) else None
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share that is read in percent, and so a difference in points."""
+    return metric in HIGHER_IS_BETTER
+
+
+def points(value: float, metric: str) -> str:
+    """A difference with its unit."""
+    unit = " points" if is_share(metric) else f" ({metric})"
+    return number_of(value, metric) + unit
+
+
+def number_of(value: float, metric: str) -> str:
+    """A difference without its unit: of a share in points."""
+    scale = 100 if is_share(metric) else 1
+    return f"{scale * value:.1f}" if is_share(metric) or metric in IN_PERCENT else f"{value:.4f}"
