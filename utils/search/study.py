@@ -5,7 +5,6 @@ taken over, and its run goes on from its own checkpoint. So all of them need the
 """
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -13,18 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import TrialState
 
 from utils.config.config import RUNS
 from utils.errors import ConfigError, StorageError, reason_of
 from utils.files.storage import locked
 from utils.runs.saved import CONTENT
+from utils.search.distributions import decoded, distribution, encoded
 from utils.search.settings import Space, SweepSettings
 
 SPECIFICATION, STARTS, PROBLEM, FRESH = (
@@ -220,25 +214,6 @@ def num_trials(settings: SweepSettings, space: Mapping[str, Space]) -> int:
         return settings.trials or 1
     size = math.prod(len(own.values) for own in space.values())
     return min(settings.trials or size, size)
-
-
-def distribution(space: Space) -> BaseDistribution:
-    """Optuna's form of an option's values."""
-    if space.kind == "choice":
-        return CategoricalDistribution([encoded(value) for value in space.values])
-    low, high = space.values
-    part = IntDistribution if "int" in space.kind else FloatDistribution
-    return part(low, high, log="log" in space.kind)
-
-
-def encoded(value: Any) -> Any:
-    """A choice as the storage takes it: of lists and sections their JSON."""
-    return f"json:{json.dumps(value)}" if isinstance(value, list | dict) else value
-
-
-def decoded(value: Any) -> Any:
-    """A choice as the config has it."""
-    return json.loads(value[5:]) if isinstance(value, str) and value.startswith("json:") else value
 
 
 def _opened(settings: SweepSettings, url: str, *, is_better_more: bool, is_fresh: bool) -> optuna.Study:

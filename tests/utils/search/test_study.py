@@ -9,8 +9,9 @@ import pytest
 
 from utils.errors import ConfigError, StorageError
 from utils.files.storage import locked
+from utils.search.distributions import decoded, encoded
 from utils.search.settings import Space, SweepSettings
-from utils.search.study import Owned, Study, decoded, encoded, storage_errors
+from utils.search.study import Owned, Study, storage_errors
 from utils.search.trials import validations
 
 SPACE = {"lr": Space("log", [1e-4, 1.0]), "size": Space("int", [1, 9]), "kind": Space("choice", ["a", [1, 2], None])}
