@@ -13,8 +13,9 @@ from utils.config.config import Config
 from utils.config.run_settings import RunSettings
 from utils.config.schema import check_config, lookup
 from utils.errors import CheckpointError, ConfigError
+from utils.files.misfits import check_fits
 from utils.files.sealed import read_sealed
-from utils.runs.checkpoint import MANIFEST, CheckpointStore, check_fits, load_weights, read_manifest, refuse_other
+from utils.runs.checkpoint import MANIFEST, CheckpointStore, load_weights, read_manifest, refuse_other
 from utils.runs.saved import CONFIG, REPORT, saved_config
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from graphs.models.text_classifier import FeedForward, TextClassifier
 from utils.config.config import Config
 from utils.errors import CheckpointError
 from utils.files.hub import CONFIG, find_model, is_published
+from utils.files.misfits import first_names, misfits
 from utils.files.model_files import read_model_config, read_model_weights
-from utils.runs.checkpoint import first_names, misfits
 
 logger = logging.getLogger("glassbox")
 # Options that are not the weights' own.

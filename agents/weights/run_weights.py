@@ -12,7 +12,7 @@ from agents.weights.published import FREE, NEW, load_published
 from graphs.models.text_classifier import TextClassifier
 from utils.config.config import Config
 from utils.files.hub import is_published
-from utils.runs.checkpoint import first_names
+from utils.files.misfits import first_names
 from utils.runs.saved import CONFIG, refuse_export, saved_config
 
 logger = logging.getLogger("glassbox")

@@ -38,7 +38,6 @@ from utils.files.torch_archive import load_state
 FORMAT = 1
 MODEL, STATE, MANIFEST = "model.safetensors", "state.pt", "MANIFEST.json"
 MAX_MANIFEST, MAX_HEADER = 2**20, 2**22  # bytes; larger ones cost seconds to parse and are not ours
-MAX_NAMES = 5  # parameters of each kind that an error names
 
 
 class CheckpointStore:
@@ -217,33 +216,6 @@ def refuse_other(path: Path, name: str, found: str, facts: Mapping[str, Any], ch
     """Raise CheckpointError unless the hash of a run's file is the fact `name` of its checkpoint."""
     if facts.get(name) != found:
         raise CheckpointError(f"{path}: is not the one that {checkpoint} was trained with; restore that file")
-
-
-def check_fits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], place: Path) -> None:
-    """Raise CheckpointError unless the weights are those of the expected model."""
-    if words := misfits(weights, expected):
-        raise CheckpointError(f"{place}: belongs to another model or another version of this code ({words})")
-
-
-def misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Missing, unexpected and misshaped weights, the first names of each kind; empty if all fit."""
-    both = [name for name in expected if name in weights and _form(weights[name]) != _form(expected[name])]
-    problems = {
-        "missing": [name for name in expected if name not in weights],
-        "unexpected": sorted(name for name in weights if name not in expected),
-        "misshaped": [f"{name} {_form(weights[name])}, not {_form(expected[name])}" for name in both],
-    }
-    return "; ".join(f"{kind}: {first_names(names)}" for kind, names in problems.items() if names)
-
-
-def _form(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def first_names(names: list[str]) -> str:
-    """The first names, and the number of the others."""
-    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(name[:120] for name in names[:MAX_NAMES]) + more
 
 
 @contextlib.contextmanager

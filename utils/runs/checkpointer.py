@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from utils.distributed.fsdp import all_whole, part_of
 from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, NonFiniteError, StorageError
+from utils.files.misfits import check_fits
 from utils.files.storage import free_bytes
 from utils.machine.environment import compare_facts
 from utils.machine.reproducibility import rng_state, set_rng_state
-from utils.runs.checkpoint import CheckpointStore, check_fits
+from utils.runs.checkpoint import CheckpointStore
 from utils.training.weight_average import WeightAverage
 
 logger = logging.getLogger("glassbox")
