@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from utils.config.changes import goes_on, refuse_changes
 from utils.config.config import RUNS, Config, flatten
 from utils.distributed.worker import Worker
 from utils.errors import CheckpointError, StorageError
@@ -64,7 +64,7 @@ class Experiment:
             experiment = cls._open(config, worker, is_fresh) if worker.is_first else onlooker
         worker.refuse_unshared(experiment.folder)
         saved = saved_config(experiment.folder)
-        experiment._is_longer = _goes_on(flatten(saved), flatten(config.to_dict()))
+        experiment._is_longer = goes_on(flatten(saved), flatten(config.to_dict()))
         if config.get("num_threads") == "auto":  # rank 0 has chosen
             config["num_threads"] = saved["num_threads"]
         return experiment
@@ -165,7 +165,7 @@ class Experiment:
             config["num_threads"] = old.get("num_threads") or choose_threads(config.model, self.worker.local_size)
         if old:
             if self._holds_steps():
-                _refuse_changes(config, old, self.folder)
+                refuse_changes(config, old, self.folder)
             if old == config.to_dict() or (self.folder / REPORT).exists():
                 return  # a finished run stays unchanged until it is extended
         elif any(not other.name.startswith(TEMPORARY) for other in self.folder.iterdir()):
@@ -229,37 +229,6 @@ def _files(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
-
-
-def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a change of config extends a finished run: it is longer, as long with a longer patience, or tested otherwise."""
-    if any(old.get(key) != new[key] for key in new if key.startswith("generation.")):
-        return True
-    (unit, before), (other_unit, now) = _length(old), _length(new)
-    if unit != other_unit or not isinstance(before, int):
-        return True  # the loop decides
-    patience = [math.inf if values.get("train.patience") is None else values["train.patience"] for values in (old, new)]
-    return now > before or (now == before and patience[1] > patience[0])
-
-
-def _length(values: dict[str, Any]) -> tuple[str, Any]:
-    """How long a run is, and what counts."""
-    steps = values.get("train.num_steps")
-    return ("epochs", values.get("train.num_epochs")) if steps is None else ("steps", steps)
-
-
-def _refuse_changes(config: Config, old_values: dict[str, Any], folder: Path) -> None:
-    old, new = flatten(old_values), flatten(config.to_dict())
-    keys = (old.keys() | new.keys()).difference(config.free)
-    changed = [key for key in sorted(keys) if old.get(key) != new.get(key)]
-    # Except the default of an option that is newer than the run.
-    changed = [key for key in changed if key in old or key in config.places]
-    if changed:
-        differences = ", ".join(f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed)
-        raise config.error(
-            changed[0],
-            f"{folder} holds a run of another config ({differences}); give this one another name=, or --fresh to replace that run",
-        )
 
 
 def check_name(config: Config) -> str:
