@@ -12,11 +12,9 @@ from datasets.formats.rows import Source
 from datasets.rows.leaks import LabelWatch, count_leaks, describe_leaks
 from datasets.rows.records import Record, RecordReader
 from datasets.rows.repeats import describe_repeats
-from datasets.rows.split import SPLITS, assign, check_shares, nested_places, text_key
+from datasets.rows.split import BEYOND, SPLITS, UNUSED, assign, check_shares, limits_of, text_key
 from datasets.rows.targets import LabelTarget, Target
 from utils.errors import DataError, in_words
-
-BEYOND = -2  # assigned to training rows beyond data.train_limit; -1 to those beyond data.limit, and to skipped ones
 
 
 @dataclass
@@ -42,7 +40,7 @@ class Scan:
 @dataclass
 class _FileScan:
     keys: np.ndarray
-    numbers: "array[int]"
+    numbers: np.ndarray  # of the rows' label sets, -1 for a skipped row
     ids: "array[int]"  # hashes of the row ids, if the rows have ids
     reader: RecordReader
     assigned: np.ndarray
@@ -92,7 +90,7 @@ class Corpus:
         check_shares(split)
         if target.column in fields:
             raise ValueError(f"fields must not include {target.column!r}, the label column")
-        limits = _limits(limit, source)
+        limits = limits_of(limit, source)
         least = min((value for value in limits.values() if value is not None), default=None)
         numbers = {"max_length": max_length, "limit": least, "train_limit": train_limit, "num_workers": num_workers}
         for name, value in numbers.items():
@@ -162,14 +160,12 @@ class Corpus:
 
         scans = {each: self._scan_file(each, label_sets, watch, take or read_all) for each in self.source.splits}
         scan = Scan([], {}, {}, list(label_sets))
-        scan.used = {
-            origin: np.flatnonzero(np.frombuffer(file.numbers, np.int64) >= 0) for origin, file in scans.items()
-        }
+        scan.used = {origin: np.flatnonzero(file.numbers >= 0) for origin, file in scans.items()}
         for split in SPLITS:
             file = scans.get(split, scans["train"])
             scan.rows[split] = np.flatnonzero(file.assigned == SPLITS.index(split))
-            scan.label_numbers[split] = np.frombuffer(file.numbers, dtype=np.int64)[scan.rows[split]]
-            scan.report[split] = self._report(split, scans)
+            scan.label_numbers[split] = file.numbers[scan.rows[split]]
+            scan.report[split] = _report(scans.get(split), len(scan.rows[split]))
         found = {split: scan.labels_of(split) for split in SPLITS}
         scan.labels = self.target.vocabulary(found["train"])
         keys = {split: scans.get(split, scans["train"]).keys[rows] for split, rows in scan.rows.items()}
@@ -203,36 +199,17 @@ class Corpus:
                     yield record
 
         used_keys = take(origin, noted())
-        is_used = np.frombuffer(numbers, dtype=np.int64) >= 0
+        sets_of_rows = np.frombuffer(numbers, dtype=np.int64)
+        is_used = sets_of_rows >= 0
         files = {*self.source.splits} - {"train"}
         shares = {split: share for split, share in self.shares.items() if split not in files}
         shares = shares if origin == "train" else {origin: 1.0}
-        keys, assigned = np.zeros(len(is_used), dtype=np.uint64), np.full(len(is_used), -1, dtype=np.int8)
+        keys, assigned = np.zeros(len(is_used), np.uint64), np.full(len(is_used), UNUSED, np.int8)
         keys[is_used] = used_keys
         strata, sets = self.target.strata(list(label_sets))
-        used_strata = strata[np.frombuffer(numbers, dtype=np.int64)[is_used]]
-        assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, self.limits.get(origin), sets)
-        trained = np.flatnonzero(assigned == SPLITS.index("train"))
-        if self.train_limit is not None and self.train_limit < len(trained):
-            strata_of = strata[np.frombuffer(numbers, np.int64)[trained]]
-            places = nested_places(keys[trained], strata_of, self.split_seed, sets)
-            assigned[trained[places >= self.train_limit]] = BEYOND
-        return _FileScan(keys, numbers, ids, reader, assigned)
-
-    def _report(self, split: str, scans: dict[str, _FileScan]) -> dict[str, Any]:
-        """read = used + skipped; rows skipped in a file that is split here count as read for training."""
-        file = scans.get(split)
-        used = int((scans.get(split, scans["train"]).assigned == SPLITS.index(split)).sum())
-        if file is None:
-            return {"read": used, "used": used, "skipped": {}}
-        given_away = sum(int((file.assigned == SPLITS.index(other)).sum()) for other in SPLITS if other != split)
-        skipped = Counter(file.reader.skipped)
-        if num_cut := int((file.assigned == BEYOND).sum()):
-            skipped["beyond data.train_limit"] = num_cut
-        num_beyond = file.reader.num_read - sum(skipped.values()) - given_away - used
-        if num_beyond:
-            skipped["beyond data.limit"] = num_beyond
-        return {"read": file.reader.num_read - given_away, "used": used, "skipped": dict(skipped)}
+        used_strata, limit = strata[sets_of_rows[is_used]], self.limits.get(origin)
+        assigned[is_used] = assign(used_keys, used_strata, shares, self.split_seed, limit, sets, self.train_limit)
+        return _FileScan(keys, sets_of_rows, ids, reader, assigned)
 
     def _check(self, scan: Scan, found: Mapping[str, set[str]]) -> None:
         files = {split: self.source.files(split if split in self.source.splits else "train")[0] for split in SPLITS}
@@ -252,15 +229,17 @@ class Corpus:
         self.target.check(found, scan.label_sets, files)
 
 
-def _limits(limit: int | Mapping[str, int] | None, source: Source) -> dict[str, int | None]:
-    """data.limit by split. Raises ValueError for a split without a file of its own."""
-    if not isinstance(limit, Mapping):
-        return dict.fromkeys(SPLITS, limit)
-    if unknown := limit.keys() - set(source.splits):
-        raise ValueError(
-            f"limit: {min(unknown)} is no split with a file of its own; those are {', '.join(source.splits)}"
-        )
-    return dict(limit)
+def _report(file: _FileScan | None, used: int) -> dict[str, Any]:
+    """read = used + skipped; rows skipped in a file that is split count as read for training. file: the split's own, or None."""
+    if file is None:
+        return {"read": used, "used": used, "skipped": {}}
+    given_away = int((file.assigned >= 0).sum()) - used
+    skipped = Counter(file.reader.skipped)
+    if num_cut := int((file.assigned == BEYOND).sum()):
+        skipped["beyond data.train_limit"] = num_cut
+    if num_beyond := file.reader.num_read - sum(skipped.values()) - given_away - used:
+        skipped["beyond data.limit"] = num_beyond
+    return {"read": file.reader.num_read - given_away, "used": used, "skipped": dict(skipped)}
 
 
 def _check_long_texts(long_texts: str, max_length: int | None, stride: int, *, pair: bool) -> None:

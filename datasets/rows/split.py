@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from datasets.formats.rows import Source
 from datasets.hashing import mix
 from datasets.rows.stratified import stratify
 
 SPLITS = ("train", "valid", "test")
-UNUSED = -1
+UNUSED = -1  # assigned to rows beyond `limit`, and to skipped ones
+BEYOND = -2  # to training rows beyond `train_limit`
 MAX_FOLDS = 100
 CLOSE = 0.02  # tolerated relative deviation of a split's size; at least one row
 WHITE = b"\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"  # ASCII white space except the space itself
@@ -23,6 +25,17 @@ def check_shares(split: Sequence[float]) -> None:
     """Raise ValueError unless these are the shares of training, validation and test."""
     if len(split) != 3 or min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) < 1e-6:
         raise ValueError(f"split must be three fractions (train, valid, test) that add up to 1, got {list(split)}")
+
+
+def limits_of(limit: int | Mapping[str, int] | None, source: Source) -> dict[str, int | None]:
+    """data.limit by split. Raises ValueError for a split without a file of its own."""
+    if not isinstance(limit, Mapping):
+        return dict.fromkeys(SPLITS, limit)
+    if unknown := limit.keys() - set(source.splits):
+        raise ValueError(
+            f"limit: {min(unknown)} is no split with a file of its own; those are {', '.join(source.splits)}"
+        )
+    return dict(limit)
 
 
 def text_key(texts: Sequence[str]) -> int:
@@ -47,12 +60,14 @@ def assign(
     seed: int,
     limit: int | None = None,
     label_sets: Sequence[Sequence[int]] | None = None,
+    train_limit: int | None = None,
 ) -> np.ndarray:
-    """Assign rows to splits: (N,) indices into SPLITS, UNUSED beyond `limit`; keys (N,) uint64 from text_key, labels (N,) int.
+    """Assign rows to splits: (N,) indices into SPLITS, UNUSED or BEYOND; keys (N,) uint64 from text_key, labels (N,) int.
 
     Each label's texts are divided in the given proportions; with a limit, that many rows are selected first, the same fraction of
-    every label. A text that occurs with several labels counts as the lowest of them. label_sets: for multi-label rows, the label
-    ids of each value in `labels`, as `stratify` takes them.
+    every label; with a train_limit, only the first training rows are kept, in the order of `nested_places`. A text that occurs with
+    several labels counts as the lowest of them. label_sets: for multi-label rows, the label ids of each value in `labels`, as
+    `stratify` takes them.
     """
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int8)
@@ -73,7 +88,12 @@ def assign(
     kept = sizes > 0
     split = np.full(len(unique), UNUSED, dtype=np.int8)
     split[kept] = _dealt(group_labels[kept], sizes[kept], rank[kept], shares, label_sets)
-    return np.where(is_used, split[group], np.int8(UNUSED))
+    assigned = np.where(is_used, split[group], np.int8(UNUSED))
+    trained = np.flatnonzero(assigned == SPLITS.index("train"))
+    if train_limit is not None and train_limit < len(trained):
+        places = nested_places(keys[trained], labels[trained], seed, label_sets)
+        assigned[trained[places >= train_limit]] = BEYOND
+    return assigned
 
 
 def nested_places(
