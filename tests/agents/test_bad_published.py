@@ -104,7 +104,7 @@ def test_damaged_weights(published: Path, capsys: pytest.CaptureFixture[str], da
         ({}, ["model={name: bilstm}"], 2, "the weights of published are a BERT's; write model: {name: bert}"),
         ({}, ["tokenizer={name: word}"], 2, "published comes with its own; leave the section out"),
         ({}, ["data.max_length=41"], 2, "data.max_length is 41, and bert has positions for 40 tokens"),
-        ({}, ["data.max_length=null"], 2, "data.max_length is None, and bert has positions for 40 tokens"),
+        ({}, ["data.max_length=null"], 2, "data.max_length is null, and bert has positions for 40 tokens"),
         (
             {},
             ["init_from=pip:no-such-package-of-ours"],
