@@ -55,7 +55,7 @@ REFUSED: dict[str, tuple[Change | str, str]] = {
     "D102 an unknown scheduler": (("train:\n", "scheduler: {name: cosin}\ntrain:\n"), "x.yaml:18: scheduler.name: 'cosin' is unknown; did you mean cosine?; known: constant, linear, cosine, inverse_sqrt, noam, one_cycle, reduce_on_plateau"),
     "D102 an unknown model": (("name: bilstm", "name: bilstn"), "x.yaml:9: model.name: 'bilstn' is unknown; did you mean bilstm?; known: bag_of_embeddings, bilstm"),
     "D104 texts longer than the positions": ((MODEL, "  max_length: 65\nmodel:\n  name: bert\n  pooling: mean\n  max_positions: 64\n"), "x.yaml:8: data.max_length is 65, and bert has positions for 64 tokens; write data.max_length: 64 or less, or a larger model.max_positions"),
-    "D104 texts of any length": ((MODEL, "model:\n  name: transformer\n"), "x.yaml:3: data.max_length is None, and transformer has positions for 512 tokens; write data.max_length: 512 or less"),
+    "D104 texts of any length": ((MODEL, "model:\n  name: transformer\n"), "x.yaml:3: data.max_length is null, and transformer has positions for 512 tokens; write data.max_length: 512 or less"),
     "D105 fewer pieces than special tokens": (("train:\n", "tokenizer: {name: wordpiece, vocab_size: 4}\ntrain:\n"), "x.yaml:18: tokenizer: vocab_size must be at least 261 (special tokens and single bytes), got 4"),
     "D107 an empty file": ("", "x.yaml: a config is a mapping of sections"),
     "D108 a list": ("- agent\n- data\n", "x.yaml: a config is a mapping of sections"),
