@@ -178,11 +178,10 @@ class EncoderDecoder(nn.Module):
         hidden = self.decode(batch.target_ids, targets, source)  # (..., H)
         if isinstance(targets, PaddedTokens):
             hidden = hidden.flatten(0, 1).index_select(0, batch.target_index)
-        if loss is None:
-            return self.logits(hidden)
-        if not self.packed:
-            return loss.of_logits(self.logits(hidden), batch.labels)
-        return loss(self.normalised(hidden), self.output_table, batch.labels)
+        if loss is not None and self.packed:
+            return loss(self.normalised(hidden), self.output_table, batch.labels)
+        logits = self.logits(hidden)
+        return logits if loss is None else loss.of_logits(logits, batch.labels)
 
     def decode(self, target_ids: Tensor, tokens: TokenLayout, source: Source) -> Tensor:
         """(B, T) ids of the targets -> (..., H): no token's state depends on those after it."""

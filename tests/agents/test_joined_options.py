@@ -9,7 +9,7 @@ import pytest
 import small_documents
 import small_pairs
 
-import agents.seq2seq as module
+import agents.translating.other_pairs as module
 from agents import build
 from agents.language_models.scoring import Scorer
 from agents.translating.generator import Generator
