@@ -76,7 +76,7 @@ class StoreOnce(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if self.option_strings and self.is_stored:
-            raise argparse.ArgumentError(self, "is given twice")
+            raise ConfigError(f"command line: {option_string} is given twice")
         self.is_stored = True
         setattr(namespace, self.dest, values)
 

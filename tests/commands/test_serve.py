@@ -224,7 +224,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
         for other in sorted((place / "damaged/checkpoints").glob("step-*"))[:-1]:
             shutil.rmtree(other)
-    assert main(["serve", "--port", "0", *words]) == code
+    assert main(["serve", *([] if "--port" in words else ["--port", "0"]), *words]) == code
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert message in err
