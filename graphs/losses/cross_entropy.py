@@ -1,5 +1,8 @@
 """Cross-entropy with class weights and label smoothing, as a sum. B: texts, L: labels."""
 
+import unicodedata
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -57,8 +60,10 @@ def weight_tensor(labels: list[str], weights: dict[str, float] | None) -> Tensor
     if not weights:
         return None
     if unknown := [label for label in weights if label not in labels]:
-        known = ", ".join(map(ascii if ascii(unknown[0]) != repr(unknown[0]) else str, labels[:20]))
-        raise ValueError(f"class_weights names {unknown[0]!a}, which is not a label; known: {known}")
+        name, form = unknown[0], partial(unicodedata.normalize, "NFC")
+        twins = [f" ({name!a} is not {label!a})" for label in labels if form(label) == form(name)]  # they look the same
+        known = ", ".join(labels[:20])
+        raise ValueError(f"class_weights names {name!r}, which is not a label{''.join(twins)}; known: {known}")
     if min(weights.values()) < 0:
         raise ValueError(f"class_weights must not be negative, got {weights}")
     if not any(weights.get(label, 1.0) for label in labels):

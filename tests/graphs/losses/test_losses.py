@@ -110,7 +110,7 @@ def test_no_class_weights_are_weights_of_one() -> None:
         (lambda: CrossEntropy(LABELS, class_weights={"d": 1.0}), "class_weights names 'd'"),
         (  # which look the same
             lambda: CrossEntropy(["b", "cafe\u0301"], class_weights={"caf\u00e9": 1.0}),
-            r"names 'caf\\xe9', which is not a label; known: 'b', 'cafe\\u0301'$",
+            r"names 'caf\u00e9', which is not a label \('caf\\xe9' is not 'cafe\\u0301'\); known: b, cafe\u0301$",
         ),
         (lambda: CrossEntropy(LABELS, class_weights={"a": -1.0}), "class_weights"),
         (
