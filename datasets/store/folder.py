@@ -69,7 +69,14 @@ def _try_open(folder: Path, open_: Callable[[Path], T], *, may_remove: bool) -> 
         with readable(folder):
             made = (folder / HEADER).stat().st_mtime
         found = open_(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+    ) as error:  # SyntaxError: NumPy, of a dtype
         if may_remove and folder.exists():
             logger.warning("warning: %s: is damaged (%s); rebuilding it", folder, error)
             remove(folder)
