@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from agents.base import BaseAgent
 from agents.classification import ClassificationAgent
 from agents.exports.exported_run import open_run
@@ -73,6 +75,11 @@ def checked_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any
     check_name(config)
     agent.check(config)
     return config
+
+
+def content_of(config: Config) -> str:
+    """A hash of what the files of a checked config's data hold now. Raises DataError where they cannot be read."""
+    return AGENTS[config.agent](config, torch.device("cpu")).content()
 
 
 def build(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), *, is_fresh: bool = False) -> BaseAgent:

@@ -138,9 +138,7 @@ def check(config: "Config", sizes: list[int], metric: str | None) -> None:
 
 def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport | None":
     """The curve of the config's runs that have finished; None where none has."""
-    import torch
-
-    from agents import AGENTS
+    from agents import content_of
     from utils.analysis.curve_report import report_of
     from utils.analysis.finding import find_runs
     from utils.analysis.groups import chosen_metric
@@ -150,7 +148,7 @@ def curve_of(config: "Config", names: Runs, metric: str | None) -> "CurveReport 
     if not started:
         return None
     found = find_runs(started)
-    content = AGENTS[config.agent](config, torch.device("cpu")).content()
+    content = content_of(config)
     finished = {run.name: run for run in found.runs if is_of(run, config, content)}
     if not finished:
         return None

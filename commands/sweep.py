@@ -46,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Check the space, run the trials, write the best config."""
-    import torch
-
-    from agents import AGENTS
+    from agents import content_of
     from utils.machine.slots import slots_of
     from utils.runs.launching import Job, job_of, run_all
     from utils.runs.run_log import set_up_console
@@ -69,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     values = flatten(config.to_dict())
     specification = {key: value for key, value in values.items() if key not in ("name", *NO_RESULT.split())}
     specification |= {f"space.{key}": [own.kind, *own.values] for key, own in space.items()}
-    specification[CONTENT] = AGENTS[config.agent](config, torch.device("cpu")).content()
+    specification[CONTENT] = content_of(config)
     given: Any = {
         "storage": options.storage,
         "is_better_more": config.train.monitor[0] == "+",

@@ -102,13 +102,11 @@ def introduce(report: "dict[str, Any]", config: "Config", folder: "Path") -> Non
 
 def warn_of_other_data(config: "Config", folder: "Path", report: "Mapping[str, Any]") -> None:
     """Warn where the files of a finished run are no longer those it was trained on; files that are gone say nothing."""
-    import torch
-
-    from agents import AGENTS
+    from agents import content_of
     from utils.errors import GlassboxError
 
     try:
-        content = AGENTS[config.agent](config, torch.device("cpu")).content()
+        content = content_of(config)
     except GlassboxError:
         return
     if content != report["data"].get("sha256", content):  # the reports of early versions have none

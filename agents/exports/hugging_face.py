@@ -78,9 +78,8 @@ def tokenizer_files(
 ) -> dict[str, bytes]:
     """The files of PreTrainedTokenizerFast; is_split: "[SEP]" in a text is five characters there, too."""
     special, own = special_tokens(tokenizer), tokenizers.Tokenizer.from_str(tokenizer.published())
-    if not is_split and is_byte_level(
-        tokenizer
-    ):  # a gap takes the place of a token with the space before it, as in `fill`
+    if not is_split and is_byte_level(tokenizer):
+        # A gap takes the place of a token with the space before it, as in `fill`.
         own.add_special_tokens([tokenizers.AddedToken(special["mask_token"], lstrip=True, special=True)])
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",

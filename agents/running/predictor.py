@@ -82,9 +82,8 @@ class Predictor:
 
         on_bad_row: "error" raises DataError at a text that cannot be used; "skip" gives it a line that says why.
         """
-        reader = self.reader(
-            on_bad_row, needs_columns=False
-        )  # a text without them is a bad row, whatever others come with it
+        # A text without the columns is a bad row, whatever others come with it.
+        reader = self.reader(on_bad_row, needs_columns=False)
         return list(self.predict_records(reader.answers(self.rows(texts))))
 
     def rows(self, texts: Iterable[str | Mapping[str, Any]]) -> Iterator[Row]:

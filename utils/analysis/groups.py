@@ -109,15 +109,15 @@ def first_difference(one: Run, other: Run) -> str:
 
 def chosen_metric(runs: Sequence[Run], asked: str | None) -> str:
     """The metric to compare by: the one asked for, or what most of the runs were chosen by. Raises ConfigError."""
+    if not any(run.is_measured for run in runs):
+        raise ConfigError(
+            f"compare: {runs[0].folder} has measured no split (data.split), so there is nothing to compare"
+        )
     known = [name for name in runs[0].results if all(name in run.results for run in runs)]
     names = (*METRICS, *OF_SCORES)
     counted = [name for name in names if all(row_metric(name, run.lines[:1], run.options) for run in runs)]
     monitored = [str((run.report.get("best") or {}).get("monitor", ""))[1:] for run in runs]
     default = max(sorted(set(monitored)), key=monitored.count)
-    if not any(run.is_measured for run in runs):
-        raise ConfigError(
-            f"compare: {runs[0].folder} has measured no split (data.split), so there is nothing to compare"
-        )
     name = asked or (default if default in known else next((m for m in ("accuracy", "loss") if m in known), ""))
     if name not in (known := list(dict.fromkeys([*known, *counted]))):
         others = [run.folder for run in runs if name not in run.results]
